@@ -1,0 +1,234 @@
+//! The application: everything wired together, from a configuration.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::web::Data;
+use anyhow::Context;
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::{Config, DatabaseConfig, DatabaseKind, LimiterConfig},
+    http::{
+        AppState, Draining, Listener, Management, RateLimit, RateLimitRule, Route, Timeouts,
+        TrustedProxies, management_server, public_server,
+    },
+    limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore},
+    links::{
+        LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StartUp,
+    },
+    telemetry::Metrics,
+};
+
+/// A node that listens already and has reached its database, but does not serve yet.
+pub struct Application {
+    public: actix_server::Server,
+    management: Option<actix_web::dev::Server>,
+    public_address: SocketAddr,
+    management_address: Option<SocketAddr>,
+    drain: Duration,
+    draining: Draining,
+    links: Arc<Links>,
+    limiter: Option<Arc<Limiter>>,
+}
+
+impl Application {
+    /// Listens, connects and migrates.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on, or the database cannot be reached or migrated in time. A Redis that
+    /// cannot be reached is no error: the node starts degraded.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let listener = Listener::bind(config.http.bind)
+            .with_context(|| format!("http.bind: cannot listen on {}", config.http.bind))?;
+        let public_address = listener.address();
+        let metrics = Metrics::new()?;
+        let links = Arc::new(open_links(config, &metrics).await?);
+        let limiter = if config.limiter.enabled {
+            Some(Arc::new(open_limiter(config, &metrics).await?))
+        } else {
+            None
+        };
+        let draining = Draining::default();
+
+        let state = Data::new(AppState {
+            links: links.clone(),
+            rate_limit: match &limiter {
+                Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),
+                None => None,
+            },
+            trusted_proxies: TrustedProxies::new(config.http.trusted_proxies.clone()),
+            public_url: config.http.public_url.clone(),
+            local_addr: public_address,
+            request_timeout: config.http.request_timeout,
+            metrics: metrics.http(&Route::ALL.map(Route::name))?,
+            draining: draining.clone(),
+        });
+        let timeouts = Timeouts {
+            request: config.http.request_timeout,
+            answer: config.database.timeout + config.limiter.redis.timeout + Duration::from_secs(1),
+            keep_alive: config.http.keep_alive,
+            shutdown: config.http.shutdown_timeout,
+        };
+        let public = public_server(listener, state, config.http.workers, timeouts)?;
+
+        let (management, management_address) = match config.management.bind {
+            Some(address) => {
+                let listener = Listener::bind(address)
+                    .with_context(|| format!("management.bind: cannot listen on {address}"))?;
+                let address = listener.address();
+                let management = Management {
+                    links: links.clone(),
+                    limiter: limiter.clone(),
+                    draining: draining.clone(),
+                    gauges: metrics.gauges()?,
+                    metrics,
+                    not_ready: false.into(),
+                };
+                let server = management_server(listener.into_socket(), Arc::new(management))?;
+                (Some(server), Some(address))
+            }
+            None => (None, None),
+        };
+        Ok(Self {
+            public,
+            management,
+            public_address,
+            management_address,
+            drain: config.http.drain,
+            draining,
+            links,
+            limiter,
+        })
+    }
+
+    /// Where the public listener is.
+    pub fn public_address(&self) -> SocketAddr {
+        self.public_address
+    }
+
+    /// Where the management listener is, if there is one.
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.management_address
+    }
+
+    /// Serves until `stop`, then drains: `/readyz` says 503 at once, after `http.drain` the listener closes,
+    /// requests under way finish. Returns when nothing is left.
+    ///
+    /// # Errors
+    /// If a listener fails.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let background = CancellationToken::new();
+        let supervisor = self.limiter.clone().map(|limiter| {
+            let stop = background.clone();
+            tokio::spawn(async move { limiter.supervise(stop).await })
+        });
+        let management_handle = self.management.as_ref().map(|server| server.handle());
+        let management = self.management.map(tokio::spawn);
+        let public_handle = self.public.handle();
+        let mut public = tokio::spawn(self.public);
+
+        let served = tokio::select! {
+            ended = &mut public => {
+                ended.context("the public listener failed")?.context("the public listener failed")
+            }
+            () = stop => {
+                self.draining.begin();
+                info!(drain = ?self.drain, "stopping: not ready any more, still serving");
+                sleep(self.drain).await;
+                info!("stopping: closing the listener");
+                public_handle.stop(true).await;
+                public.await?.context("the public listener failed")
+            }
+        };
+        if let Some(handle) = management_handle {
+            handle.stop(false).await;
+        }
+        join(management).await;
+        background.cancel();
+        join(supervisor).await;
+        self.links.close().await;
+        served
+    }
+}
+
+/// What the task returns or panics with is said where it happens.
+async fn join<T>(task: Option<JoinHandle<T>>) {
+    if let Some(task) = task {
+        let _ = task.await;
+    }
+}
+
+/// Connects to the database and brings its tables up to date.
+///
+/// # Errors
+/// If it cannot be reached or migrated in time.
+pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkStore>> {
+    let start_up = StartUp {
+        within: config.startup_timeout,
+    };
+    let store: Arc<dyn LinkStore> = match &config.url.kind {
+        DatabaseKind::Sqlite(url) => {
+            let options = SqliteOptions {
+                url: url.clone(),
+                max_connections: config.max_connections,
+                timeout: config.timeout,
+            };
+            let store = SqliteStore::open(&options, start_up).await;
+            Arc::new(store.with_context(|| format!("cannot open {}", config.url))?)
+        }
+        DatabaseKind::Postgres(url) => {
+            let options = PostgresOptions {
+                url: url.clone(),
+                max_connections: config.max_connections,
+                timeout: config.timeout,
+            };
+            let store = PostgresStore::connect(&options, start_up).await;
+            Arc::new(store.with_context(|| format!("cannot use {url}"))?)
+        }
+    };
+    Ok(store)
+}
+
+async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
+    let store = open_store(&config.database).await?;
+    let metrics = metrics.store(store.name(), &["insert", "resolve", "ping"]);
+    let code_length = config.links.code_length.try_into()?;
+    Ok(Links::new(store, code_length, metrics))
+}
+
+async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {
+    let local = MemoryStore::new(config.limiter.local_memory_mib << 20);
+    let Some(redis) = &config.redis.url else {
+        return Ok(Limiter::embedded(local));
+    };
+    let options = RedisOptions {
+        endpoint: redis.endpoint.clone(),
+        timeout: config.limiter.redis.timeout,
+    };
+    let store = RedisStore::new(&options).context("redis.url")?;
+    let metrics = metrics.store("redis", &["record", "time"]);
+    Ok(Limiter::shared(store, local, config.limiter.on_redis_failure, metrics).await)
+}
+
+fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<RateLimit> {
+    let mut rules = Vec::new();
+    for (name, policy) in &config.policies {
+        rules.push(RateLimitRule {
+            policy: Policy {
+                name: name.parse()?,
+                quota: policy.quota,
+            },
+            routes: policy.routes.clone(),
+            clients: policy.clients.clone(),
+        });
+    }
+    Ok(RateLimit::new(
+        limiter,
+        Policy::default_policy(config.quota),
+        rules,
+        config.exempt.clone(),
+        config.ipv6_prefix,
+    ))
+}

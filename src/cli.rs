@@ -1,0 +1,66 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use shunt::config::{Config, ConfigError};
+
+/// A self-hosted URL shortener whose nodes share one exact rate limit.
+///
+/// Without a configuration it keeps links in shunt.db and counts in this process. DATABASE_URL and REDIS_URL
+/// make it one of many nodes.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// Configuration file (TOML); also SHUNT_CONFIG
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// Address and port to listen on; short for --set http.bind=…
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    bind: Option<SocketAddr>,
+
+    /// Sets one key, such as limiter.quota=100/hour; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
+    settings: Vec<(String, String)>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Bring the database's tables up to date, and do nothing else
+    Migrate,
+    /// Ask a running node whether it is ready; the exit code tells
+    Healthcheck,
+    /// Print the effective configuration, without secrets
+    Config,
+}
+
+impl Arguments {
+    pub(crate) fn command(&self) -> Command {
+        self.command.unwrap_or(Command::Serve)
+    }
+
+    pub(crate) fn load_config(&self) -> Result<Config, ConfigError> {
+        let mut flags = self.settings.clone();
+        if let Some(bind) = self.bind {
+            flags.push(("http.bind".to_owned(), bind.to_string()));
+        }
+        // A variable that is no UTF-8 cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Config::load(self.config.as_deref(), environment, &flags)
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

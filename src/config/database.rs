@@ -1,0 +1,101 @@
+//! `[database]`: where links are kept.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    secret::SecretUrl,
+    value::{bounded_duration, bounded_number, text},
+};
+use crate::links::{PostgresUrl, SqliteUrl};
+
+/// Where links are kept.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DatabaseConfig {
+    /// `sqlite://path/to/file.db` or `postgres://user:password@host:5432/database`. Also `DATABASE_URL`.
+    /// Default `sqlite://shunt.db`.
+    #[serde(with = "text")]
+    pub url: Database,
+    /// The most connections of this node, 1 to 1000. Default 16.
+    #[serde(deserialize_with = "max_connections")]
+    pub max_connections: u32,
+    /// How long a request waits for the database; 10 ms to 1 minute. Default `2s`.
+    #[serde(with = "timeout")]
+    pub timeout: Duration,
+    /// How long the database may take to come up when the node starts; 100 ms to 10 minutes. Default `15s`.
+    #[serde(with = "startup_timeout")]
+    pub startup_timeout: Duration,
+}
+
+bounded_number!(max_connections, u32, 1, 1000);
+bounded_duration!(
+    timeout,
+    Duration::from_millis(10),
+    Duration::from_secs(60),
+    "10ms to 1m"
+);
+bounded_duration!(
+    startup_timeout,
+    Duration::from_millis(100),
+    Duration::from_secs(600),
+    "100ms to 10m"
+);
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        #[allow(clippy::expect_used, reason = "a constant, covered by a test")]
+        let url = "sqlite://shunt.db".parse().expect("the default URL parses");
+        Self {
+            url,
+            max_connections: 16,
+            timeout: Duration::from_secs(2),
+            startup_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A database URL of a kind that there is a store for.
+#[derive(Clone, Debug)]
+pub struct Database {
+    shown: SecretUrl,
+    /// What kind of database it names.
+    pub kind: DatabaseKind,
+}
+
+/// What kind of database a URL names.
+#[derive(Clone, Debug)]
+pub enum DatabaseKind {
+    /// An SQLite file.
+    Sqlite(SqliteUrl),
+    /// A Postgres server.
+    Postgres(PostgresUrl),
+}
+
+impl FromStr for Database {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = if text.starts_with("sqlite:") {
+            DatabaseKind::Sqlite(text.parse()?)
+        } else if text.starts_with("postgres") {
+            DatabaseKind::Postgres(text.parse()?)
+        } else {
+            return Err(
+                "expected sqlite://path/to/file.db or postgres://user:password@host/database",
+            );
+        };
+        Ok(Self {
+            shown: SecretUrl::new(text),
+            kind,
+        })
+    }
+}
+
+/// The URL without its password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
+    }
+}

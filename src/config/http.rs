@@ -1,0 +1,105 @@
+//! `[http]`: the public listener.
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::value::{bounded_duration, bounded_number, networks, print_list, text};
+use crate::http::PublicUrl;
+
+/// The public listener.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HttpConfig {
+    /// Address and port to listen on. Default `127.0.0.1:8080`.
+    #[serde(with = "text")]
+    pub bind: SocketAddr,
+    /// What short links begin with, such as `https://sho.rt`. Unset by default: the scheme and host that
+    /// the request came to.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_public_url")]
+    pub public_url: Option<PublicUrl>,
+    /// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. None by default.
+    #[serde(deserialize_with = "networks", serialize_with = "print_list")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads, 1 to 512. Default: the number of cores.
+    #[serde(deserialize_with = "workers")]
+    pub workers: usize,
+    /// How long the listener stays open after a stop signal, while `/readyz` already says 503, so that load
+    /// balancers can turn away; up to 10 minutes. Default `5s`.
+    #[serde(with = "drain")]
+    pub drain: Duration,
+    /// How long requests that are under way may take to finish after that; 1 second to 10 minutes.
+    /// Default `30s`.
+    #[serde(with = "shutdown_timeout")]
+    pub shutdown_timeout: Duration,
+    /// How long a client may take from the first byte of a request to the last; 100 ms to 10 minutes.
+    /// Default `10s`.
+    #[serde(with = "request_timeout")]
+    pub request_timeout: Duration,
+    /// How long an idle connection is kept open for another request; 1 second to 1 hour. Default `75s`,
+    /// longer than nginx keeps its own (60 s), so that nginx never sends into a closing connection.
+    #[serde(with = "keep_alive")]
+    pub keep_alive: Duration,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+bounded_duration!(drain, Duration::ZERO, super::TEN_MINUTES, "0s to 10m");
+bounded_duration!(
+    shutdown_timeout,
+    super::SECOND,
+    super::TEN_MINUTES,
+    "1s to 10m"
+);
+bounded_duration!(
+    request_timeout,
+    Duration::from_millis(100),
+    super::TEN_MINUTES,
+    "100ms to 10m"
+);
+bounded_duration!(
+    keep_alive,
+    super::SECOND,
+    Duration::from_secs(3600),
+    "1s to 1h"
+);
+bounded_number!(workers, usize, 1, 512);
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)),
+            drain: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+/// An empty string is the same as unset, so that a variable can undo what a file says.
+mod optional_public_url {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::http::PublicUrl;
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<PublicUrl>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&value.as_ref().map_or_else(String::new, ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PublicUrl>, D::Error> {
+        match String::deserialize(deserializer)?.trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(de::Error::custom),
+        }
+    }
+}

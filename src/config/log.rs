@@ -1,0 +1,104 @@
+//! `[log]`: what is logged, and how.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::Targets;
+
+use super::value::text;
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LogConfig {
+    /// `text`, `json`, or `auto`: text on a terminal, else JSON. Default `auto`.
+    #[serde(with = "text")]
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` (with a line per request) or `trace`, also by module, such as
+    /// `info,shunt::limiter=debug`. Default `info`.
+    #[serde(with = "text")]
+    pub level: LogLevel,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected `auto`, `text` or `json`"),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// What the web server says of its own start, and of every client that sends nonsense, unless it is asked for.
+const QUIET: &str = "actix_server=warn,actix_http=off";
+
+/// Which log lines are written.
+#[derive(Clone, Debug)]
+pub struct LogLevel {
+    text: String,
+    /// The parsed filter.
+    pub targets: Targets,
+}
+
+impl Default for LogLevel {
+    fn default() -> Self {
+        #[allow(clippy::expect_used, reason = "a constant, covered by a test")]
+        "info".parse().expect("the default level parses")
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || format!("`{text}` is not a level like `info` or `info,shunt=debug`");
+        // A bare word that is no level would otherwise be taken for a module.
+        let bare_words_are_levels =
+            text.split(',')
+                .filter(|part| !part.contains('='))
+                .all(|part| {
+                    part.trim()
+                        .parse::<tracing::level_filters::LevelFilter>()
+                        .is_ok()
+                });
+        if !bare_words_are_levels {
+            return Err(error());
+        }
+        Ok(Self {
+            targets: format!("{QUIET},{text}").parse().map_err(|_| error())?,
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

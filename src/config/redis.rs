@@ -1,0 +1,54 @@
+//! `[redis]`: where the window logs are kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::SecretUrl;
+use crate::limiter::RedisEndpoint;
+
+/// Where the window logs are kept.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `redis+unix://`,
+    /// `redis+sentinel://host:port,host:port/master` or `redis+cluster://host:port,host:port`.
+    /// Also `REDIS_URL`. Unset by default: each node counts for itself.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_endpoint")]
+    pub url: Option<Redis>,
+}
+
+/// A Redis URL.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    shown: SecretUrl,
+    /// What it names.
+    pub endpoint: RedisEndpoint,
+}
+
+/// An empty string is the same as unset, so that a variable can undo what a file says.
+mod optional_endpoint {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::{Redis, SecretUrl};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Redis>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(redis) => serializer.collect_str(&redis.shown),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Redis>, D::Error> {
+        match String::deserialize(deserializer)?.trim() {
+            "" => Ok(None),
+            text => Ok(Some(Redis {
+                endpoint: text.parse().map_err(de::Error::custom)?,
+                shown: SecretUrl::new(text),
+            })),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! HTTP: the public listener and the management listener.
+//!
+//! A request passes, from the outside in: [`slow_client`] (the socket), `observe` (request id, metrics, access
+//! line, errors as pages for browsers), `rate_limit`, the routes, a handler.
+
+mod client_ip;
+mod error;
+mod form;
+mod handlers;
+mod management;
+mod observe;
+mod origin;
+mod page;
+mod public_url;
+mod rate_limit;
+mod request_id;
+mod route;
+mod routes;
+mod server;
+mod slow_client;
+mod state;
+
+pub use client_ip::{InvalidForwardedFor, TrustedProxies};
+pub use management::{Management, management_server};
+pub use public_url::PublicUrl;
+pub use rate_limit::{RateLimit, RateLimitRule};
+pub use route::Route;
+pub use server::{Listener, Timeouts, public_server};
+pub use state::{AppState, Draining};

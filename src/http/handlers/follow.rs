@@ -1,0 +1,32 @@
+//! `GET /<code>`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web::Data,
+};
+
+use crate::{
+    http::{AppState, error::ApiError},
+    links::{Resolved, ShortCode, Visit},
+};
+
+/// A redirect. `HEAD` only looks: it does not use up a visit.
+pub(in crate::http) async fn follow(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let code = request.path().strip_prefix('/').and_then(ShortCode::parse);
+    let code = code.ok_or(ApiError::NotFound)?;
+    let visit = match *request.method() {
+        Method::HEAD => Visit::Uncounted,
+        _ => Visit::Counted,
+    };
+    match state.links.follow(&code, visit).await? {
+        Resolved::Found(url) => Ok(HttpResponse::Found()
+            .insert_header((header::LOCATION, url))
+            .finish()),
+        Resolved::Gone => Err(ApiError::Gone),
+        Resolved::Unknown => Err(ApiError::NotFound),
+    }
+}

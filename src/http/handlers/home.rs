@@ -1,0 +1,16 @@
+//! `GET /`
+
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType};
+
+use crate::http::page;
+
+/// The page for a browser, one line of text for anything else.
+pub(in crate::http) async fn home(request: HttpRequest) -> HttpResponse {
+    if page::is_wanted(request.headers()) {
+        page::form_page()
+    } else {
+        HttpResponse::Ok()
+            .content_type(ContentType::plaintext())
+            .body("URL Shortener is running!\n")
+    }
+}

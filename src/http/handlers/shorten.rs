@@ -1,0 +1,59 @@
+//! `POST /shorten`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use serde::Serialize;
+
+use crate::{
+    http::{AppState, error::ApiError, form::ShortenForm, origin::origin_for, page},
+    links::{Alias, TargetUrl},
+};
+
+#[derive(Serialize)]
+struct Shortened<'a> {
+    short_url: &'a str,
+    code: &'a str,
+    original_url: &'a str,
+}
+
+/// The short link as JSON, or on a page for a browser. When this answers 200 the link is committed.
+pub(in crate::http) async fn shorten(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let form = ShortenForm::read(&request, payload, state.request_timeout).await?;
+    let html = page::is_wanted(request.headers());
+    let made = make_link(&request, &state, &form).await;
+    match made {
+        Ok((short_url, code, target)) if html => {
+            Ok(page::shortened_page(&short_url, &code, target.as_str()))
+        }
+        Ok((short_url, code, target)) => Ok(HttpResponse::Ok().json(Shortened {
+            short_url: &short_url,
+            code: &code,
+            original_url: target.as_str(),
+        })),
+        Err(error) if html => Ok(page::form_page_with_error(&error, &form.url)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn make_link(
+    request: &HttpRequest,
+    state: &AppState,
+    form: &ShortenForm,
+) -> Result<(String, String, TargetUrl), ApiError> {
+    let target = TargetUrl::parse(&form.url)?;
+    let origin = origin_for(request, state, &target)?;
+    let code = match &form.alias {
+        Some(alias) => {
+            let alias = Alias::parse(alias)?;
+            state.links.shorten_as(alias, &target, form.terms).await?
+        }
+        None => state.links.shorten(&target, form.terms).await?,
+    };
+    Ok((origin.link(code.as_str()), code.to_string(), target))
+}

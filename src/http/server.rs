@@ -1,0 +1,120 @@
+//! The public listener's server.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use actix_http::HttpService;
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
+use tokio::net::TcpStream;
+
+use super::{
+    AppState,
+    observe::observe,
+    rate_limit::rate_limit,
+    routes,
+    slow_client::{Limits, SlowClientGuard},
+};
+
+/// Connections that the kernel accepts before a worker does.
+const BACKLOG: u32 = 2048;
+
+/// A socket that listens already, so that its port is known.
+pub struct Listener {
+    socket: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        // A restarted node must not wait for its old connections' TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?.into_std()?;
+        Ok(Self {
+            address: socket.local_addr()?,
+            socket,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket itself.
+    pub fn into_socket(self) -> std::net::TcpListener {
+        self.socket
+    }
+}
+
+/// How long things may take on the public listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a request to its last.
+    pub request: Duration,
+    /// What answering one may take on top, at the very most.
+    pub answer: Duration,
+    /// Between requests on a kept-alive connection.
+    pub keep_alive: Duration,
+    /// For requests under way once the listener is closed.
+    pub shutdown: Duration,
+}
+
+/// The public listener's server. It does not stop by itself.
+///
+/// # Errors
+/// If the listener cannot be used.
+pub fn public_server(
+    listener: Listener,
+    state: Data<AppState>,
+    workers: usize,
+    timeouts: Timeouts,
+) -> std::io::Result<Server> {
+    let limits = Limits {
+        request: timeouts.request + timeouts.answer,
+        // actix-http ends idle connections by itself; this is for those it does not see.
+        idle: timeouts.keep_alive + Duration::from_secs(1),
+    };
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(timeouts.shutdown.as_secs().max(1))
+        .listen("public", listener.socket, move || {
+            let state = state.clone();
+            let stopping = stopping.clone();
+            let app = App::new()
+                .app_data(state)
+                .wrap(from_fn(rate_limit))
+                .wrap(from_fn(observe))
+                .configure(routes::public);
+            let http = HttpService::build()
+                .keep_alive(timeouts.keep_alive)
+                .client_request_timeout(timeouts.request)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_service(move |socket: TcpStream| async move {
+                let peer = socket.peer_addr().ok();
+                // Answers are one small write each: none may wait for the acknowledgement of another.
+                let _ = socket.set_nodelay(true);
+                Ok::<_, Infallible>((SlowClientGuard::new(socket, limits), peer))
+            })
+            .map_err(|never: Infallible| match never {})
+            .and_then(http)
+        })?;
+    Ok(server.run())
+}

@@ -1,0 +1,101 @@
+//! The circuit breaker in front of Redis.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+/// Open while Redis is away: requests then do not wait for it at all.
+///
+/// The state is one number, even while closed and odd while open, that only ever grows. A request
+/// remembers the number it started under and can open the breaker only if it is still the same, so a
+/// slow failure from before a recovery cannot undo that recovery.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    generation: AtomicU64,
+    opened: Notify,
+}
+
+impl Breaker {
+    /// The number to hand to [`trip`](Self::trip), or `None` while open.
+    pub fn closed_generation(&self) -> Option<u64> {
+        let generation = self.generation.load(Ordering::Acquire);
+        generation.is_multiple_of(2).then_some(generation)
+    }
+
+    /// Whether requests are kept from Redis at the moment.
+    pub fn is_open(&self) -> bool {
+        self.closed_generation().is_none()
+    }
+
+    /// Opens the breaker for a request that started under `generation`. `true` for the one caller
+    /// that opened it: that one logs.
+    pub fn trip(&self, generation: u64) -> bool {
+        let opened = generation.is_multiple_of(2)
+            && self
+                .generation
+                .compare_exchange(
+                    generation,
+                    generation + 1,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+                .is_ok();
+        if opened {
+            self.opened.notify_one();
+        }
+        opened
+    }
+
+    /// Closes the breaker. `true` if it was open.
+    pub fn close(&self) -> bool {
+        let generation = self.generation.load(Ordering::Acquire);
+        !generation.is_multiple_of(2)
+            && self
+                .generation
+                .compare_exchange(
+                    generation,
+                    generation + 1,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+                .is_ok()
+    }
+
+    /// How often the breaker has opened since the start.
+    pub fn times_opened(&self) -> u64 {
+        self.generation.load(Ordering::Acquire).div_ceil(2)
+    }
+
+    /// Waits until somebody opens the breaker.
+    pub async fn opened(&self) {
+        self.opened.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_caller_opens_it_and_one_closes_it() {
+        let breaker = Breaker::default();
+        let seen = breaker.closed_generation().expect("closed at first");
+        assert!(breaker.trip(seen));
+        assert!(!breaker.trip(seen), "the second failure changes nothing");
+        assert!(breaker.is_open());
+        assert!(breaker.close());
+        assert!(!breaker.close());
+        assert!(!breaker.is_open());
+        assert_eq!(breaker.times_opened(), 1);
+    }
+
+    #[test]
+    fn a_failure_from_before_a_recovery_does_not_open_it_again() {
+        let breaker = Breaker::default();
+        let slow_request = breaker.closed_generation().expect("closed at first");
+        breaker.trip(slow_request);
+        breaker.close();
+        assert!(!breaker.trip(slow_request));
+        assert!(!breaker.is_open());
+    }
+}

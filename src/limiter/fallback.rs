@@ -1,0 +1,225 @@
+//! The limiter as the service uses it: Redis if it is there, and what to do while it is not.
+
+use std::{str::FromStr, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Breaker, ClientId, Decision, MemoryStore, Policy, RedisStore, StoreError, WindowStore,
+};
+use crate::telemetry::StoreMetrics;
+
+/// How often Redis's clock is measured while it answers.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often Redis is tried while it is away.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often forgotten clients' memory is given back.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What holds while Redis is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRedisFailure {
+    /// The same quotas, counted by each node for itself.
+    Local,
+    /// No limit.
+    Allow,
+    /// Every limited request is refused as unavailable.
+    Deny,
+}
+
+impl FromStr for OnRedisFailure {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err("expected `local`, `allow` or `deny`"),
+        }
+    }
+}
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The log in Redis, shared by all nodes.
+    Redis,
+    /// The log in this process.
+    Local,
+}
+
+/// What the limiter says about a request under one policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// A window log decided.
+    Decided(Decision, Source),
+    /// Redis is away and [`OnRedisFailure::Allow`] holds: admitted, nothing is known of the quota.
+    Unlimited,
+    /// Redis is away and [`OnRedisFailure::Deny`] holds.
+    Unavailable,
+}
+
+/// Decides requests, in Redis if there is one, and never waits for a Redis that is known to be away.
+pub struct Limiter {
+    shared: Option<Shared>,
+    local: MemoryStore,
+}
+
+struct Shared {
+    redis: RedisStore,
+    breaker: Breaker,
+    on_failure: OnRedisFailure,
+    metrics: StoreMetrics,
+}
+
+impl Limiter {
+    /// A limiter for this process alone.
+    pub fn embedded(local: MemoryStore) -> Self {
+        Self {
+            shared: None,
+            local,
+        }
+    }
+
+    /// A limiter shared by all nodes that use the same Redis. Tries to connect once; if that fails it
+    /// starts with the breaker open. [`supervise`](Self::supervise) must run for it to recover.
+    pub async fn shared(
+        redis: RedisStore,
+        local: MemoryStore,
+        on_failure: OnRedisFailure,
+        metrics: StoreMetrics,
+    ) -> Self {
+        let shared = Shared {
+            redis,
+            breaker: Breaker::default(),
+            on_failure,
+            metrics,
+        };
+        if let Err(error) = shared.redis.reconnect().await {
+            shared.failed(&error, 0);
+        }
+        Self {
+            shared: Some(shared),
+            local,
+        }
+    }
+
+    /// Logs a request of `client` and decides it under `policy`.
+    pub async fn decide(&self, policy: &Policy, client: ClientId) -> Ruling {
+        let Some(shared) = &self.shared else {
+            return self.decide_locally(policy, client);
+        };
+        if let Some(generation) = shared.breaker.closed_generation() {
+            let timer = shared.metrics.start("record");
+            match shared.redis.record(policy, client).await {
+                Ok(decision) => {
+                    timer.succeeded();
+                    return Ruling::Decided(decision, Source::Redis);
+                }
+                Err(error) => {
+                    timer.failed(error.kind());
+                    shared.failed(&error, generation);
+                }
+            }
+        }
+        match shared.on_failure {
+            OnRedisFailure::Local => self.decide_locally(policy, client),
+            OnRedisFailure::Allow => Ruling::Unlimited,
+            OnRedisFailure::Deny => Ruling::Unavailable,
+        }
+    }
+
+    fn decide_locally(&self, policy: &Policy, client: ClientId) -> Ruling {
+        let decision = self.local.decide(policy, client, self.local.now());
+        Ruling::Decided(decision, Source::Local)
+    }
+
+    /// The background work, until `stop`: watches Redis and its clock, brings the connection back
+    /// after a failure, and forgets idle clients.
+    pub async fn supervise(&self, stop: CancellationToken) {
+        let watch = async {
+            match &self.shared {
+                Some(shared) => shared.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let sweep = async {
+            loop {
+                sleep(SWEEP_INTERVAL).await;
+                self.local.sweep();
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watch => {}
+            () = sweep => {}
+        }
+    }
+
+    /// The store in this process.
+    pub fn local(&self) -> &MemoryStore {
+        &self.local
+    }
+
+    /// The Redis store and its breaker, if there is one.
+    pub fn redis(&self) -> Option<(&RedisStore, &Breaker)> {
+        self.shared
+            .as_ref()
+            .map(|shared| (&shared.redis, &shared.breaker))
+    }
+
+    /// Whether limited requests can be decided or let through now.
+    pub fn can_serve(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| {
+            !shared.breaker.is_open() || shared.on_failure != OnRedisFailure::Deny
+        })
+    }
+}
+
+impl Shared {
+    /// Opens the breaker, and says so once.
+    fn failed(&self, error: &StoreError, generation: u64) {
+        if self.breaker.trip(generation) {
+            warn!(
+                error = error as &dyn std::error::Error,
+                meanwhile = ?self.on_failure,
+                "redis is away"
+            );
+        }
+    }
+
+    async fn watch(&self) {
+        let mut away_since = None;
+        loop {
+            let Some(generation) = self.breaker.closed_generation() else {
+                let since = *away_since.get_or_insert_with(std::time::Instant::now);
+                if self.redis.reconnect().await.is_ok() {
+                    self.breaker.close();
+                    away_since = None;
+                    info!(away_for = ?since.elapsed(), "redis is back");
+                } else {
+                    sleep(PROBE_INTERVAL).await;
+                }
+                continue;
+            };
+            tokio::select! {
+                () = self.breaker.opened() => {}
+                () = sleep(CLOCK_INTERVAL) => {
+                    let timer = self.metrics.start("time");
+                    match self.redis.sample_clock().await {
+                        Ok(()) => timer.succeeded(),
+                        Err(error) => {
+                            timer.failed(error.kind());
+                            self.failed(&error, generation);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

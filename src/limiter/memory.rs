@@ -1,0 +1,313 @@
+//! Window logs in this process: the store of the embedded mode, and the stand-in while Redis is away.
+
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use hashlink::{
+    DefaultHashBuilder, LinkedHashMap,
+    linked_hash_map::Entry::{Occupied, Vacant},
+};
+
+use super::{
+    ClientId, Decision, LogTime, Policy, PolicyName, Quota, StoreError, WindowLog, WindowStore,
+};
+
+/// Locks, so that worker threads rarely meet at one. A power of two.
+const SHARDS: usize = 16;
+
+/// What one client costs beside its entries: key, log, links and its share of the hash table.
+/// Measured with a million clients of one request each; see `docs/configuration.md`.
+const CLIENT_OVERHEAD_BYTES: usize = 160;
+
+/// Clients dropped per request at the most, so that no single request pays for a long quiet time.
+const SWEEP_PER_REQUEST: usize = 4;
+
+/// Window logs in memory, with the semantics of the Redis store.
+///
+/// Memory is bounded twice. A client whose log no longer counts is dropped when others are busy (a
+/// few per request) or by [`sweep`](Self::sweep). And the whole never grows past the bound given to
+/// [`new`](Self::new): at the bound, the client that was silent longest is forgotten, which gives that
+/// one client a new quota; [`evictions`](Self::evictions) counts how often.
+#[derive(Debug)]
+pub struct MemoryStore {
+    shards: Vec<Mutex<Shard>>,
+    hasher: DefaultHashBuilder,
+    shard_bytes: usize,
+    origin: Instant,
+    evictions: AtomicU64,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    client: ClientId,
+    policy: PolicyName,
+}
+
+#[derive(Debug)]
+struct Entry {
+    quota: Quota,
+    log: WindowLog,
+}
+
+/// Logs in the order of their newest entry: whoever was silent longest stands in front.
+#[derive(Debug)]
+struct Shard {
+    logs: LinkedHashMap<Key, Entry>,
+    bytes: usize,
+}
+
+impl MemoryStore {
+    /// An empty store that holds at most about `max_bytes` of logs.
+    pub fn new(max_bytes: usize) -> Self {
+        let shard = || {
+            Mutex::new(Shard {
+                logs: LinkedHashMap::new(),
+                bytes: 0,
+            })
+        };
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: DefaultHashBuilder::default(),
+            shard_bytes: max_bytes / SHARDS,
+            origin: Instant::now(),
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    /// Logs and decides a request. Never waits for more than a lock held for microseconds.
+    pub fn decide(&self, policy: &Policy, client: ClientId, at: LogTime) -> Decision {
+        let key = Key {
+            client,
+            policy: policy.name.clone(),
+        };
+        let mut shard = self.shard(&key);
+        let shard = &mut *shard;
+        shard.drop_idle(at, SWEEP_PER_REQUEST);
+
+        let entry = match shard.logs.entry(key) {
+            Occupied(mut known) => {
+                known.to_back();
+                known.into_mut()
+            }
+            Vacant(new) => {
+                shard.bytes += CLIENT_OVERHEAD_BYTES;
+                new.insert(Entry {
+                    quota: policy.quota,
+                    log: WindowLog::default(),
+                })
+            }
+        };
+        let before = entry.log.heap_bytes();
+        let decision = entry.log.record(policy.quota, at);
+        shard.bytes = shard.bytes + entry.log.heap_bytes() - before;
+
+        while shard.bytes > self.shard_bytes && shard.logs.len() > 1 {
+            shard.drop_front();
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+        decision
+    }
+
+    /// Drops every client whose log no longer counts. Called now and then, so that memory is given
+    /// back even when nobody comes.
+    pub fn sweep(&self) {
+        let now = self.now();
+        for shard in &self.shards {
+            lock(shard).drop_all_idle(now);
+        }
+    }
+
+    /// Clients that are remembered at the moment.
+    pub fn clients(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).logs.len()).sum()
+    }
+
+    /// Bytes that their logs occupy, about.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).bytes).sum()
+    }
+
+    /// How often a client was forgotten while its log still counted, for want of memory.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(key);
+        // The upper bits: the hash table inside uses the lower ones.
+        lock(&self.shards[(hash >> 48) as usize % SHARDS])
+    }
+}
+
+impl Shard {
+    /// Drops up to `most` clients from the front, while the one in front no longer counts.
+    fn drop_idle(&mut self, now: LogTime, most: usize) {
+        for _ in 0..most {
+            let idle = self
+                .logs
+                .front()
+                .is_some_and(|(_, entry)| entry.log.is_idle(entry.quota, now));
+            if !idle {
+                break;
+            }
+            self.drop_front();
+        }
+    }
+
+    /// Drops every client that no longer counts, also behind one whose policy has a longer window.
+    fn drop_all_idle(&mut self, now: LogTime) {
+        let mut bytes = 0;
+        self.logs.retain(|_, entry| {
+            let keep = !entry.log.is_idle(entry.quota, now);
+            bytes += if keep { entry.bytes() } else { 0 };
+            keep
+        });
+        self.bytes = bytes;
+        self.logs.shrink_to_fit();
+    }
+
+    fn drop_front(&mut self) {
+        if let Some((_, entry)) = self.logs.pop_front() {
+            self.bytes -= entry.bytes();
+        }
+    }
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        CLIENT_OVERHEAD_BYTES + self.log.heap_bytes()
+    }
+}
+
+/// A panic while the lock was held leaves a log that is at worst short of an entry: still usable.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl WindowStore for MemoryStore {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn now(&self) -> LogTime {
+        let micros = self.origin.elapsed().as_micros();
+        LogTime::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    async fn record_at(
+        &self,
+        policy: &Policy,
+        client: ClientId,
+        at: LogTime,
+    ) -> Result<Decision, StoreError> {
+        Ok(self.decide(policy, client, at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn client(number: u32) -> ClientId {
+        ClientId::new(Ipv4Addr::from_bits(number).into(), 64)
+    }
+
+    fn policy(quota: &str) -> Policy {
+        Policy::default_policy(quota.parse().expect("a quota"))
+    }
+
+    #[test]
+    fn idle_clients_are_dropped_while_others_are_busy() {
+        let store = MemoryStore::new(64 << 20);
+        let policy = policy("10/s");
+        for number in 0..10_000 {
+            store.decide(&policy, client(number), LogTime::from_micros(0));
+        }
+        assert_eq!(store.clients(), 10_000);
+        for number in 20_000..24_000 {
+            store.decide(&policy, client(number), LogTime::from_micros(1_000_000));
+        }
+        assert_eq!(store.clients(), 4_000);
+        assert_eq!(store.evictions(), 0, "idle is not evicted");
+    }
+
+    #[test]
+    fn a_sweep_drops_the_idle_even_behind_a_longer_window() {
+        let store = MemoryStore::new(64 << 20);
+        let long = Policy {
+            name: "longer".parse().expect("a name"),
+            quota: "10/hour".parse().expect("a quota"),
+        };
+        let at = store.now();
+        for number in 0..1_000 {
+            store.decide(&long, client(number), at);
+        }
+        let short = policy("10/ms");
+        for number in 0..1_000 {
+            store.decide(&short, client(number), at);
+        }
+        while store.now() - at < std::time::Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        store.sweep();
+        assert_eq!(store.clients(), 1_000);
+        assert_eq!(store.bytes(), 1_000 * (CLIENT_OVERHEAD_BYTES + 4 * 8));
+    }
+
+    #[test]
+    fn a_million_clients_stay_within_the_bound_and_the_newest_are_exact() {
+        let bound = 16 << 20;
+        let store = MemoryStore::new(bound);
+        let policy = policy("2/minute");
+        for number in 0..1_000_000_u32 {
+            store.decide(&policy, client(number), LogTime::from_micros(number.into()));
+        }
+        assert!(store.bytes() <= bound, "{} bytes", store.bytes());
+        assert!(store.evictions() > 0);
+        let newest = client(999_999);
+        let at = LogTime::from_micros(1_000_001);
+        assert!(store.decide(&policy, newest, at).admitted);
+        assert!(!store.decide(&policy, newest, at).admitted);
+    }
+
+    #[test]
+    fn a_busy_client_is_not_forgotten_for_newcomers() {
+        let store = MemoryStore::new(1 << 20);
+        let policy = policy("2/minute");
+        let busy = client(u32::MAX);
+        let mut admitted = 0;
+        for number in 0..100_000_u32 {
+            let at = LogTime::from_micros(number.into());
+            store.decide(&policy, client(number), at);
+            if number % 100 == 0 {
+                admitted += u32::from(store.decide(&policy, busy, at).admitted);
+            }
+        }
+        assert!(store.evictions() > 0);
+        assert_eq!(admitted, 2);
+    }
+
+    #[test]
+    fn policies_count_apart() {
+        let store = MemoryStore::new(1 << 20);
+        let default = policy("1/minute");
+        let other = Policy {
+            name: "other".parse().expect("a name"),
+            quota: default.quota,
+        };
+        let at = LogTime::from_micros(1);
+        assert!(store.decide(&default, client(1), at).admitted);
+        assert!(store.decide(&other, client(1), at).admitted);
+        assert!(!store.decide(&other, client(1), at).admitted);
+    }
+}

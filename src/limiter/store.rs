@@ -1,0 +1,67 @@
+//! The trait that every store of window logs implements.
+
+use async_trait::async_trait;
+
+use super::{ClientId, Decision, LogTime, Policy};
+
+/// Where the window logs live. The store owns the clock.
+///
+/// `tests/it/stores/windows.rs` is the contract, run on every implementation.
+#[async_trait]
+pub trait WindowStore: Send + Sync {
+    /// The name in metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// The present on the clock that this store's logs are kept in.
+    fn now(&self) -> LogTime;
+
+    /// Logs a request of `client` that arrived at `at` and decides it under `policy`.
+    ///
+    /// Entries only ever leave a log by age or because L + 1 newer ones stand in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store could not decide. The request may or may not have been logged.
+    async fn record_at(
+        &self,
+        policy: &Policy,
+        client: ClientId,
+        at: LogTime,
+    ) -> Result<Decision, StoreError>;
+
+    /// Logs a request that arrives now.
+    ///
+    /// # Errors
+    /// As [`record_at`](Self::record_at).
+    async fn record(&self, policy: &Policy, client: ClientId) -> Result<Decision, StoreError> {
+        self.record_at(policy, client, self.now()).await
+    }
+}
+
+/// Why a store could not decide.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No answer within the bound that the store was given.
+    #[error("no answer within {0:?}")]
+    Timeout(std::time::Duration),
+    /// There is no working connection at the moment.
+    #[error("not connected")]
+    Disconnected,
+    /// The store answered with an error, or the connection broke.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No connection could be had from the pool.
+    #[error("cannot connect")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// A short label for metrics: `timeout`, `disconnected`, `failed` or `connect`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Disconnected => "disconnected",
+            Self::Failed(_) => "failed",
+            Self::Connect(_) => "connect",
+        }
+    }
+}

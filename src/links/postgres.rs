@@ -1,0 +1,437 @@
+//! Links in Postgres: shared by all nodes.
+
+use std::{
+    ops::{Deref, DerefMut},
+    str::FromStr,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres,
+    pool::{PoolConnection, PoolOptions},
+    postgres::PgConnectOptions,
+};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::context::TokioContext;
+use tracing::warn;
+
+use super::{
+    Created, LinkStore, NewLink, Resolved, ShortCode, StartUp, StoreError, StoreUsage, Terms, Visit,
+};
+
+/// Between attempts to reach a database that is not there yet.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The returned code is that of the shared link to this target, be it old or new. One round trip, and
+/// a repeated URL writes nothing. Both look-ups use `urls_url_sha256_key`. No row comes back when another
+/// session commits the same target between our snapshot and our insert: then the next attempt sees it.
+const INSERT_SHARED: &str = "
+    WITH known AS (SELECT short_code FROM urls WHERE url_sha256 = $3),
+    made AS (
+        INSERT INTO urls (short_code, original_url, url_sha256)
+        SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM known)
+        ON CONFLICT (url_sha256) DO NOTHING
+        RETURNING short_code
+    )
+    SELECT short_code FROM known UNION ALL SELECT short_code FROM made";
+
+/// Unique by `urls_short_code_key`.
+const INSERT_OWN: &str = "
+    INSERT INTO urls (short_code, original_url, expires_at, max_visits)
+    VALUES ($1, $2, now() + make_interval(secs => $3), $4)
+    ON CONFLICT (short_code) DO NOTHING";
+
+/// By `urls_short_code_key`.
+const RESOLVE: &str = "
+    SELECT original_url,
+           max_visits IS NOT NULL AS limited,
+           coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone
+    FROM urls WHERE short_code = $1";
+
+/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
+const COUNT_VISIT: &str = "
+    UPDATE urls SET visits = visits + 1
+    WHERE short_code = $1 AND visits < max_visits";
+
+/// How a [`PostgresStore`] reaches its database.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database`.
+    pub url: PostgresUrl,
+    /// The most connections of this node.
+    pub max_connections: u32,
+    /// How long a request waits, for a connection and an answer together.
+    pub timeout: Duration,
+}
+
+/// A parsed `postgres://` URL; `Debug` does not show the password.
+#[derive(Clone)]
+pub struct PostgresUrl(PgConnectOptions);
+
+impl FromStr for PostgresUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = "not a Postgres URL: expected postgres://user:password@host:5432/database";
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(error);
+        }
+        let options = PgConnectOptions::from_str(text).map_err(|_| error)?;
+        Ok(Self(options.application_name("shunt")))
+    }
+}
+
+impl std::fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Host, port and database, without credentials.
+impl std::fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(options) = self;
+        let database = options.get_database().unwrap_or(options.get_username());
+        write!(
+            f,
+            "postgres at {}:{}/{database}",
+            options.get_host(),
+            options.get_port()
+        )
+    }
+}
+
+/// Links in Postgres.
+pub struct PostgresStore {
+    pool: PgPool,
+    timeout: Duration,
+    /// Where connections live. A connection belongs to the runtime that opened it, and each HTTP worker has
+    /// one that ends with it: a connection opened there would break under another worker's last requests.
+    runtime: Handle,
+}
+
+impl PostgresStore {
+    /// Connects and brings the tables up to date; several nodes may do so at once. A database that cannot
+    /// be reached is tried again until `start_up.within` is over.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the last cause.
+    pub async fn connect(options: &PostgresOptions, start_up: StartUp) -> Result<Self, StoreError> {
+        use sqlx::ConnectOptions;
+
+        let deadline = Instant::now() + start_up.within;
+        let pool = PoolOptions::<Postgres>::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.timeout)
+            // A broken connection is found by using it; see `with_connection`.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.url.0.clone().disable_statement_logging());
+        while let Err(error) = prepare(&pool, deadline).await {
+            let temporary = matches!(error, StoreError::Database(_) | StoreError::Timeout(_));
+            if !temporary || Instant::now() + RETRY_INTERVAL > deadline {
+                return Err(error);
+            }
+            warn!(
+                error = &error as &dyn std::error::Error,
+                database = %options.url,
+                "cannot reach the database yet"
+            );
+            sleep(RETRY_INTERVAL).await;
+        }
+        Ok(Self {
+            pool,
+            timeout: options.timeout,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Runs `work` on a connection, within the bound of a request.
+    ///
+    /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
+    /// that such a connection breaks is done again on the next; other work has its connection tried first.
+    async fn with_connection<A: Sync, T: Send>(
+        &self,
+        repeat: Repeat,
+        arguments: &A,
+        work: Work<A, T>,
+    ) -> Result<T, StoreError> {
+        let attempts = async {
+            let mut stale = 0;
+            loop {
+                let mut lease = Lease::acquire(&self.pool).await?;
+                let result = match repeat {
+                    Repeat::Allowed => work(&mut lease, arguments)
+                        .await
+                        .map_err(|error| (error, true)),
+                    Repeat::Forbidden => match lease.ping().await {
+                        Err(error) => Err((error, true)),
+                        Ok(()) => work(&mut lease, arguments)
+                            .await
+                            .map_err(|error| (error, false)),
+                    },
+                };
+                match result {
+                    Ok(done) => {
+                        lease.finish();
+                        return Ok(done);
+                    }
+                    Err((error, repeatable)) => {
+                        let broken = is_broken_connection(&error);
+                        if !broken {
+                            lease.finish();
+                        }
+                        // Every idle connection may be stale, and then one new one has to do.
+                        if !broken
+                            || !repeatable
+                            || stale > self.pool.options().get_max_connections()
+                        {
+                            return Err(error);
+                        }
+                        stale += 1;
+                    }
+                }
+            }
+        };
+        let deadline = Instant::now() + self.timeout;
+        let bounded = async { timeout_at(deadline, attempts).await };
+        match TokioContext::new(bounded, self.runtime.clone()).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(database_error(error)),
+            Err(_) => Err(StoreError::Timeout(self.timeout)),
+        }
+    }
+}
+
+#[async_trait]
+impl LinkStore for PostgresStore {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
+        if link.shared {
+            self.with_connection(Repeat::Allowed, link, insert_shared)
+                .await
+        } else {
+            self.with_connection(Repeat::Forbidden, link, insert_own)
+                .await
+        }
+    }
+
+    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
+        let look_up = self.with_connection(Repeat::Allowed, code, look_up);
+        let Some(found) = look_up.await? else {
+            return Ok(Resolved::Unknown);
+        };
+        if found.gone {
+            return Ok(Resolved::Gone);
+        }
+        if found.limited && visit == Visit::Counted {
+            let count = self.with_connection(Repeat::Forbidden, code, count_visit);
+            if !count.await? {
+                return Ok(Resolved::Gone);
+            }
+        }
+        Ok(Resolved::Found(found.original_url))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.with_connection(Repeat::Allowed, &(), |connection, ()| {
+            Box::pin(connection.ping())
+        })
+        .await
+    }
+
+    fn usage(&self) -> StoreUsage {
+        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
+        StoreUsage {
+            in_use: open.saturating_sub(idle),
+            idle,
+            max: self.pool.options().get_max_connections() as usize,
+        }
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// What is done on a connection. A plain function: a closure that borrows its arguments could not be `Send` for every
+/// lifetime of the connection.
+type Work<A, T> = for<'c> fn(&'c mut PgConnection, &'c A) -> BoxFuture<'c, Result<T, sqlx::Error>>;
+
+fn insert_shared<'c>(
+    connection: &'c mut PgConnection,
+    link: &'c NewLink<'_>,
+) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
+    Box::pin(async move {
+        let hash = link.target_hash();
+        loop {
+            let inserted = sqlx::query_scalar(INSERT_SHARED)
+                .bind(link.code.as_str())
+                .bind(link.target.as_str())
+                .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
+                .fetch_optional(&mut *connection)
+                .await;
+            match inserted {
+                Ok(Some(code)) => return Ok(Created::Stored(ShortCode::from_store(code))),
+                Ok(None) => {}
+                Err(error) if is_code_taken(&error) => return Ok(Created::CodeTaken),
+                Err(error) => return Err(error),
+            }
+        }
+    })
+}
+
+fn insert_own<'c>(
+    connection: &'c mut PgConnection,
+    link: &'c NewLink<'_>,
+) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
+    let Terms {
+        expires_in,
+        max_visits,
+    } = link.terms;
+    Box::pin(async move {
+        let inserted = sqlx::query(INSERT_OWN)
+            .bind(link.code.as_str())
+            .bind(link.target.as_str())
+            .bind(expires_in.map(|duration| duration.as_secs_f64()))
+            .bind(max_visits.map(|visits| i32::try_from(visits).unwrap_or(i32::MAX)))
+            .execute(connection)
+            .await?;
+        Ok(match inserted.rows_affected() {
+            0 => Created::CodeTaken,
+            _ => Created::Stored(link.code.clone()),
+        })
+    })
+}
+
+/// A row of [`RESOLVE`].
+#[derive(sqlx::FromRow)]
+struct Found {
+    original_url: String,
+    limited: bool,
+    gone: bool,
+}
+
+fn look_up<'c>(
+    connection: &'c mut PgConnection,
+    code: &'c ShortCode,
+) -> BoxFuture<'c, Result<Option<Found>, sqlx::Error>> {
+    Box::pin(
+        sqlx::query_as(RESOLVE)
+            .bind(code.as_str())
+            .fetch_optional(connection),
+    )
+}
+
+/// Whether there was a visit left.
+fn count_visit<'c>(
+    connection: &'c mut PgConnection,
+    code: &'c ShortCode,
+) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+    Box::pin(async move {
+        let counted = sqlx::query(COUNT_VISIT)
+            .bind(code.as_str())
+            .execute(connection)
+            .await?;
+        Ok(counted.rows_affected() == 1)
+    })
+}
+
+/// Whether work may be done twice, where it is unknown whether the first time had an effect.
+#[derive(Clone, Copy)]
+enum Repeat {
+    Allowed,
+    Forbidden,
+}
+
+/// A connection that goes back to the pool only after [`finish`](Self::finish). One that was given up in the
+/// middle of an answer, or that hangs, is closed: the next user would wait for that answer.
+struct Lease {
+    connection: PoolConnection<Postgres>,
+    finished: bool,
+}
+
+impl Lease {
+    async fn acquire(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            connection: pool.acquire().await?,
+            finished: false,
+        })
+    }
+
+    fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Deref for Lease {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+async fn prepare(pool: &PgPool, deadline: Instant) -> Result<(), StoreError> {
+    let migrate = async {
+        let mut lease = Lease::acquire(pool).await.map_err(database_error)?;
+        let mut migrator = sqlx::migrate!("migrations/postgres");
+        // The release before this one must still start after this one has migrated.
+        migrator.set_ignore_missing(true);
+        migrator
+            .run(&mut *lease)
+            .await
+            .map_err(|error| StoreError::Migration(error.into()))?;
+        lease.finish();
+        Ok(())
+    };
+    // The lock that serialises migrations is waited for without a bound of its own.
+    timeout_at(deadline, migrate).await.unwrap_or_else(|_| {
+        Err(StoreError::Migration(
+            "no end in time; another node may hold the migration lock".into(),
+        ))
+    })
+}
+
+fn database_error(error: sqlx::Error) -> StoreError {
+    StoreError::Database(error.into())
+}
+
+fn is_code_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.constraint() == Some("urls_short_code_key"))
+}
+
+/// Whether the connection itself is of no more use, so that another may do better.
+fn is_broken_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // 08xxx: connection exceptions; 57P01 to 57P03: shut down, crashed, starting up.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P0")),
+        _ => false,
+    }
+}

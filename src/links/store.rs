@@ -1,0 +1,155 @@
+//! The trait that every store of links implements.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use super::{ShortCode, TargetUrl};
+
+/// Where links are kept.
+///
+/// `tests/it/stores/links.rs` is the contract, run on every implementation.
+#[async_trait]
+pub trait LinkStore: Send + Sync {
+    /// The name in metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// Stores a link, in one round trip where nothing stands in the way, and correctly under any race:
+    /// unique indexes decide. When this returns [`Created::Stored`] the link is committed.
+    ///
+    /// A [shared](NewLink::shared) link to a target that already has one is that one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError>;
+
+    /// Where a code leads. A counted visit uses up one of a limited link's visits, atomically.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Its connections at the moment.
+    fn usage(&self) -> StoreUsage;
+
+    /// Closes its connections.
+    async fn close(&self);
+}
+
+/// A link to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewLink<'a> {
+    /// Its code, unless the link turns out to exist.
+    pub code: &'a ShortCode,
+    /// Where it leads.
+    pub target: &'a TargetUrl,
+    /// Whether everybody who shortens this target gets this one link.
+    pub shared: bool,
+    /// How long and how often it works.
+    pub terms: Terms,
+}
+
+impl NewLink<'_> {
+    /// What the unique index on targets sees: nothing for a link that is not shared.
+    ///
+    /// A b-tree on the URL itself fails above 2704 bytes, hence the hash.
+    pub(super) fn target_hash(&self) -> Option<TargetHash> {
+        self.shared
+            .then(|| Sha256::digest(self.target.as_str()).into())
+    }
+}
+
+/// SHA-256 of a target.
+pub type TargetHash = [u8; 32];
+
+/// How long and how often a link works; without limits by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// It stops working this long after it was made, by the store's clock; whole seconds.
+    pub expires_in: Option<Duration>,
+    /// It stops working after this many visits.
+    pub max_visits: Option<u32>,
+}
+
+impl Terms {
+    /// Whether the link works forever.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What became of a [`NewLink`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is committed under this code: its own, or that of the shared link that was there before.
+    Stored(ShortCode),
+    /// Another link has its code; nothing was stored.
+    CodeTaken,
+}
+
+/// Where a code leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// To this URL.
+    Found(String),
+    /// Nowhere any more: expired or used up.
+    Gone,
+    /// There is no such link.
+    Unknown,
+}
+
+/// Whether a look-up is somebody following the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// Yes: it counts towards the link's visits.
+    Counted,
+    /// No, it only looks (`HEAD`).
+    Uncounted,
+}
+
+/// Connections of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreUsage {
+    /// In use at the moment.
+    pub in_use: usize,
+    /// Open and idle.
+    pub idle: usize,
+    /// The most there may be.
+    pub max: usize,
+}
+
+/// Why a store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No answer within the bound that the store was given.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The database answered with an error, cannot be reached, or the connection broke.
+    #[error("the database failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The tables could not be brought up to date.
+    #[error("the migrations failed")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Every random code that was tried is taken: `links.code_length` is too small for this many links.
+    #[error("no free code found")]
+    NoFreeCode,
+}
+
+impl StoreError {
+    /// A short label for metrics: `timeout`, `database`, `migration` or `no_free_code`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Database(_) => "database",
+            Self::Migration(_) => "migration",
+            Self::NoFreeCode => "no_free_code",
+        }
+    }
+}
