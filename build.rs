@@ -6,8 +6,8 @@ fn main() {
     println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
-    println!("cargo:rerun-if-env-changed=SHUNT_REVISION");
-    let revision = std::env::var("SHUNT_REVISION").ok().or_else(|| {
+    println!("cargo:rerun-if-env-changed=BUILD_REVISION");
+    let revision = std::env::var("BUILD_REVISION").ok().or_else(|| {
         let git = Command::new("git")
             .args(["rev-parse", "--short=12", "HEAD"])
             .output()
@@ -16,5 +16,5 @@ fn main() {
         (git.status.success() && !revision.is_empty()).then_some(revision)
     });
     let revision = revision.as_deref().map_or("unknown", str::trim);
-    println!("cargo:rustc-env=SHUNT_REVISION={revision}");
+    println!("cargo:rustc-env=BUILD_REVISION={revision}");
 }

@@ -35,7 +35,7 @@ impl Metrics {
             &["version", "revision"],
         )?;
         build_info
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("SHUNT_REVISION")])
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("BUILD_REVISION")])
             .set(1);
         registry.register(Box::new(build_info))?;
         Ok(Self {

@@ -1,0 +1,3 @@
+//! What a client sees of one node.
+
+mod smoke;

@@ -1,0 +1,99 @@
+//! An HTTP client with an address of its own.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap, redirect::Policy};
+use serde_json::Value;
+
+/// A client of one node. All of 127.0.0.0/8 is this machine, so a test can be many clients.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// What a node answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub took: Duration,
+}
+
+impl Client {
+    /// A client at `from`, such as 127.0.0.7, of the node at `node`.
+    pub fn new(from: IpAddr, node: SocketAddr) -> Self {
+        let http = reqwest::Client::builder()
+            .local_address(from)
+            .redirect(Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("a client");
+        Self {
+            http,
+            base: format!("http://{node}"),
+        }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// `POST /shorten` with a form.
+    pub async fn shorten(&self, url: &str) -> Answer {
+        let request = self.request(Method::POST, "/shorten").form(&[("url", url)]);
+        Answer::to(request).await.expect("an answer")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path))
+            .await
+            .expect("an answer")
+    }
+}
+
+impl Answer {
+    /// Sends a request; an error is a connection that failed.
+    pub async fn to(request: RequestBuilder) -> reqwest::Result<Self> {
+        let started = Instant::now();
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await?;
+        Ok(Self {
+            status,
+            headers,
+            body,
+            took: started.elapsed(),
+        })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("ASCII"))
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The code of a link that was just made.
+    pub fn code(&self) -> String {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        self.json()["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// A number that a header holds.
+    pub fn number(&self, header: &str) -> u64 {
+        let value = self
+            .header(header)
+            .unwrap_or_else(|| panic!("no {header}: {self:?}"));
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{header}: {value}"))
+    }
+}

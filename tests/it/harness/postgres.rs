@@ -1,0 +1,194 @@
+//! A Postgres server.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::process::Signal;
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::{Process, eventually, free_port, process::find};
+
+static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// A Postgres server. Keeps its port when it is killed and started again.
+pub struct Postgres {
+    process: Option<Process>,
+    port: u16,
+    directory: TempDir,
+}
+
+/// An empty database of the test's own.
+pub struct Database {
+    port: u16,
+    name: String,
+}
+
+impl Postgres {
+    /// The server that all tests share which do it no harm.
+    pub async fn shared() -> &'static Self {
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// A server of the test's own, to be harmed.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).expect("a directory");
+        if rustix::process::geteuid().is_root() {
+            // Postgres refuses to run as root.
+            for path in [directory.path(), &data] {
+                run(Command::new("chown").arg("postgres").arg(path));
+            }
+        }
+        run(unprivileged("initdb")
+            .arg("--pgdata")
+            .arg(&data)
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--no-sync",
+                "--encoding=UTF8",
+            ])
+            .args(["--locale=C"]));
+        let mut postgres = Self {
+            process: None,
+            port: free_port(),
+            directory,
+        };
+        postgres.restart().await;
+        postgres
+    }
+
+    pub async fn restart(&mut self) {
+        let mut command = unprivileged("postgres");
+        command
+            .arg("-D")
+            .arg(self.directory.path().join("data"))
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+            ])
+            .args([
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "max_connections=300",
+            ])
+            .args(["-c", "fsync=off", "-c", "log_min_messages=panic"]);
+        let (process, output) = Process::start(&command);
+        super::process::discard(output);
+        self.process = Some(process);
+        let url = self.url("postgres");
+        eventually("postgres answers", async || {
+            PgConnection::connect(&url).await.ok()
+        })
+        .await;
+    }
+
+    /// As if the machine had lost its power: no client is told goodbye.
+    pub async fn kill(&mut self) {
+        let mut process = self.process.take().expect("running");
+        // SIGKILL would leave the children; SIGQUIT ends them all at once, without a checkpoint.
+        process.signal(Signal::QUIT);
+        eventually("postgres is gone", async || {
+            process.has_ended().then_some(())
+        })
+        .await;
+    }
+
+    /// Stops every process of the server.
+    pub fn freeze(&self) {
+        self.signal_all("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal_all("-CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("running").pid().to_string();
+        run(Command::new("kill").args([signal, &pid]));
+        // There may be no children at this very moment.
+        let _ = Command::new("pkill").args([signal, "-P", &pid]).status();
+    }
+
+    pub async fn database(&self) -> Database {
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let mut connection = PgConnection::connect(&self.url("postgres"))
+            .await
+            .expect("postgres answers");
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create)
+            .execute(&mut connection)
+            .await
+            .expect("a database");
+        Database {
+            port: self.port,
+            name,
+        }
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Database {
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// One number, such as a count.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let mut connection = PgConnection::connect(&self.url())
+            .await
+            .expect("postgres answers");
+        sqlx::query_scalar(sql)
+            .fetch_one(&mut connection)
+            .await
+            .expect(sql)
+    }
+
+    pub async fn execute(&self, sql: &'static str) {
+        let mut connection = PgConnection::connect(&self.url())
+            .await
+            .expect("postgres answers");
+        sqlx::raw_sql(sql)
+            .execute(&mut connection)
+            .await
+            .expect(sql);
+    }
+}
+
+/// One of Postgres's programs, not as root.
+fn unprivileged(program: &str) -> Command {
+    let path: PathBuf = find(program).unwrap_or_else(|| panic!("{program} is not installed"));
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+        command.arg(path);
+        command
+    } else {
+        Command::new(path)
+    };
+    command.current_dir(Path::new("/"));
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().expect("the program");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,46 @@
+//! A connection on which a test decides over every byte.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Bytes in, bytes out.
+pub struct RawConnection(TcpStream);
+
+impl RawConnection {
+    pub async fn open(node: SocketAddr) -> Self {
+        Self(TcpStream::connect(node).await.expect("the node listens"))
+    }
+
+    /// `false` if the node has closed the connection.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok()
+    }
+
+    /// What arrives within `within`; `None` if the node has closed the connection, an empty string if it is silent.
+    pub async fn receive(&mut self, within: Duration) -> Option<String> {
+        let mut buffer = vec![0; 64 * 1024];
+        match timeout(within, self.0.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => None,
+            Ok(Ok(length)) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+            Err(_) => Some(String::new()),
+        }
+    }
+
+    /// Sends `bytes` one every `interval` until the node closes the connection; `None` if it does not for all of them.
+    pub async fn dribble(&mut self, bytes: &[u8], interval: Duration) -> Option<usize> {
+        for (sent, byte) in bytes.iter().enumerate() {
+            if !self.send(&[*byte]).await {
+                return Some(sent);
+            }
+            if self.receive(interval).await.is_none() {
+                return Some(sent);
+            }
+        }
+        None
+    }
+}

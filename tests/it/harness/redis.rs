@@ -1,0 +1,97 @@
+//! A Redis server.
+
+use std::process::Command;
+
+use deadpool_redis::redis::{self, Client};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Process, eventually, free_port, process::find};
+
+/// A Redis server of the test's own. Keeps its port when it is killed and started again.
+pub struct Redis {
+    process: Option<Process>,
+    port: u16,
+    directory: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further arguments for `redis-server`.
+    pub async fn start_with(arguments: &[&str]) -> Self {
+        let mut redis = Self::stopped(arguments);
+        redis.restart().await;
+        redis
+    }
+
+    /// One that is not running yet, but whose port is known.
+    pub fn stopped(arguments: &[&str]) -> Self {
+        Self {
+            process: None,
+            port: free_port(),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+        }
+    }
+
+    pub async fn restart(&mut self) {
+        let mut command = Command::new(find("redis-server").expect("redis-server"));
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
+            .arg("--dir")
+            .arg(self.directory.path())
+            .args(&self.arguments);
+        let (process, output) = Process::start(&command);
+        super::process::discard(output);
+        self.process = Some(process);
+        let client = Client::open(self.url()).expect("a URL");
+        eventually("redis-server answers", async || {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            redis::cmd("PING")
+                .query_async::<String>(&mut connection)
+                .await
+                .ok()
+        })
+        .await;
+    }
+
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("running").signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.process.as_ref().expect("running").signal(Signal::CONT);
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs one command, written as in `redis-cli`.
+    pub async fn command<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let client = Client::open(self.url()).expect("a URL");
+        let mut connection = client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("redis-server answers");
+        let mut words = command.split(' ');
+        let mut built = redis::cmd(words.next().expect("a command"));
+        for word in words {
+            built.arg(word);
+        }
+        built.query_async(&mut connection).await.expect(command)
+    }
+}

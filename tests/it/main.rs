@@ -1,0 +1,17 @@
+//! Integration tests: the real program against real servers.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `stores` | one contract per trait, run on every implementation; the model test |
+//! | `api` | what a client sees of one node |
+//! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
+//! | `faults` | Redis or Postgres killed, frozen, restarted |
+//! | `lifecycle` | start, stop, commands, configuration errors |
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod api;
+mod faults;
+mod harness;
+mod lifecycle;
+mod limits;
+mod stores;
