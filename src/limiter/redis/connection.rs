@@ -24,8 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// In a cluster every node of ours must ask the same server for the time: the owner of this slot.
 const CLOCK_SLOT: u16 = 0;
 
-/// The answers that a decision needs: entries in the log, and the oldest two with their scores.
-type Recorded = (u64, Vec<(i64, f64)>);
+/// The answers that a decision needs: how many entries were added (0 if the member is taken), how many the log holds, and
+/// the oldest two with their scores.
+type Recorded = (u64, u64, Vec<(i64, f64)>);
 
 pub(super) enum ConnectionPool {
     Server(deadpool_redis::Pool),

@@ -14,6 +14,7 @@ pub struct Redis {
     port: u16,
     directory: TempDir,
     arguments: Vec<String>,
+    configuration: Option<String>,
 }
 
 impl Redis {
@@ -28,6 +29,14 @@ impl Redis {
         redis
     }
 
+    /// A Sentinel, which keeps its state in the file at `configuration`.
+    pub async fn start_sentinel(configuration: &str) -> Self {
+        let mut sentinel = Self::stopped(&["--sentinel"]);
+        sentinel.configuration = Some(configuration.to_owned());
+        sentinel.restart().await;
+        sentinel
+    }
+
     /// One that is not running yet, but whose port is known.
     pub fn stopped(arguments: &[&str]) -> Self {
         Self {
@@ -35,17 +44,21 @@ impl Redis {
             port: free_port(),
             directory: tempfile::tempdir().expect("a temporary directory"),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            configuration: None,
         }
     }
 
     pub async fn restart(&mut self) {
         let mut command = Command::new(find("redis-server").expect("redis-server"));
         command
+            .args(&self.configuration)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
-            .arg("--dir")
+            .args(["--loglevel", "warning", "--dir"])
             .arg(self.directory.path())
             .args(&self.arguments);
+        if self.configuration.is_none() {
+            command.args(["--save", "", "--appendonly", "no"]);
+        }
         let (process, output) = Process::start(&command);
         super::process::discard(output);
         self.process = Some(process);

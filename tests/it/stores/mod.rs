@@ -1,1 +1,31 @@
+//! One contract per trait, run on every implementation, and the model test.
 
+mod links;
+mod model;
+mod redis_kinds;
+mod redis_log;
+mod windows;
+
+use std::time::Duration;
+
+use shunt::limiter::{ClientId, Policy, RedisOptions, RedisStore};
+
+/// A connected Redis store; another one on the same URL is another node.
+pub async fn redis_store(url: &str) -> RedisStore {
+    let store = RedisStore::new(&RedisOptions {
+        endpoint: url.parse().expect("a URL"),
+        // The contract is about decisions: no slow machine may turn one into a timeout.
+        timeout: Duration::from_secs(5),
+    })
+    .expect("a store");
+    crate::harness::eventually("the store connects", async || store.reconnect().await.ok()).await;
+    store
+}
+
+pub fn policy(quota: &str) -> Policy {
+    Policy::default_policy(quota.parse().expect("a quota"))
+}
+
+pub fn client(number: u32) -> ClientId {
+    ClientId::new(std::net::Ipv4Addr::from_bits(number).into(), 64)
+}

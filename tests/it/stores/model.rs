@@ -1,0 +1,134 @@
+//! The model test: whatever the schedule, the stores decide as the specification does.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use shunt::limiter::{Decision, LogTime, MemoryStore, Policy, Quota, RedisStore, WindowStore};
+use tokio::runtime::Runtime;
+
+use super::{client, redis_store};
+use crate::{harness::Redis, needs};
+
+/// The specification, word for word: every request is logged; it is admitted iff the entries in (t − W, t], itself
+/// included, number at most L; the L-th newest entry decides when a refused client is admitted again.
+struct Oracle {
+    limit: usize,
+    window: i64,
+    arrivals: HashMap<u32, Vec<i64>>,
+}
+
+impl Oracle {
+    fn decide(&mut self, client: u32, now: i64) -> (bool, u32, i64) {
+        let log = self.arrivals.entry(client).or_default();
+        log.push(now);
+        let counting: Vec<i64> = log
+            .iter()
+            .copied()
+            .filter(|&t| t > now - self.window)
+            .collect();
+        let over = counting.len().saturating_sub(self.limit);
+        let remaining = self.limit.saturating_sub(counting.len());
+        (
+            over == 0,
+            remaining as u32,
+            counting[over] + self.window - now,
+        )
+    }
+}
+
+/// A request: who, how long after the one before (µs), on which node.
+type Step = (u32, i64, usize);
+
+#[derive(Debug, Clone)]
+struct Schedule {
+    quota: Quota,
+    steps: Vec<Step>,
+}
+
+const NODES: usize = 3;
+
+fn schedules() -> impl Strategy<Value = Schedule> {
+    // Long windows: a key expires by Redis's real clock, which the schedule's clock outruns.
+    (1..6_u32, 60..120_u64).prop_flat_map(|(limit, seconds)| {
+        let window = i64::try_from(seconds * 1_000_000).expect("small");
+        let pause = prop_oneof![
+            4 => Just(0),
+            4 => 1..window / 4,
+            2 => Just(window / i64::from(limit)),
+            1 => (window - 1)..=(window + 1),
+            1 => window..window * 2,
+        ];
+        let steps = prop::collection::vec((0..3_u32, pause, 0..NODES), 1..60);
+        steps.prop_map(move |steps| Schedule {
+            quota: Quota::new(limit, Duration::from_secs(seconds)).expect("a quota"),
+            steps,
+        })
+    })
+}
+
+/// Runs a schedule on the nodes and compares every answer with the oracle's.
+async fn follow(nodes: &[&dyn WindowStore], schedule: &Schedule) -> Result<(), TestCaseError> {
+    // Clients that no other schedule has.
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    let base = CLIENTS.fetch_add(3, Ordering::Relaxed);
+
+    let policy = Policy::default_policy(schedule.quota);
+    let mut oracle = Oracle {
+        limit: schedule.quota.limit() as usize,
+        window: i64::try_from(schedule.quota.window().as_micros()).expect("small"),
+        arrivals: HashMap::new(),
+    };
+    let mut now = 1_800_000_000_000_000;
+    for &(who, pause, node) in &schedule.steps {
+        now += pause;
+        let (admitted, remaining, reset) = oracle.decide(who, now);
+        let expected = Decision {
+            admitted,
+            remaining,
+            reset_after: Duration::from_micros(u64::try_from(reset).expect("positive")),
+        };
+        let store = nodes[node % nodes.len()];
+        let decision = store
+            .record_at(&policy, client(base + who), LogTime::from_micros(now))
+            .await
+            .expect("a decision");
+        prop_assert_eq!(decision, expected, "client {} at {}", who, now);
+        let retry_after = decision.reset_seconds();
+        prop_assert!(
+            Duration::from_secs(retry_after) >= decision.reset_after,
+            "never early"
+        );
+        prop_assert!(
+            retry_after * 1_000_000 < reset as u64 + 1_000_000,
+            "rounded up once"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_memory_store_decides_as_the_model_does() {
+    let runtime = Runtime::new().expect("a runtime");
+    let store = MemoryStore::new(64 << 20);
+    proptest!(ProptestConfig::with_cases(512), |(schedule in schedules())| {
+        runtime.block_on(follow(&[&store], &schedule))?;
+    });
+}
+
+#[test]
+fn three_nodes_on_one_redis_decide_as_the_model_does() {
+    needs!("redis-server");
+    let runtime = Runtime::new().expect("a runtime");
+    let redis = runtime.block_on(Redis::start());
+    let nodes: Vec<RedisStore> = (0..NODES)
+        .map(|_| runtime.block_on(redis_store(&redis.url())))
+        .collect();
+    let nodes: Vec<&dyn WindowStore> = nodes.iter().map(|n| n as &dyn WindowStore).collect();
+    proptest!(ProptestConfig::with_cases(256), |(schedule in schedules())| {
+        runtime.block_on(follow(&nodes, &schedule))?;
+    });
+}

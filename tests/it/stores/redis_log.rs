@@ -1,0 +1,184 @@
+//! What stands in Redis.
+
+use std::{
+    sync::atomic::{AtomicI32, Ordering},
+    time::Duration,
+};
+
+use shunt::limiter::{LogTime, WindowStore};
+
+use super::{client, policy, redis_store};
+use crate::{
+    harness::{Redis, eventually},
+    needs,
+};
+
+const CLIENT: u32 = 0x0a00_0001; // 10.0.0.1
+const KEY: &str = "rate_limit:10.0.0.1";
+
+#[tokio::test]
+async fn a_key_never_holds_more_than_one_entry_over_the_limit() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    let policy = policy("10/minute");
+    for round in 0..500 {
+        store
+            .record(&policy, client(CLIENT))
+            .await
+            .expect("a decision");
+        if round % 50 == 49 {
+            assert_eq!(redis.command::<u32>(&format!("ZCARD {KEY}")).await, 11);
+        }
+    }
+}
+
+#[tokio::test]
+async fn entries_stay_compact_and_distinct() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let nodes = [
+        redis_store(&redis.url()).await,
+        redis_store(&redis.url()).await,
+    ];
+    let policy = policy("10/minute");
+    let now = nodes[0].now();
+    for step in 0..11 {
+        let node = &nodes[step % 2];
+        node.record_at(&policy, client(CLIENT), now)
+            .await
+            .expect("a decision");
+    }
+    let encoding: String = redis.command(&format!("OBJECT ENCODING {KEY}")).await;
+    assert_eq!(encoding, "listpack");
+    let bytes: u32 = redis.command(&format!("MEMORY USAGE {KEY}")).await;
+    assert!(bytes <= 300, "{bytes} bytes for 11 entries");
+    let members: Vec<(i64, f64)> = redis
+        .command(&format!("ZRANGE {KEY} 0 -1 WITHSCORES"))
+        .await;
+    assert_eq!(members.len(), 11, "one instant, two nodes, eleven members");
+    assert!(
+        members
+            .iter()
+            .all(|&(_, score)| score == now.as_micros() as f64)
+    );
+}
+
+/// Members are short and random, so they may collide, and a collision must not swallow a request.
+#[tokio::test]
+async fn a_member_that_is_taken_is_replaced() {
+    needs!("redis-server");
+    static NEXT: AtomicI32 = AtomicI32::new(0);
+    let redis = Redis::start().await;
+    // 0, 0, 1, 1, 2, 2, …
+    let store = redis_store(&redis.url())
+        .await
+        .with_members(|| NEXT.fetch_add(1, Ordering::Relaxed) / 2);
+    let policy = policy("10/minute");
+    let mut admitted = 0;
+    for _ in 0..30 {
+        let decision = store
+            .record(&policy, client(CLIENT))
+            .await
+            .expect("a decision");
+        admitted += u32::from(decision.admitted);
+    }
+    assert_eq!(admitted, 10);
+    assert!(NEXT.load(Ordering::Relaxed) > 30, "some were tried twice");
+}
+
+#[tokio::test]
+async fn a_key_expires_with_its_window_after_the_last_request() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    let minute = policy("10/minute");
+    store
+        .record(&minute, client(CLIENT))
+        .await
+        .expect("a decision");
+    let ttl: i64 = redis.command(&format!("PTTL {KEY}")).await;
+    assert!((59_000..=60_000).contains(&ttl), "{ttl} ms");
+
+    let short = policy("10/s");
+    let other = client(CLIENT + 1);
+    store.record(&short, other).await.expect("a decision");
+    assert_eq!(redis.command::<u32>("EXISTS rate_limit:10.0.0.2").await, 1);
+    eventually("the key is gone", async || {
+        let exists: u32 = redis.command("EXISTS rate_limit:10.0.0.2").await;
+        (exists == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_is_in_redis_time() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    let before: (i64, i64) = redis.command("TIME").await;
+    let now = store.now();
+    let after: (i64, i64) = redis.command("TIME").await;
+    let micros = |(seconds, micros): (i64, i64)| seconds * 1_000_000 + micros;
+    // Half a round trip on loopback is far below this, also on a busy machine.
+    let slack = Duration::from_millis(20);
+    assert!(now + slack >= LogTime::from_micros(micros(before)));
+    assert!(now <= LogTime::from_micros(micros(after)) + slack);
+}
+
+/// Two racing requests on a plain pipeline could each see the other and both be refused; in a transaction Redis
+/// runs nothing between the commands of one request.
+#[tokio::test]
+async fn a_request_is_one_transaction() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    redis.command::<String>("CONFIG RESETSTAT").await;
+    store
+        .record(&policy("10/minute"), client(CLIENT))
+        .await
+        .expect("a decision");
+    let stats: String = redis.command("INFO commandstats").await;
+    for command in [
+        "multi",
+        "zadd",
+        "zremrangebyscore",
+        "zremrangebyrank",
+        "zcard",
+        "expire",
+        "exec",
+    ] {
+        assert!(
+            stats.contains(&format!("cmdstat_{command}:calls=1,")),
+            "{command}: {stats}"
+        );
+    }
+    assert!(
+        !stats.contains("cmdstat_ping"),
+        "no request pays for a checkout: {stats}"
+    );
+}
+
+/// `ZADD` stands first: a store that counts before it adds would let both racers in.
+#[tokio::test]
+async fn two_nodes_racing_for_the_last_slot_admit_exactly_one() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let nodes = [
+        redis_store(&redis.url()).await,
+        redis_store(&redis.url()).await,
+    ];
+    let policy = policy("1/minute");
+    for number in 0..200 {
+        let (first, second) = tokio::join!(
+            nodes[0].record(&policy, client(number)),
+            nodes[1].record(&policy, client(number)),
+        );
+        let admitted = [first, second].map(|decision| decision.expect("a decision").admitted);
+        assert_eq!(
+            admitted.iter().filter(|&&a| a).count(),
+            1,
+            "client {number}"
+        );
+    }
+}
