@@ -6,24 +6,28 @@ use actix_web::web::Data;
 use anyhow::Context;
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     config::{Config, DatabaseConfig, DatabaseKind, LimiterConfig},
     http::{
-        AppState, Draining, Listener, Management, RateLimit, RateLimitRule, Route, Timeouts,
+        AppState, Draining, Gate, Listener, Management, RateLimit, RateLimitRule, Route, Timeouts,
         TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore},
     links::{
         LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StartUp,
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, chain},
 };
+
+/// For connections that had begun when the gate was closed: to be accepted.
+const ACCEPT_GRACE: Duration = Duration::from_millis(100);
 
 /// A node that listens already and has reached its database, but does not serve yet.
 pub struct Application {
     public: actix_server::Server,
+    gate: Gate,
     management: Option<actix_web::dev::Server>,
     public_address: SocketAddr,
     management_address: Option<SocketAddr>,
@@ -43,6 +47,7 @@ impl Application {
         let listener = Listener::bind(config.http.bind)
             .with_context(|| format!("http.bind: cannot listen on {}", config.http.bind))?;
         let public_address = listener.address();
+        let gate = listener.gate()?;
         let metrics = Metrics::new()?;
         let links = Arc::new(open_links(config, &metrics).await?);
         let limiter = if config.limiter.enabled {
@@ -93,6 +98,7 @@ impl Application {
         };
         Ok(Self {
             public,
+            gate,
             management,
             public_address,
             management_address,
@@ -138,6 +144,11 @@ impl Application {
                 info!(drain = ?self.drain, "stopping: not ready any more, still serving");
                 sleep(self.drain).await;
                 info!("stopping: closing the listener");
+                if let Err(error) = self.gate.close() {
+                    warn!(error = chain(&error), "connections that begin right now may be reset");
+                }
+                sleep(ACCEPT_GRACE).await;
+                drop(self.gate);
                 public_handle.stop(true).await;
                 public.await?.context("the public listener failed")
             }

@@ -32,7 +32,7 @@ pub use store::{
 };
 pub use target_url::{InvalidTarget, TargetUrl};
 
-use crate::telemetry::StoreMetrics;
+use crate::telemetry::{StoreMetrics, chain};
 
 /// Random codes of one length that are tried before the next is a character longer.
 const ATTEMPTS_PER_LENGTH: usize = 3;
@@ -179,7 +179,7 @@ impl Links {
                     error!(
                         store = self.store.name(),
                         operation,
-                        error = error as &dyn std::error::Error,
+                        error = chain(error),
                         "the link store fails"
                     );
                 }

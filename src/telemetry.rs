@@ -3,5 +3,5 @@
 mod logging;
 mod metrics;
 
-pub use logging::init_logging;
+pub use logging::{chain, init_logging};
 pub use metrics::{Gauges, HttpMetrics, Metrics, StoreMetrics, StoreTimer};

@@ -1,6 +1,6 @@
 //! The public listener's server.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use actix_http::HttpService;
 use actix_server::Server;
@@ -9,52 +9,12 @@ use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
 use tokio::net::TcpStream;
 
 use super::{
-    AppState,
+    AppState, Listener,
     observe::observe,
     rate_limit::rate_limit,
     routes,
     slow_client::{Limits, SlowClientGuard},
 };
-
-/// Connections that the kernel accepts before a worker does.
-const BACKLOG: u32 = 2048;
-
-/// A socket that listens already, so that its port is known.
-pub struct Listener {
-    socket: std::net::TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    /// Listens on `address`; port 0 picks a free one.
-    ///
-    /// # Errors
-    /// If the address cannot be listened on.
-    pub fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let socket = match address {
-            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-        };
-        // A restarted node must not wait for its old connections' TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?.into_std()?;
-        Ok(Self {
-            address: socket.local_addr()?,
-            socket,
-        })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The socket itself.
-    pub fn into_socket(self) -> std::net::TcpListener {
-        self.socket
-    }
-}
 
 /// How long things may take on the public listener.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +50,7 @@ pub fn public_server(
         .workers(workers)
         .disable_signals()
         .shutdown_timeout(timeouts.shutdown.as_secs().max(1))
-        .listen("public", listener.socket, move || {
+        .listen("public", listener.into_socket(), move || {
             let state = state.clone();
             let stopping = stopping.clone();
             let app = App::new()

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{
     Breaker, ClientId, Decision, MemoryStore, Policy, RedisStore, StoreError, WindowStore,
 };
-use crate::telemetry::StoreMetrics;
+use crate::telemetry::{StoreMetrics, chain};
 
 /// How often Redis's clock is measured while it answers.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -186,7 +186,7 @@ impl Shared {
     fn failed(&self, error: &StoreError, generation: u64) {
         if self.breaker.trip(generation) {
             warn!(
-                error = error as &dyn std::error::Error,
+                error = chain(error),
                 meanwhile = ?self.on_failure,
                 "redis is away"
             );

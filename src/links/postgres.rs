@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres,
     pool::{PoolConnection, PoolOptions},
     postgres::PgConnectOptions,
 };
@@ -23,6 +23,7 @@ use tracing::warn;
 use super::{
     Created, LinkStore, NewLink, Resolved, ShortCode, StartUp, StoreError, StoreUsage, Terms, Visit,
 };
+use crate::telemetry::chain;
 
 /// Between attempts to reach a database that is not there yet.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -122,27 +123,26 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError`] with the last cause.
     pub async fn connect(options: &PostgresOptions, start_up: StartUp) -> Result<Self, StoreError> {
-        use sqlx::ConnectOptions;
-
+        let connect = options.url.0.clone().disable_statement_logging();
         let deadline = Instant::now() + start_up.within;
-        let pool = PoolOptions::<Postgres>::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.timeout)
-            // A broken connection is found by using it; see `with_connection`.
-            .test_before_acquire(false)
-            .connect_lazy_with(options.url.0.clone().disable_statement_logging());
-        while let Err(error) = prepare(&pool, deadline).await {
-            let temporary = matches!(error, StoreError::Database(_) | StoreError::Timeout(_));
+        while let Err(error) = prepare(&connect, deadline).await {
+            let temporary = matches!(error, StoreError::Database(_));
             if !temporary || Instant::now() + RETRY_INTERVAL > deadline {
                 return Err(error);
             }
             warn!(
-                error = &error as &dyn std::error::Error,
+                error = chain(&error),
                 database = %options.url,
                 "cannot reach the database yet"
             );
             sleep(RETRY_INTERVAL).await;
         }
+        let pool = PoolOptions::<Postgres>::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.timeout)
+            // A broken connection is found by using it; see `with_connection`.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect);
         Ok(Self {
             pool,
             timeout: options.timeout,
@@ -393,25 +393,25 @@ impl Drop for Lease {
     }
 }
 
-async fn prepare(pool: &PgPool, deadline: Instant) -> Result<(), StoreError> {
-    let migrate = async {
-        let mut lease = Lease::acquire(pool).await.map_err(database_error)?;
-        let mut migrator = sqlx::migrate!("migrations/postgres");
-        // The release before this one must still start after this one has migrated.
-        migrator.set_ignore_missing(true);
-        migrator
-            .run(&mut *lease)
-            .await
-            .map_err(|error| StoreError::Migration(error.into()))?;
-        lease.finish();
-        Ok(())
-    };
+/// Connects, not through the pool, whose errors hide their cause, and migrates.
+async fn prepare(options: &PgConnectOptions, deadline: Instant) -> Result<(), StoreError> {
+    let mut connection = timeout_at(deadline, options.connect())
+        .await
+        .map_err(|_| StoreError::Database("no answer to the attempt to connect".into()))?
+        .map_err(database_error)?;
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    // The release before this one must still start after this one has migrated.
+    migrator.set_ignore_missing(true);
     // The lock that serialises migrations is waited for without a bound of its own.
-    timeout_at(deadline, migrate).await.unwrap_or_else(|_| {
-        Err(StoreError::Migration(
-            "no end in time; another node may hold the migration lock".into(),
-        ))
-    })
+    timeout_at(deadline, migrator.run(&mut connection))
+        .await
+        .map_err(|_| {
+            StoreError::Migration("no end in time; another node may hold the lock".into())
+        })?
+        .map_err(|error| StoreError::Migration(error.into()))?;
+    // The server notices that the connection is gone in any case.
+    let _ = timeout_at(deadline, connection.close()).await;
+    Ok(())
 }
 
 fn database_error(error: sqlx::Error) -> StoreError {

@@ -1,6 +1,6 @@
 //! Log lines: text for people, JSON for machines.
 
-use std::io::IsTerminal;
+use std::{error::Error, io::IsTerminal};
 
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -22,4 +22,20 @@ pub fn init_logging(
             .with(layer.with_ansi(terminal).with_target(false))
             .try_init()
     }
+}
+
+/// An error with its causes, as one text: `the database failed: connection refused`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Many errors print their cause themselves.
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
 }

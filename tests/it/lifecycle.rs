@@ -1,32 +1,315 @@
-use crate::harness::{Node, Postgres, Redis};
-use crate::needs;
+//! Start, stop, commands, configuration errors.
+
+use std::{
+    process::Output,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use reqwest::Method;
 use rustix::process::Signal;
 
-#[tokio::test]
-async fn sigterm() {
-    needs!("redis-server", "postgres");
-    let redis = Redis::start().await;
-    let database = Postgres::shared().await.database().await;
-    let mut node = Node::builder()
-        .redis(&redis)
-        .postgres(&database)
-        .clock("+3600")
-        .start()
-        .await;
-    node.client().shorten("https://example.com/").await.code();
-    println!(
-        "{}",
-        node.probe()
-            .get("/metrics")
-            .await
-            .body
-            .lines()
-            .filter(|l| l.contains("ahead") || l.contains("decis"))
-            .collect::<Vec<_>>()
-            .join("\n")
+use crate::{
+    harness::{Answer, Node, NodeBuilder, Postgres, RawConnection, eventually},
+    needs,
+};
+
+async fn stops_in_order(signal: Signal) {
+    let mut node = Node::builder().set("http.drain", "1s").start().await;
+    let (client, probe) = (node.client(), node.probe());
+    assert_eq!(probe.get("/readyz").await.status, 200);
+    let signalled = Instant::now();
+    node.signal(signal);
+    eventually("the node is not ready", async || {
+        (probe.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(probe.get("/readyz").await.json()["status"], "draining");
+    assert_eq!(probe.get("/livez").await.status, 200);
+    // Still serving, but nobody is to come back on this connection.
+    let answer = client.get("/").await;
+    if signalled.elapsed() < Duration::from_millis(900) {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert_eq!(node.exit_code().await, 0);
+    assert!(
+        signalled.elapsed() >= Duration::from_secs(1),
+        "the drain was kept"
     );
-    println!("{:?}", redis.command::<Vec<String>>("KEYS *").await);
-    println!("{:?}", node.probe().get("/readyz").await.body);
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_exits_0() {
+    stops_in_order(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn sigint_drains_and_exits_0() {
+    stops_in_order(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain() {
+    let mut node = Node::builder().set("http.drain", "10m").start().await;
+    node.signal(Signal::INT);
+    eventually("the node drains", async || {
+        (node.probe().get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    node.signal(Signal::INT);
+    assert_eq!(node.exit_code().await, 1);
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_finished() {
+    let mut node = Node::embedded().await;
+    let mut slow = RawConnection::open(node.address()).await;
+    let body = b"url=https%3A%2F%2Fexample.com%2Funder-way";
+    let head = format!(
+        "POST /shorten HTTP/1.1\r\nHost: sho.rt\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n",
+        body.len()
+    );
+    assert!(slow.send(head.as_bytes()).await);
+    assert!(slow.send(&body[..10]).await);
+    // The request has begun once the limiter has seen it.
+    eventually("the request is under way", async || {
+        (node.metric("shunt_limiter_decisions_total", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    node.signal(Signal::TERM);
+    eventually("the listener is closed", async || {
+        tokio::net::TcpStream::connect(node.address()).await.err()
+    })
+    .await;
+    assert!(slow.send(&body[10..]).await);
+    let answer = slow
+        .receive(Duration::from_secs(5))
+        .await
+        .expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(node.exit_code().await, 0);
+}
+
+/// Every request whose connection was accepted is answered: on kept-alive connections and on new ones.
+async fn loses_nothing(builder: NodeBuilder) {
+    let builder = builder
+        .set("limiter.enabled", "false")
+        .set("http.drain", "500ms");
+    let mut node = builder.start().await;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let clients = (1..=16_u8).map(|number| {
+        let (client, stopped) = (node.client_at([127, 0, 0, number]), stopped.clone());
+        tokio::spawn(async move {
+            let mut answered = 0;
+            loop {
+                let request = if number % 2 == 0 {
+                    client.request(Method::GET, "/")
+                } else {
+                    let url = format!("https://example.com/{number}/{answered}");
+                    client
+                        .request(Method::POST, "/shorten")
+                        .form(&[("url", url)])
+                };
+                match Answer::to(request).await {
+                    Ok(answer) if answer.status == 200 => answered += 1,
+                    Ok(answer) => return Err(format!("{answer:?}")),
+                    // The listener is closed: the load balancer's business from here on.
+                    Err(error) if error.is_connect() && stopped.load(Ordering::Relaxed) => {
+                        return Ok(answered);
+                    }
+                    Err(error) => return Err(format!("{error:?}")),
+                }
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    eventually("there is load", async || {
+        let answered = node
+            .metric("shunt_http_requests_total", &["status=\"200\""])
+            .await;
+        (answered > 300.0).then_some(())
+    })
+    .await;
+    stopped.store(true, Ordering::Relaxed);
     node.signal(Signal::TERM);
     assert_eq!(node.exit_code().await, 0);
+    for client in join_all(clients).await {
+        let answered = client.expect("no panic").expect("no request is lost");
+        assert!(answered > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_under_load_loses_no_request() {
+    loses_nothing(Node::builder()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_under_load_loses_no_request_on_postgres() {
+    needs!("postgres");
+    let database = Postgres::shared().await.database().await;
+    loses_nothing(Node::builder().postgres(&database)).await;
+}
+
+#[tokio::test]
+async fn several_nodes_start_at_once_on_an_empty_database() {
+    needs!("postgres");
+    let database = Postgres::shared().await.database().await;
+    let on_postgres = Node::builder().postgres(&database);
+    // These share a directory, and so a file.
+    let on_sqlite = Node::builder();
+    for builder in [on_postgres, on_sqlite] {
+        let nodes = join_all((0..4).map(|_| builder.start())).await;
+        let code = nodes[0]
+            .client()
+            .shorten("https://example.com/")
+            .await
+            .code();
+        for node in &nodes {
+            assert_eq!(node.client().get(&format!("/{code}")).await.status, 302);
+        }
+    }
+}
+
+fn output(builder: &NodeBuilder, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = builder.command(arguments).output().expect("the program");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_bad_configuration_is_exit_code_2_and_one_line_that_names_the_key() {
+    for (key, value) in [
+        ("http.bind", "nonsense"),
+        ("http.bnd", "127.0.0.1:8080"),
+        ("database.url", "mysql://me:secret@db/shunt"),
+        ("redis.url", "cache:6379"),
+        ("limiter.quota", "ten a minute"),
+    ] {
+        let builder = Node::builder().set(key, value);
+        for command in [
+            &[][..],
+            &["serve"],
+            &["migrate"],
+            &["config"],
+            &["healthcheck"],
+        ] {
+            let (code, stdout, stderr) = output(&builder, command);
+            assert_eq!(code, Some(2), "{key}, {command:?}: {stderr}");
+            assert_eq!(stdout, "", "{key}");
+            assert_eq!(stderr.lines().count(), 1, "{key}: {stderr}");
+            assert!(stderr.contains(key), "{key}: {stderr}");
+            assert!(!stderr.contains("secret"), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_printed_without_secrets() {
+    let builder = Node::builder()
+        .env("DATABASE_URL", "postgres://me:secret@db/shunt")
+        .env("SHUNT__LIMITER__QUOTA", "7/hour");
+    let (code, stdout, _) = output(&builder, &["config"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("quota = \"7/hour\""), "{stdout}");
+    assert!(stdout.contains("postgres://me:***@db/shunt"), "{stdout}");
+    assert!(!stdout.contains("secret"));
+}
+
+#[tokio::test]
+async fn migrate_brings_the_tables_up_to_date_and_ends() {
+    needs!("postgres");
+    let database = Postgres::shared().await.database().await;
+    let builder = Node::builder().postgres(&database);
+    for _ in 0..2 {
+        let (code, stdout, stderr) = output(&builder, &["migrate"]);
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        assert_eq!(database.number("SELECT count(*) FROM urls").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_tells_by_its_exit_code() {
+    let mut node = Node::builder().set("http.drain", "10m").start().await;
+    let asking = Node::builder().set("management.bind", &node.management().to_string());
+    let (code, stdout, stderr) = output(&asking, &["healthcheck"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("\"ready\""), "{stdout}");
+    node.signal(Signal::TERM);
+    eventually("the node drains", async || {
+        (node.probe().get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let (code, _, stderr) = output(&asking, &["healthcheck"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("draining"), "{stderr}");
+    node.kill();
+    let (code, _, stderr) = output(&asking, &["healthcheck"]);
+    assert_eq!(code, Some(1), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let node = Node::embedded().await;
+    let second = Node::builder().set("http.bind", &node.address().to_string());
+    let (code, stdout, _) = output(&second, &[]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("http.bind"), "{stdout}");
+}
+
+#[tokio::test]
+async fn the_start_says_where_what_and_how_much() {
+    let node = Node::embedded().await;
+    let line = node.log_lines("listening on").join("\n");
+    for part in [
+        &node.address().to_string(),
+        "sqlite://shunt.db",
+        "10/minute per client",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn the_management_listener_can_be_turned_off() {
+    let builder = Node::builder().set("management.bind", "");
+    let (mut process, log) = builder.spawn();
+    eventually("the node listens", async || {
+        let log = log.lock().expect("no panic");
+        log.iter()
+            .any(|line| line.contains("listening on"))
+            .then_some(())
+    })
+    .await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(), 0);
+}
+
+#[tokio::test]
+async fn an_access_line_per_request_is_for_debugging_only() {
+    for (level, lines) in [("info", 0), ("debug", 1)] {
+        let node = Node::builder().set("log.level", level).start().await;
+        node.client().get("/").await;
+        eventually("the request is counted", async || {
+            (node.metric("shunt_http_requests_total", &[]).await == 1.0).then_some(())
+        })
+        .await;
+        if lines == 1 {
+            eventually("the line is written", async || {
+                (node.log_lines("\"path\":\"/\"").len() == 1).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(node.log_lines("\"path\":\"/\"").len(), lines, "{level}");
+    }
 }

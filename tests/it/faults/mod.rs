@@ -1,1 +1,5 @@
+//! What clients notice when Redis or Postgres is killed, frozen and restarted.
 
+mod postgres;
+mod redis;
+mod traffic;

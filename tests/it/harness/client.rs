@@ -39,6 +39,11 @@ impl Client {
         }
     }
 
+    /// The same client, of another node from now on.
+    pub fn move_to(&mut self, node: &super::Node) {
+        self.base = format!("http://{}", node.address());
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }

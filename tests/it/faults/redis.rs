@@ -1,0 +1,230 @@
+//! Redis is away.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use super::traffic::{Seen, Traffic};
+use crate::{
+    harness::{Node, NodeBuilder, Redis, eventually},
+    needs,
+};
+
+/// `limiter.redis.timeout` of these tests: more than the default of 100 ms, because a machine that is busy with other tests
+/// may stall for that long, and then the breaker opens once more than these tests expect.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a request may take beyond the timeout.
+const MARGIN: Duration = Duration::from_millis(500);
+
+fn node(redis: &Redis) -> NodeBuilder {
+    Node::builder()
+        .redis(redis)
+        .set("limiter.quota", "100000/minute")
+        .set("limiter.redis.timeout", "500ms")
+}
+
+fn traffic(node: &Node) -> Traffic {
+    Traffic::start(node, 8, |client, _| client.request(Method::GET, "/"))
+}
+
+async fn breaker_is(node: &Node, open: bool) {
+    let expected = f64::from(u8::from(open));
+    eventually("the breaker changes", async || {
+        let open = node.metric("shunt_limiter_breaker_open", &[]).await;
+        (open == expected).then_some(())
+    })
+    .await;
+}
+
+fn assert_calm(seen: &Seen, during: &str) {
+    assert_eq!(seen.broken, [] as [&str; 0], "{during}");
+    assert_eq!(
+        seen.statuses.keys().collect::<Vec<_>>(),
+        [&200],
+        "{during}: {seen:?}"
+    );
+    assert!(seen.slowest < TIMEOUT + MARGIN, "{during}: {seen:?}");
+}
+
+async fn decided_by(node: &Node, source: &str) -> f64 {
+    let label = format!("source=\"{source}\"");
+    node.metric("shunt_limiter_decisions_total", &[&label])
+        .await
+}
+
+/// Traffic before, during and after a fault.
+async fn survives(
+    redis: &mut Redis,
+    node: &Node,
+    harm: impl AsyncFnOnce(&mut Redis),
+    heal: impl AsyncFnOnce(&mut Redis),
+) {
+    let traffic = traffic(node);
+    traffic.answers(200).await;
+    assert_calm(&traffic.take(), "before");
+    assert_eq!(decided_by(node, "local").await, 0.0);
+
+    harm(redis).await;
+    breaker_is(node, true).await;
+    traffic.answers(500).await;
+    assert_calm(&traffic.take(), "while redis is away");
+    assert!(decided_by(node, "local").await > 0.0);
+    // Nobody waits any more: 500 answers in a row are far faster than one timeout each would allow.
+    traffic.answers(500).await;
+    let waiting = traffic.take();
+    assert!(waiting.slowest < TIMEOUT + MARGIN, "{waiting:?}");
+
+    heal(redis).await;
+    breaker_is(node, false).await;
+    let before = decided_by(node, "redis").await;
+    traffic.answers(200).await;
+    assert!(decided_by(node, "redis").await > before);
+    assert_calm(&traffic.stop().await, "after");
+    let openings = node.log_lines("redis is away");
+    assert_eq!(openings.len(), 1, "one line when it goes: {openings:?}");
+    let opened = node.metric("shunt_limiter_breaker_opened_total", &[]);
+    assert_eq!(opened.await, 1.0);
+    assert_eq!(
+        node.log_lines("redis is back").len(),
+        1,
+        "one line when it comes back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_restarted_under_traffic() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    survives(
+        &mut redis,
+        &node,
+        async |redis| redis.kill(),
+        async |redis| redis.restart().await,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_and_thawed_under_traffic() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    survives(
+        &mut redis,
+        &node,
+        async |redis| redis.freeze(),
+        async |redis| redis.thaw(),
+    )
+    .await;
+    assert!(
+        node.metric("shunt_store_errors_total", &["kind=\"timeout\""])
+            .await
+            >= 1.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn out_of_memory_under_traffic() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    survives(
+        &mut redis,
+        &node,
+        // Redis answers, but takes no writes: a breaker that asks with PING would open and close for ever.
+        async |redis| redis.command::<()>("CONFIG SET maxmemory 1").await,
+        async |redis| redis.command::<()>("CONFIG SET maxmemory 0").await,
+    )
+    .await;
+}
+
+/// A frozen Redis is noticed even if nobody asks, so the first request after a quiet time does not wait.
+#[tokio::test]
+async fn a_frozen_redis_is_noticed_without_requests() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    redis.freeze();
+    breaker_is(&node, true).await;
+    redis.thaw();
+    breaker_is(&node, false).await;
+}
+
+#[tokio::test]
+async fn the_limit_holds_in_process_while_redis_is_away() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = Node::builder().redis(&redis).start().await;
+    redis.kill();
+    breaker_is(&node, true).await;
+    let client = node.client();
+    let mut admitted = 0;
+    for _ in 0..15 {
+        let answer = client.get("/").await;
+        admitted += usize::from(answer.status == 200);
+        assert!(answer.header("ratelimit").is_some());
+    }
+    assert_eq!(admitted, 10);
+}
+
+#[tokio::test]
+async fn on_redis_failure_allow_lets_everything_pass() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = Node::builder()
+        .redis(&redis)
+        .set("limiter.on_redis_failure", "allow")
+        .start()
+        .await;
+    redis.kill();
+    breaker_is(&node, true).await;
+    for _ in 0..15 {
+        assert_eq!(node.client().get("/").await.status, 200);
+    }
+    assert_eq!(
+        node.metric("shunt_limiter_decisions_total", &["outcome=\"unlimited\""])
+            .await,
+        15.0
+    );
+    assert_eq!(node.probe().get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn on_redis_failure_deny_is_503_until_redis_is_back() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = Node::builder()
+        .redis(&redis)
+        .set("limiter.on_redis_failure", "deny")
+        .start()
+        .await;
+    assert_eq!(node.client().get("/").await.status, 200);
+    redis.kill();
+    breaker_is(&node, true).await;
+    let answer = node.client().get("/").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.number("retry-after") >= 1);
+    assert_eq!(node.probe().get("/readyz").await.status, 503);
+    redis.restart().await;
+    breaker_is(&node, false).await;
+    assert_eq!(node.client().get("/").await.status, 200);
+    assert_eq!(node.probe().get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_node_starts_degraded_without_redis_and_finds_it_later() {
+    needs!("redis-server");
+    let mut redis = Redis::stopped(&[]);
+    let node = Node::builder().redis(&redis).start().await;
+    assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
+    assert_eq!(node.client().get("/").await.status, 200);
+    let ready = node.probe().get("/readyz").await;
+    assert_eq!(ready.status, 200, "degraded is able to serve");
+    assert_eq!(ready.json()["dependencies"]["redis"]["status"], "down");
+    redis.restart().await;
+    breaker_is(&node, false).await;
+    assert_eq!(node.client().get("/").await.status, 200);
+    assert_eq!(redis.command::<u32>("EXISTS rate_limit:127.0.0.1").await, 1);
+}
