@@ -49,7 +49,7 @@ pub(super) async fn observe(
     if page::is_wanted(response.request().headers()) {
         let problem = response.response().error();
         if let Some(error) = problem.and_then(|error| error.as_error::<ApiError>()) {
-            let page = page::error_page(error);
+            let page = page::error_page(error, route);
             let (request, problem) = response.into_parts();
             let mut with_page = ServiceResponse::new(request, page);
             for (name, value) in problem.headers() {

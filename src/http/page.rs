@@ -9,7 +9,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::error::ApiError;
+use super::{Route, error::ApiError};
 
 /// Nothing but the page's own style, and its form only to ourselves.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
@@ -21,13 +21,15 @@ struct Page<'a> {
     title: &'a str,
     error: Option<String>,
     shortened: Option<Shortened<'a>>,
+    /// Whether the form is shown. It is sent to `shorten` beside the page, so that it also works behind a proxy that
+    /// serves this under a path of its own.
+    form: bool,
     /// What stands in the form's field.
     url: &'a str,
 }
 
 struct Shortened<'a> {
     short_url: &'a str,
-    path: String,
     target: &'a str,
 }
 
@@ -43,20 +45,18 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(super) fn form_page() -> HttpResponse {
     let page = Page {
         title: "Shorten a link",
+        form: true,
         ..Page::default()
     };
     page.answer(HttpResponse::Ok())
 }
 
 /// The short link, and the form for another.
-pub(super) fn shortened_page(short_url: &str, code: &str, target: &str) -> HttpResponse {
+pub(super) fn shortened_page(short_url: &str, target: &str) -> HttpResponse {
     let page = Page {
         title: "Your short link",
-        shortened: Some(Shortened {
-            short_url,
-            path: format!("/{code}"),
-            target,
-        }),
+        shortened: Some(Shortened { short_url, target }),
+        form: true,
         ..Page::default()
     };
     page.answer(HttpResponse::Ok())
@@ -64,19 +64,20 @@ pub(super) fn shortened_page(short_url: &str, code: &str, target: &str) -> HttpR
 
 /// The form, with what was typed and what is wrong with it.
 pub(super) fn form_page_with_error(error: &ApiError, url: &str) -> HttpResponse {
-    error_answer(error, url)
+    error_answer(error, true, url)
 }
 
-/// An error, and the form.
-pub(super) fn error_page(error: &ApiError) -> HttpResponse {
-    error_answer(error, "")
+/// An error, and the form unless the page is somewhere where no form could be.
+pub(super) fn error_page(error: &ApiError, route: Route) -> HttpResponse {
+    error_answer(error, route != Route::Other, "")
 }
 
-fn error_answer(error: &ApiError, url: &str) -> HttpResponse {
+fn error_answer(error: &ApiError, form: bool, url: &str) -> HttpResponse {
     let status = error.status_code();
     let page = Page {
         title: status.canonical_reason().unwrap_or("Error"),
         error: Some(error.to_string()),
+        form,
         url,
         ..Page::default()
     };

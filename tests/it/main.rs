@@ -7,7 +7,8 @@
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `lifecycle` | start, stop, commands, configuration errors |
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, unreachable_pub)]
 
 mod api;
 mod faults;

@@ -1,6 +1,9 @@
 //! `GET /`
 
-use actix_web::{HttpRequest, HttpResponse, http::header::ContentType};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+};
 
 use crate::http::page;
 
@@ -11,6 +14,7 @@ pub(in crate::http) async fn home(request: HttpRequest) -> HttpResponse {
     } else {
         HttpResponse::Ok()
             .content_type(ContentType::plaintext())
+            .insert_header((header::VARY, "Accept"))
             .body("URL Shortener is running!\n")
     }
 }

@@ -28,9 +28,7 @@ pub(in crate::http) async fn shorten(
     let html = page::is_wanted(request.headers());
     let made = make_link(&request, &state, &form).await;
     match made {
-        Ok((short_url, code, target)) if html => {
-            Ok(page::shortened_page(&short_url, &code, target.as_str()))
-        }
+        Ok((short_url, _, target)) if html => Ok(page::shortened_page(&short_url, target.as_str())),
         Ok((short_url, code, target)) => Ok(HttpResponse::Ok().json(Shortened {
             short_url: &short_url,
             code: &code,

@@ -204,10 +204,6 @@ impl Node {
         self.process.wait()
     }
 
-    pub fn has_ended(&mut self) -> bool {
-        self.process.has_ended()
-    }
-
     pub fn kill(&mut self) {
         self.process.kill();
     }

@@ -157,16 +157,6 @@ impl Database {
             .await
             .expect(sql)
     }
-
-    pub async fn execute(&self, sql: &'static str) {
-        let mut connection = PgConnection::connect(&self.url())
-            .await
-            .expect("postgres answers");
-        sqlx::raw_sql(sql)
-            .execute(&mut connection)
-            .await
-            .expect(sql);
-    }
 }
 
 /// One of Postgres's programs, not as root.
