@@ -1,25 +1,16 @@
 //! Links in Postgres: shared by all nodes.
 
-use std::{
-    ops::{Deref, DerefMut},
-    str::FromStr,
-    time::Duration,
-};
+mod connections;
+
+use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool, Postgres,
-    pool::{PoolConnection, PoolOptions},
-    postgres::PgConnectOptions,
-};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout_at},
-};
-use tokio_util::context::TokioContext;
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
+use self::connections::{Connections, Repeat};
 use super::{
     Created, LinkStore, NewLink, Resolved, ShortCode, StartUp, StoreError, StoreUsage, Terms, Visit,
 };
@@ -108,13 +99,7 @@ impl std::fmt::Display for PostgresUrl {
 }
 
 /// Links in Postgres.
-pub struct PostgresStore {
-    pool: PgPool,
-    timeout: Duration,
-    /// Where connections live. A connection belongs to the runtime that opened it, and each HTTP worker has
-    /// one that ends with it: a connection opened there would break under another worker's last requests.
-    runtime: Handle,
-}
+pub struct PostgresStore(Connections);
 
 impl PostgresStore {
     /// Connects and brings the tables up to date; several nodes may do so at once. A database that cannot
@@ -137,73 +122,11 @@ impl PostgresStore {
             );
             sleep(RETRY_INTERVAL).await;
         }
-        let pool = PoolOptions::<Postgres>::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.timeout)
-            // A broken connection is found by using it; see `with_connection`.
-            .test_before_acquire(false)
-            .connect_lazy_with(connect);
-        Ok(Self {
-            pool,
-            timeout: options.timeout,
-            runtime: Handle::current(),
-        })
-    }
-
-    /// Runs `work` on a connection, within the bound of a request.
-    ///
-    /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
-    /// that such a connection breaks is done again on the next; other work has its connection tried first.
-    async fn with_connection<A: Sync, T: Send>(
-        &self,
-        repeat: Repeat,
-        arguments: &A,
-        work: Work<A, T>,
-    ) -> Result<T, StoreError> {
-        let attempts = async {
-            let mut stale = 0;
-            loop {
-                let mut lease = Lease::acquire(&self.pool).await?;
-                let result = match repeat {
-                    Repeat::Allowed => work(&mut lease, arguments)
-                        .await
-                        .map_err(|error| (error, true)),
-                    Repeat::Forbidden => match lease.ping().await {
-                        Err(error) => Err((error, true)),
-                        Ok(()) => work(&mut lease, arguments)
-                            .await
-                            .map_err(|error| (error, false)),
-                    },
-                };
-                match result {
-                    Ok(done) => {
-                        lease.finish();
-                        return Ok(done);
-                    }
-                    Err((error, repeatable)) => {
-                        let broken = is_broken_connection(&error);
-                        if !broken {
-                            lease.finish();
-                        }
-                        // Every idle connection may be stale, and then one new one has to do.
-                        if !broken
-                            || !repeatable
-                            || stale > self.pool.options().get_max_connections()
-                        {
-                            return Err(error);
-                        }
-                        stale += 1;
-                    }
-                }
-            }
-        };
-        let deadline = Instant::now() + self.timeout;
-        let bounded = async { timeout_at(deadline, attempts).await };
-        match TokioContext::new(bounded, self.runtime.clone()).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(database_error(error)),
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
-        }
+        Ok(Self(Connections::new(
+            connect,
+            options.max_connections,
+            options.timeout,
+        )))
     }
 }
 
@@ -215,16 +138,14 @@ impl LinkStore for PostgresStore {
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
         if link.shared {
-            self.with_connection(Repeat::Allowed, link, insert_shared)
-                .await
+            self.0.run(Repeat::Allowed, link, insert_shared).await
         } else {
-            self.with_connection(Repeat::Forbidden, link, insert_own)
-                .await
+            self.0.run(Repeat::Forbidden, link, insert_own).await
         }
     }
 
     async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        let look_up = self.with_connection(Repeat::Allowed, code, look_up);
+        let look_up = self.0.run(Repeat::Allowed, code, look_up);
         let Some(found) = look_up.await? else {
             return Ok(Resolved::Unknown);
         };
@@ -232,7 +153,7 @@ impl LinkStore for PostgresStore {
             return Ok(Resolved::Gone);
         }
         if found.limited && visit == Visit::Counted {
-            let count = self.with_connection(Repeat::Forbidden, code, count_visit);
+            let count = self.0.run(Repeat::Forbidden, code, count_visit);
             if !count.await? {
                 return Ok(Resolved::Gone);
             }
@@ -241,29 +162,21 @@ impl LinkStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.with_connection(Repeat::Allowed, &(), |connection, ()| {
-            Box::pin(connection.ping())
-        })
-        .await
+        self.0
+            .run(Repeat::Allowed, &(), |connection, ()| {
+                Box::pin(connection.ping())
+            })
+            .await
     }
 
     fn usage(&self) -> StoreUsage {
-        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
-        StoreUsage {
-            in_use: open.saturating_sub(idle),
-            idle,
-            max: self.pool.options().get_max_connections() as usize,
-        }
+        self.0.usage()
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.0.close().await;
     }
 }
-
-/// What is done on a connection. A plain function: a closure that borrows its arguments could not be `Send` for every
-/// lifetime of the connection.
-type Work<A, T> = for<'c> fn(&'c mut PgConnection, &'c A) -> BoxFuture<'c, Result<T, sqlx::Error>>;
 
 fn insert_shared<'c>(
     connection: &'c mut PgConnection,
@@ -344,55 +257,6 @@ fn count_visit<'c>(
     })
 }
 
-/// Whether work may be done twice, where it is unknown whether the first time had an effect.
-#[derive(Clone, Copy)]
-enum Repeat {
-    Allowed,
-    Forbidden,
-}
-
-/// A connection that goes back to the pool only after [`finish`](Self::finish). One that was given up in the
-/// middle of an answer, or that hangs, is closed: the next user would wait for that answer.
-struct Lease {
-    connection: PoolConnection<Postgres>,
-    finished: bool,
-}
-
-impl Lease {
-    async fn acquire(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            connection: pool.acquire().await?,
-            finished: false,
-        })
-    }
-
-    fn finish(mut self) {
-        self.finished = true;
-    }
-}
-
-impl Deref for Lease {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
 /// Connects, not through the pool, whose errors hide their cause, and migrates.
 async fn prepare(options: &PgConnectOptions, deadline: Instant) -> Result<(), StoreError> {
     let mut connection = timeout_at(deadline, options.connect())
@@ -422,16 +286,4 @@ fn is_code_taken(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.constraint() == Some("urls_short_code_key"))
-}
-
-/// Whether the connection itself is of no more use, so that another may do better.
-fn is_broken_connection(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        // 08xxx: connection exceptions; 57P01 to 57P03: shut down, crashed, starting up.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P0")),
-        _ => false,
-    }
 }
