@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
+use actix_http::ConnectionType;
 use actix_web::{
     Error, HttpMessage,
     body::{BoxBody, MessageBody},
@@ -17,6 +18,7 @@ use super::{
     error::ApiError,
     page,
     request_id::{REQUEST_ID, request_id},
+    slow_client::LastAnswer,
 };
 
 /// Who asks, and for what.
@@ -61,12 +63,18 @@ pub(super) async fn observe(
         }
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
+    let head = response.response_mut().head_mut();
     if state.draining.has_begun() {
         // Clients turn to another node instead of sending the next request into a closing connection.
-        response
-            .response_mut()
-            .head_mut()
-            .set_connection_type(actix_http::ConnectionType::Close);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    let last = head.connection_type() == ConnectionType::Close;
+    if let Some(answer) = response
+        .request()
+        .conn_data::<LastAnswer>()
+        .filter(|_| last)
+    {
+        answer.is_next();
     }
 
     let elapsed = started.elapsed();

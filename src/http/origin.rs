@@ -53,9 +53,9 @@ pub(super) fn origin_for(
     let to_public_url = state
         .public_url
         .as_ref()
-        .is_some_and(|url| authority(url.url()) == target.authority());
+        .is_some_and(|url| authority(url.url()) == authority(target.url()));
     if to_public_url
-        || authority(requested.url()) == target.authority()
+        || authority(requested.url()) == authority(target.url())
         || is_listener(state, target)
     {
         return Err(ApiError::Unacceptable(
@@ -66,14 +66,18 @@ pub(super) fn origin_for(
 }
 
 /// Host and port, the port left out if it is the scheme's default: behind a proxy the scheme that the client
-/// used may not be known, and must not make a difference.
+/// used may not be known, and must not make a difference. Nor must the dot that ends a full domain name.
 fn authority(url: &Url) -> (Option<Host<&str>>, Option<u16>) {
-    (url.host(), url.port())
+    let host = url.host().map(|host| match host {
+        Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name)),
+        address => address,
+    });
+    (host, url.port())
 }
 
 /// Whether the target is the very port that this node listens on, by any name of the local machine.
 fn is_listener(state: &AppState, target: &TargetUrl) -> bool {
-    let (host, port) = target.authority();
+    let (host, port) = authority(target.url());
     if port.unwrap_or(80) != state.local_addr.port() {
         return false;
     }

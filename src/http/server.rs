@@ -60,11 +60,15 @@ pub fn public_server(
                 .configure(routes::public);
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
-                .client_request_timeout(timeouts.request)
+                // It reads a clock that is half a second slow at times, and must not be early.
+                .client_request_timeout(timeouts.request + Duration::from_millis(500))
                 .client_disconnect_timeout(Duration::from_secs(1))
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
+                })
+                .on_connect_ext(|socket: &SlowClientGuard, data| {
+                    data.insert(socket.last_answer());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |socket: TcpStream| async move {

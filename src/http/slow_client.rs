@@ -7,8 +7,10 @@
 //! connection ends.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,6 +30,21 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
+/// How long a connection may last once its last answer is written. actix-http waits for the rest of a chunked body that
+/// nobody wants any more, for as long as it takes.
+const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// Belongs to a connection; in the hands of the requests on it.
+#[derive(Clone, Default)]
+pub(super) struct LastAnswer(Rc<Cell<bool>>);
+
+impl LastAnswer {
+    /// The answer that is about to be written is the last one on its connection.
+    pub(super) fn is_next(&self) {
+        self.0.set(true);
+    }
+}
+
 /// A socket that ends when its client is too slow.
 pub(super) struct SlowClientGuard {
     socket: TcpStream,
@@ -35,6 +52,7 @@ pub(super) struct SlowClientGuard {
     /// Whether a request is arriving or being answered.
     in_request: bool,
     deadline: Instant,
+    last_answer: LastAnswer,
     /// One timer per connection, not one per request: left to ring, and then set anew if need be.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -46,12 +64,17 @@ impl SlowClientGuard {
             limits,
             in_request: false,
             deadline: Instant::now() + limits.idle,
+            last_answer: LastAnswer::default(),
             timer: None,
         }
     }
 
+    pub(super) fn last_answer(&self) -> LastAnswer {
+        self.last_answer.clone()
+    }
+
     fn has_read(&mut self) {
-        if !self.in_request {
+        if !self.in_request && !self.last_answer.0.get() {
             self.in_request = true;
             self.deadline = Instant::now() + self.limits.request;
         }
@@ -59,7 +82,12 @@ impl SlowClientGuard {
 
     fn has_written(&mut self) {
         self.in_request = false;
-        self.deadline = Instant::now() + self.limits.idle;
+        let limit = if self.last_answer.0.get() {
+            AFTER_LAST_ANSWER
+        } else {
+            self.limits.idle
+        };
+        self.deadline = Instant::now() + limit;
     }
 
     /// What a socket that is not ready amounts to: still waiting, or too late.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use url::Url;
 
 /// The longest target, in bytes after normalisation.
 const MAX_LENGTH: usize = 8192;
@@ -86,9 +86,9 @@ impl TargetUrl {
         self.0.as_str()
     }
 
-    /// The host, and the port unless it is the scheme's default.
-    pub fn authority(&self) -> (Option<Host<&str>>, Option<u16>) {
-        (self.0.host(), self.0.port())
+    /// The normalised URL itself.
+    pub fn url(&self) -> &Url {
+        &self.0
     }
 }
 
