@@ -141,7 +141,7 @@ impl Application {
             }
             () = stop => {
                 self.draining.begin();
-                info!(drain = ?self.drain, "stopping: not ready any more, still serving");
+                info!(drain = %humantime::format_duration(self.drain), "stopping: not ready any more, still serving");
                 sleep(self.drain).await;
                 info!("stopping: closing the listener");
                 if let Err(error) = self.gate.close() {
@@ -219,7 +219,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
-    let metrics = metrics.store("redis", &["record", "time"]);
+    let metrics = metrics.store("redis", &["record", "time", "connect"]);
     Ok(Limiter::shared(store, local, config.limiter.on_redis_failure, metrics).await)
 }
 

@@ -72,9 +72,14 @@ impl ConfigError {
         // Parsers like to draw pictures over several lines.
         let problem = problem.to_string();
         let lines: Vec<_> = problem.split_whitespace().collect();
+        let mut problem = lines.join(" ");
+        // The `config` crate adds the key, which stands in front already.
+        if let Some(end) = problem.find(" for key `") {
+            problem.truncate(end);
+        }
         Self {
             key: key.into(),
-            problem: lines.join(" "),
+            problem,
         }
     }
 }
@@ -196,7 +201,8 @@ fn relevant(
         }
     }
     for (short, full) in SHORT_FORMS {
-        if let Some(value) = variables.remove(short) {
+        // An empty one is one that somebody wanted to unset.
+        if let Some(value) = variables.remove(short).filter(|value| !value.is_empty()) {
             variables.entry(full.to_owned()).or_insert(value);
         }
     }

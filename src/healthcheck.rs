@@ -51,7 +51,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<String> {
         .context("not an HTTP answer")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status != "200" {
-        bail!("{status}: {body}");
+        bail!("{status}: {}", body.trim_end());
     }
-    Ok(body.to_owned())
+    Ok(body.trim_end().to_owned())
 }

@@ -1,6 +1,6 @@
 //! HTTP: the public listener and the management listener.
 //!
-//! A request passes, from the outside in: [`slow_client`] (the socket), `observe` (request id, metrics, access
+//! A request passes, from the outside in: `slow_client` (the socket), `observe` (request id, metrics, access
 //! line, errors as pages for browsers), `rate_limit`, the routes, a handler.
 
 mod client_ip;

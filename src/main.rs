@@ -60,7 +60,7 @@ async fn run() -> ExitCode {
             match done {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    error!(error = format!("{error:#}"), "giving up");
+                    error!(error = telemetry::chain(error.as_ref()), "giving up");
                     ExitCode::FAILURE
                 }
             }

@@ -36,7 +36,7 @@ pub struct LimiterConfig {
     pub ipv6_prefix: u8,
     /// While Redis is away: `local` (the same quotas, counted by each node for itself), `allow` or `deny` (503).
     /// Default `local`.
-    #[serde(with = "on_redis_failure")]
+    #[serde(with = "text")]
     pub on_redis_failure: OnRedisFailure,
     /// The most memory for counting in process, in MiB, 1 to 65536. Default 256.
     #[serde(deserialize_with = "local_memory_mib")]
@@ -115,28 +115,4 @@ fn policies<'de, D: Deserializer<'de>>(
         name.parse::<PolicyName>().map_err(de::Error::custom)?;
     }
     Ok(policies)
-}
-
-mod on_redis_failure {
-    use serde::{Deserializer, Serializer};
-
-    use super::OnRedisFailure;
-    use crate::config::value::text;
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &OnRedisFailure,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match value {
-            OnRedisFailure::Local => "local",
-            OnRedisFailure::Allow => "allow",
-            OnRedisFailure::Deny => "deny",
-        })
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<OnRedisFailure, D::Error> {
-        text::deserialize(deserializer)
-    }
 }

@@ -55,8 +55,8 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// What the web server says of its own start, and of every client that sends nonsense, unless it is asked for.
-const QUIET: &str = "actix_server=warn,actix_http=off";
+/// What libraries say of their own start, and the web server of every client that sends nonsense, unless it is asked for.
+const QUIET: &str = "actix_server=warn,actix_http=off,sqlx=warn";
 
 /// Which log lines are written.
 #[derive(Clone, Debug)]

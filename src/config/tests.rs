@@ -239,6 +239,10 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
         let error = load(file, &[], &[]).expect_err(file);
         assert_eq!(error.key, key, "{file}: {error}");
         assert!(!error.to_string().contains('\n'), "{error}");
+        assert!(
+            !error.problem.contains("for key"),
+            "once is enough: {error}"
+        );
     }
 }
 

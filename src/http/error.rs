@@ -99,15 +99,24 @@ impl ResponseError for ApiError {
         let error = self.to_string();
         let mut response = HttpResponse::build(status);
         self.add_headers(&mut response);
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            error: &error,
+        };
         response
             .content_type("application/problem+json")
-            .json(Problem {
-                r#type: "about:blank",
-                title: status.canonical_reason().unwrap_or_default(),
-                status: status.as_u16(),
-                error: &error,
-            })
+            .body(json_line(&problem))
     }
+}
+
+/// JSON and the end of the line, for people who read it on a terminal.
+pub(super) fn json_line(value: &impl Serialize) -> String {
+    // Plain structures of strings and numbers always serialize.
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    line.push('\n');
+    line
 }
 
 impl ApiError {

@@ -17,7 +17,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::Draining;
+use super::{Draining, error::json_line};
 use crate::{
     limiter::Limiter,
     links::Links,
@@ -65,7 +65,9 @@ pub fn management_server(
 
 /// The process runs and answers.
 async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "alive" }))
+    HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(json_line(&json!({ "status": "alive" })))
 }
 
 /// Whether requests should be sent here: 503 while draining or when a dependency is away that none can be
@@ -97,7 +99,9 @@ async fn readyz(management: Data<Management>) -> HttpResponse {
     } else {
         HttpResponse::ServiceUnavailable()
     };
-    response.json(json!({ "status": summary, "dependencies": dependencies }))
+    response.content_type(ContentType::json()).body(json_line(
+        &json!({ "status": summary, "dependencies": dependencies }),
+    ))
 }
 
 fn status(up: bool, otherwise: &str) -> Value {

@@ -65,14 +65,14 @@ pub(super) fn origin_for(
     Ok(state.public_url.clone().unwrap_or(requested))
 }
 
-/// Host and port, the port left out if it is the scheme's default: behind a proxy the scheme that the client
-/// used may not be known, and must not make a difference. Nor must the dot that ends a full domain name.
+/// Host and port, the port left out if it is a scheme's default: behind a proxy the scheme that the client used may not
+/// be known, and must not make a difference. Nor must the dot that ends a full domain name.
 fn authority(url: &Url) -> (Option<Host<&str>>, Option<u16>) {
     let host = url.host().map(|host| match host {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name)),
         address => address,
     });
-    (host, url.port())
+    (host, url.port().filter(|port| !matches!(port, 80 | 443)))
 }
 
 /// Whether the target is the very port that this node listens on, by any name of the local machine.

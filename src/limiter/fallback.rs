@@ -1,6 +1,6 @@
 //! The limiter as the service uses it: Redis if it is there, and what to do while it is not.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often Redis is tried while it is away.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often forgotten clients' memory is given back.
+/// How often clients that no longer count are forgotten even if nobody else comes.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What holds while Redis is away.
@@ -41,6 +41,16 @@ impl FromStr for OnRedisFailure {
             "deny" => Ok(Self::Deny),
             _ => Err("expected `local`, `allow` or `deny`"),
         }
+    }
+}
+
+impl fmt::Display for OnRedisFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
     }
 }
 
@@ -187,7 +197,7 @@ impl Shared {
         if self.breaker.trip(generation) {
             warn!(
                 error = chain(error),
-                meanwhile = ?self.on_failure,
+                meanwhile = %self.on_failure,
                 "redis is away"
             );
         }
@@ -198,12 +208,18 @@ impl Shared {
         loop {
             let Some(generation) = self.breaker.closed_generation() else {
                 let since = *away_since.get_or_insert_with(std::time::Instant::now);
-                if self.redis.reconnect().await.is_ok() {
-                    self.breaker.close();
-                    away_since = None;
-                    info!(away_for = ?since.elapsed(), "redis is back");
-                } else {
-                    sleep(PROBE_INTERVAL).await;
+                let timer = self.metrics.start("connect");
+                match self.redis.reconnect().await {
+                    Ok(()) => {
+                        timer.succeeded();
+                        self.breaker.close();
+                        away_since = None;
+                        info!(away_for = ?since.elapsed(), "redis is back");
+                    }
+                    Err(error) => {
+                        timer.failed(error.kind());
+                        sleep(PROBE_INTERVAL).await;
+                    }
                 }
                 continue;
             };

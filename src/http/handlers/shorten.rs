@@ -2,12 +2,19 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::ContentType,
     web::{Data, Payload},
 };
 use serde::Serialize;
 
 use crate::{
-    http::{AppState, error::ApiError, form::ShortenForm, origin::origin_for, page},
+    http::{
+        AppState,
+        error::{ApiError, json_line},
+        form::ShortenForm,
+        origin::origin_for,
+        page,
+    },
     links::{Alias, TargetUrl},
 };
 
@@ -29,11 +36,13 @@ pub(in crate::http) async fn shorten(
     let made = make_link(&request, &state, &form).await;
     match made {
         Ok((short_url, _, target)) if html => Ok(page::shortened_page(&short_url, target.as_str())),
-        Ok((short_url, code, target)) => Ok(HttpResponse::Ok().json(Shortened {
-            short_url: &short_url,
-            code: &code,
-            original_url: target.as_str(),
-        })),
+        Ok((short_url, code, target)) => Ok(HttpResponse::Ok()
+            .content_type(ContentType::json())
+            .body(json_line(&Shortened {
+                short_url: &short_url,
+                code: &code,
+                original_url: target.as_str(),
+            }))),
         Err(error) if html => Ok(page::form_page_with_error(&error, &form.url)),
         Err(error) => Err(error),
     }

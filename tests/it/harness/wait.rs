@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,8 +21,18 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-/// A port that was free a moment ago.
+/// Ports that the kernel gives to nobody by itself (it begins at 32768), so that no connection takes one between here and
+/// the server that is to listen on it.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port that nobody listens on, and that no other test is told.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Two runs at once begin at different places.
+    let offset = (std::process::id() % u32::from(count)) as u16;
+    (0..count)
+        .map(|_| PORTS.start + (offset + NEXT.fetch_add(1, Ordering::Relaxed) % count) % count)
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a free port")
 }

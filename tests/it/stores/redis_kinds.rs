@@ -2,13 +2,19 @@
 
 use deadpool_redis::redis::FromRedisValue;
 
-use crate::harness::{Redis, eventually};
+use crate::harness::{Redis, eventually, free_port};
 
 /// A cluster of one server that owns every slot.
 pub struct Cluster(Redis);
 
 pub async fn cluster() -> Cluster {
-    let redis = Redis::start_with(&["--cluster-enabled", "yes"]).await;
+    let redis = Redis::start_with(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &free_port().to_string(),
+    ])
+    .await;
     redis
         .command::<String>("CLUSTER ADDSLOTSRANGE 0 16383")
         .await;

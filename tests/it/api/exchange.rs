@@ -1,0 +1,121 @@
+//! Requests that several topics send, and how their answers are read.
+
+use std::{net::SocketAddr, time::Duration};
+
+use reqwest::{Body, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+
+use crate::harness::{Answer, Client, Node, NodeBuilder, RawConnection};
+
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const JSON: &str = "application/json";
+
+/// Longer than any bound that a node is given here.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What must not leave the house: names of libraries, files and statements.
+const INTERNALS: [&str; 10] = [
+    "sqlx",
+    "sqlite",
+    "postgres",
+    "select ",
+    "insert ",
+    "panicked",
+    "backtrace",
+    "src/",
+    ".rs",
+    "serde",
+];
+
+/// A node whose limit is out of the way.
+pub(super) fn unlimited() -> NodeBuilder {
+    Node::builder().set("limiter.quota", "100000/minute")
+}
+
+pub(super) async fn send(request: RequestBuilder) -> Answer {
+    Answer::to(request).await.expect("an answer")
+}
+
+/// `POST /shorten` with any body.
+pub(super) fn post(client: &Client, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
+    let request = client.request(Method::POST, "/shorten");
+    request.header("content-type", content_type).body(body)
+}
+
+/// `POST /shorten` with the fields of a form.
+pub(super) fn post_form(client: &Client, fields: &[(&str, &str)]) -> RequestBuilder {
+    client.request(Method::POST, "/shorten").form(fields)
+}
+
+/// As Firefox asks for a page.
+pub(super) fn from_browser(request: RequestBuilder) -> RequestBuilder {
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    request.header("accept", accept)
+}
+
+pub(super) fn assert_status(answer: &Answer, status: u16, what: &str) {
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+}
+
+/// A problem of RFC 9457 with our `error`, in words that tell nothing of the inside. Returns the `error`.
+pub(super) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String {
+    assert_status(answer, status, what);
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type, Some("application/problem+json"), "{what}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], status, "{what}: {problem}");
+    assert_eq!(problem["type"], "about:blank", "{what}: {problem}");
+    let title = StatusCode::from_u16(status).unwrap().canonical_reason();
+    assert_eq!(problem["title"].as_str(), title, "{what}: {problem}");
+    assert_nothing_internal(answer, what);
+    match &problem["error"] {
+        Value::String(error) if !error.is_empty() => error.clone(),
+        other => panic!("{what}: `error` is {other}"),
+    }
+}
+
+/// The same for a page.
+pub(super) fn assert_page(answer: &Answer, status: u16, what: &str) {
+    assert_status(answer, status, what);
+    let content_type = answer.header("content-type").unwrap_or_default();
+    assert!(content_type.starts_with("text/html"), "{what}: {answer:?}");
+    assert!(answer.body.contains("<h1>"), "{what}: {answer:?}");
+    assert_nothing_internal(answer, what);
+}
+
+fn assert_nothing_internal(answer: &Answer, what: &str) {
+    let body = answer.body.to_lowercase();
+    let told = INTERNALS.iter().find(|internal| body.contains(**internal));
+    assert_eq!(told, None, "{what}: {answer:?}");
+}
+
+/// Sends these very bytes on a connection of their own and returns the answer.
+pub(super) async fn exchange(node: SocketAddr, bytes: &[u8]) -> String {
+    let mut connection = RawConnection::open(node).await;
+    connection.send(bytes).await;
+    let mut answer = String::new();
+    while !is_complete(&answer) {
+        match connection.receive(PATIENCE).await {
+            Some(part) if part.is_empty() => panic!("nothing more within {PATIENCE:?}: {answer:?}"),
+            Some(part) => answer += &part,
+            None => break,
+        }
+    }
+    answer
+}
+
+fn is_complete(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| length.parse() == Ok(body.len()))
+}
+
+/// The status in the first line of an answer.
+pub(super) fn raw_status(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    status.unwrap_or_else(|| panic!("no status: {answer:?}"))
+}

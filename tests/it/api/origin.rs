@@ -1,0 +1,208 @@
+//! What a short link begins with, and that it never leads back to the service.
+
+use reqwest::Method;
+
+use super::exchange::{
+    assert_page, assert_problem, exchange, from_browser, post_form, send, unlimited,
+};
+use crate::harness::{Client, Node};
+
+async fn short_url(client: &Client, headers: &[(&str, &str)]) -> String {
+    let mut request = post_form(client, &[("url", "https://example.com/")]);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = send(request).await;
+    let code = answer.code();
+    let url = answer.json()["short_url"].as_str().unwrap().to_owned();
+    let base = url.strip_suffix(&format!("/{code}"));
+    base.unwrap_or_else(|| panic!("{url} does not end with {code}"))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_short_url_begins_with_the_host_that_was_asked() {
+    let node = unlimited().start().await;
+    let client = node.client();
+    for (host, expected) in [
+        ("sho.rt", "http://sho.rt"),
+        ("sho.rt:8081", "http://sho.rt:8081"),
+        ("SHO.RT:80", "http://sho.rt"),
+        ("192.0.2.1:8080", "http://192.0.2.1:8080"),
+        ("[2001:db8::1]:8080", "http://[2001:db8::1]:8080"),
+    ] {
+        assert_eq!(
+            short_url(&client, &[("host", host)]).await,
+            expected,
+            "{host}"
+        );
+    }
+    // HTTP/1.0 knows no Host.
+    let request = "POST /shorten HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: 24\r\n\r\nurl=https://example.com/";
+    let answer = exchange(node.address(), request.as_bytes()).await;
+    let expected = format!("\"short_url\":\"http://{}/", node.address());
+    assert!(answer.contains(&expected), "{answer}");
+}
+
+#[tokio::test]
+async fn a_short_url_begins_with_the_public_url_if_there_is_one() {
+    for (public_url, expected) in [
+        ("https://sho.rt", "https://sho.rt"),
+        ("https://sho.rt/", "https://sho.rt"),
+        ("http://sho.rt:8080/s", "http://sho.rt:8080/s"),
+    ] {
+        let node = unlimited().set("http.public_url", public_url).start().await;
+        let headers = [("host", "other.example"), ("x-forwarded-proto", "https")];
+        assert_eq!(
+            short_url(&node.client(), &headers).await,
+            expected,
+            "{public_url}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn https_is_believed_from_a_trusted_proxy_only() {
+    let node = unlimited()
+        .set("http.trusted_proxies", "127.0.0.1/32")
+        .start()
+        .await;
+    let (proxy, stranger) = (node.client(), node.client_at([127, 0, 0, 7]));
+    for (client, proto, expected) in [
+        (&proxy, "https", "https://sho.rt"),
+        (&proxy, "HTTPS", "https://sho.rt"),
+        (&proxy, "http", "http://sho.rt"),
+        (&proxy, "javascript", "http://sho.rt"),
+        (&proxy, "", "http://sho.rt"),
+        (&stranger, "https", "http://sho.rt"),
+    ] {
+        let headers = [
+            ("host", "sho.rt"),
+            ("x-forwarded-proto", proto),
+            ("x-forwarded-host", "evil.example"),
+        ];
+        assert_eq!(short_url(client, &headers).await, expected, "{proto}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_is_refused() {
+    let node = unlimited().start().await;
+    for host in [
+        "evil.example/?x=",
+        "sho.rt/path",
+        "sho.rt#",
+        "user@sho.rt",
+        "sho rt",
+        "sho.rt:99999",
+        "<script>",
+    ] {
+        let request = post_form(&node.client(), &[("url", "https://example.com/")]);
+        let answer = send(request.header("host", host)).await;
+        assert_problem(&answer, 400, host);
+    }
+}
+
+/// Whether each target is refused as a loop by a node that is asked as `host`.
+async fn assert_loops(node: &Node, host: &str, targets: &[(String, bool)]) {
+    let client = node.client();
+    for (target, is_loop) in targets {
+        let request = post_form(&client, &[("url", target)]).header("host", host);
+        let answer = send(request).await;
+        let expected = if *is_loop { 422 } else { 200 };
+        assert_eq!(
+            answer.status, expected,
+            "{target} asked at {host}: {answer:?}"
+        );
+        if *is_loop {
+            assert_problem(&answer, 422, target);
+        }
+    }
+}
+
+fn targets<const N: usize>(targets: [(&str, bool); N], port: u16) -> Vec<(String, bool)> {
+    let with_port =
+        |(target, is_loop): (&str, bool)| (target.replace("PORT", &port.to_string()), is_loop);
+    targets.map(with_port).to_vec()
+}
+
+#[tokio::test]
+async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_refused() {
+    let node = unlimited().start().await;
+    let port = node.address().port();
+    let cases = [
+        ("http://sho.rt/Ab3xY9", true),
+        ("https://sho.rt/", true),
+        ("HTTPS://SHO.RT", true),
+        ("http://sho.rt:80/shorten", true),
+        ("http://sho.rt:8081/", false),
+        ("http://www.sho.rt/", false),
+        ("http://sho.rt.example.com/", false),
+        ("http://example.com/?u=http://sho.rt/", false),
+    ];
+    assert_loops(&node, "sho.rt", &targets(cases, port)).await;
+    let cases = [("http://sho.rt:8081/x", true), ("https://sho.rt/x", false)];
+    assert_loops(&node, "sho.rt:8081", &targets(cases, port)).await;
+}
+
+#[tokio::test]
+async fn a_link_to_the_public_url_is_refused_whatever_the_host_header_says() {
+    let node = unlimited()
+        .set("http.public_url", "https://sho.rt")
+        .start()
+        .await;
+    let cases = [
+        ("https://sho.rt/Ab3xY9", true),
+        ("http://sho.rt/Ab3xY9", true),
+        ("https://inside.example:8080/", true),
+        ("https://sho.rt.example/", false),
+    ];
+    let cases = targets(cases, node.address().port());
+    assert_loops(&node, "inside.example:8080", &cases).await;
+}
+
+#[tokio::test]
+async fn a_link_to_the_listener_by_any_local_name_is_refused() {
+    let node = unlimited().start().await;
+    let cases = [
+        ("http://localhost:PORT/", true),
+        ("https://LOCALHOST:PORT/x", true),
+        ("http://shunt.localhost:PORT/", true),
+        ("http://127.0.0.1:PORT/", true),
+        ("http://127.1:PORT/", true),
+        ("http://2130706433:PORT/", true),
+        ("http://0.0.0.0:PORT/", true),
+        ("http://[::1]:PORT/", true),
+        ("http://[::ffff:127.0.0.1]:PORT/", true),
+        ("http://localhost:1/", false),
+        ("http://example.com:PORT/", false),
+    ];
+    let cases = targets(cases, node.address().port());
+    assert_loops(&node, "sho.rt", &cases).await;
+}
+
+#[tokio::test]
+async fn a_dot_behind_the_name_does_not_hide_a_loop() {
+    let node = unlimited()
+        .set("http.public_url", "https://sho.rt")
+        .start()
+        .await;
+    // With the root's dot it is the same name in the DNS, and the link leads in circles.
+    let cases = [
+        ("https://sho.rt./Ab3xY9", true),
+        ("http://inside.example./", true),
+        ("http://localhost.:PORT/", true),
+    ];
+    let cases = targets(cases, node.address().port());
+    assert_loops(&node, "inside.example", &cases).await;
+}
+
+#[tokio::test]
+async fn a_link_that_would_loop_is_refused_to_a_browser_too() {
+    let node = unlimited().start().await;
+    let own = format!("http://{}/", node.address());
+    let request = node.client().request(Method::POST, "/shorten");
+    let answer = send(from_browser(request.form(&[("url", &own)]))).await;
+    assert_page(&answer, 422, &own);
+}
