@@ -6,6 +6,11 @@ SHELL := bash
 
 CARGO ?= cargo
 
+# How many nodes `make cluster` starts, the port of its nginx, and further settings of its nodes.
+NODES ?= 2
+PORT ?= 8000
+SET ?=
+
 ##@ Everyday
 
 .PHONY: help
@@ -31,6 +36,11 @@ fmt: ## Format the code
 .PHONY: bench
 bench: tools ## Requests per second of this machine, as shares of a bare web server
 	scripts/bench
+
+.PHONY: cluster
+cluster: tools ## Start Postgres, Redis, nodes and nginx on this machine until Ctrl-C (NODES=2 PORT=8000 SET="limiter.quota=5/10s")
+	$(CARGO) build --release --locked --bin shunt --example cluster
+	@exec target/release/examples/cluster --nodes $(NODES) --port $(PORT) $(addprefix --set ,$(SET))
 
 .PHONY: tools
 tools: ## Install what tests and benchmarks need and do not find (apt)

@@ -1,6 +1,8 @@
 //! Starts what a test needs on free ports in temporary directories, and stops it even when the test panics.
 
 mod client;
+mod cluster;
+mod nginx;
 mod node;
 mod postgres;
 mod process;
@@ -9,6 +11,8 @@ mod redis;
 mod wait;
 
 pub use client::{Answer, Client};
+pub use cluster::Cluster;
+pub use nginx::{Nginx, configuration};
 pub use node::{Node, NodeBuilder};
 pub use postgres::{Database, Postgres};
 pub use process::Process;

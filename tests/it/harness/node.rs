@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::BufRead,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     process::Command,
     sync::{Arc, Mutex},
 };
@@ -81,8 +82,7 @@ impl NodeBuilder {
 
     /// The command line.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_shunt");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         if let Some(shift) = &self.clock {
             // Only the wall clock: a monotonic clock is never stepped.
             let library = find("libfaketimeMT.so.1").expect("faketime");
@@ -130,6 +130,18 @@ impl NodeBuilder {
             management,
             log,
             _directory: self.directory.clone(),
+        }
+    }
+}
+
+/// The program: cargo tells integration tests where it is; from an example it is one folder up.
+fn program() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_shunt") {
+        Some(path) => path.into(),
+        None => {
+            let example = std::env::current_exe().expect("a path");
+            let folder = example.ancestors().nth(2).expect("target/release");
+            folder.join("shunt")
         }
     }
 }

@@ -1,0 +1,110 @@
+//! nginx with the repository's configuration.
+
+use std::{fs, net::SocketAddr, path::Path, process::Command};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Process, eventually, free_port, process};
+
+/// nginx in front of nodes. Everything is as in `nginx/`, but for the two files that every deployment has of its own:
+/// the list of nodes, and the address.
+pub struct Nginx {
+    process: Process,
+    address: SocketAddr,
+    directory: TempDir,
+}
+
+impl Nginx {
+    /// Starts on `port` and waits until it listens.
+    pub async fn start(port: u16, nodes: &[SocketAddr]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path();
+        // The worker processes are not root, and have files there.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(path, mode).expect("permissions");
+        for file in ["nginx.conf", "proxy.conf"] {
+            fs::copy(configuration(file), path.join(file)).expect(file);
+        }
+        fs::write(path.join("upstream.conf"), upstream(nodes)).expect("upstream.conf");
+        fs::write(path.join("site.conf"), site(path, port)).expect("site.conf");
+
+        let mut command = Command::new(process::find("nginx").expect("nginx"));
+        command.args(["-e", "stderr", "-p"]).arg(path).arg("-c");
+        command.arg(path.join("nginx.conf"));
+        let pid = path.join("nginx.pid");
+        let options = format!("daemon off; pid {};", pid.display());
+        command.args(["-g", &options]);
+        let (process, output) = Process::start(&command);
+        process::discard(output);
+        let nginx = Self {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            directory,
+        };
+        eventually("nginx listens", async || {
+            tokio::net::TcpStream::connect(nginx.address).await.ok()
+        })
+        .await;
+        nginx
+    }
+
+    pub async fn on_free_port(nodes: &[SocketAddr]) -> Self {
+        Self::start(free_port(), nodes).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As `nginx -s reload` does.
+    pub fn reload(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// The access log so far.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("access.json")).unwrap_or_default()
+    }
+}
+
+/// A file of `nginx/`.
+pub fn configuration(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("nginx")
+        .join(file)
+}
+
+/// The repository's `upstream.conf` with these nodes in it.
+fn upstream(nodes: &[SocketAddr]) -> String {
+    let example = fs::read_to_string(configuration("upstream.conf")).expect("upstream.conf");
+    let is_server = |line: &str| line.trim_start().starts_with("server ");
+    let server = example
+        .lines()
+        .find(|line| is_server(line))
+        .expect("a server");
+    let servers = nodes
+        .iter()
+        .map(|node| server.replace("127.0.0.1:8080", &node.to_string()));
+    let servers: Vec<String> = servers.collect();
+    let mut lines: Vec<&str> = example.lines().collect();
+    let position = lines
+        .iter()
+        .position(|line| is_server(line))
+        .expect("a server");
+    lines.splice(position..=position, servers.iter().map(String::as_str));
+    lines.join("\n")
+}
+
+/// Whatever else belongs to a machine: the address, and folders for those who are not root.
+fn site(path: &Path, port: u16) -> String {
+    let path = path.display();
+    let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
+        .concat();
+    // All of 127.0.0.0/8, so that a test can be many clients.
+    format!(
+        "{folders}server {{\n  listen {port} default_server;\n  \
+         access_log {path}/access.json shunt;\n  include proxy.conf;\n}}\n"
+    )
+}
