@@ -6,11 +6,13 @@
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
+//! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
 
 mod api;
+mod cluster;
 mod faults;
 mod harness;
 mod lifecycle;

@@ -2,4 +2,3 @@
 
 mod postgres;
 mod redis;
-mod traffic;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use rustix::process::Signal;
 
-use super::traffic::Traffic;
 use crate::{
-    harness::{Node, NodeBuilder, Postgres, eventually, free_port},
+    harness::{Node, NodeBuilder, Postgres, Traffic, eventually, free_port},
     needs,
 };
 
@@ -19,7 +18,7 @@ fn node() -> NodeBuilder {
 
 /// New links, without end.
 fn writes(node: &Node) -> Traffic {
-    Traffic::start(node, 8, |client, number| {
+    Traffic::start(&vec![node.client(); 8], |client, number| {
         let url = format!("https://example.com/{number}");
         client
             .request(Method::POST, "/shorten")
@@ -42,7 +41,7 @@ async fn killed_and_restarted_under_writes() {
         "{before:?}"
     );
 
-    postgres.kill().await;
+    postgres.kill();
     eventually("writes are refused", async || {
         writes.take().statuses.contains_key(&503).then_some(())
     })
@@ -103,7 +102,7 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
     });
     futures_util::future::join_all(at_once).await;
 
-    postgres.kill().await;
+    postgres.kill();
     postgres.restart().await;
     assert_eq!(client.get(&format!("/{code}")).await.status, 302);
     assert_eq!(client.shorten("https://example.com/").await.code(), code);
@@ -169,7 +168,7 @@ async fn a_database_that_comes_up_late_is_waited_for() {
     needs!("postgres");
     let mut postgres = Postgres::start().await;
     let database = postgres.database().await;
-    postgres.kill().await;
+    postgres.kill();
     let builder = node().postgres(&database);
     let (started, ()) = tokio::join!(builder.start(), async {
         tokio::time::sleep(Duration::from_millis(700)).await;

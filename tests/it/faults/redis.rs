@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::traffic::{Seen, Traffic};
 use crate::{
-    harness::{Node, NodeBuilder, Redis, eventually},
+    harness::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually},
     needs,
 };
 
@@ -24,8 +23,15 @@ fn node(redis: &Redis) -> NodeBuilder {
         .set("limiter.redis.timeout", "500ms")
 }
 
+/// Eight clients at addresses of their own.
+fn clients(node: &Node) -> Vec<Client> {
+    (1..=8)
+        .map(|number| node.client_at([127, 0, 9, number]))
+        .collect()
+}
+
 fn traffic(node: &Node) -> Traffic {
-    Traffic::start(node, 8, |client, _| client.request(Method::GET, "/"))
+    Traffic::start(&clients(node), |client, _| client.request(Method::GET, "/"))
 }
 
 async fn breaker_is(node: &Node, open: bool) {

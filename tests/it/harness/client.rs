@@ -27,7 +27,17 @@ pub struct Answer {
 impl Client {
     /// A client at `from`, such as 127.0.0.7, of the node at `node`.
     pub fn new(from: IpAddr, node: SocketAddr) -> Self {
-        let http = reqwest::Client::builder()
+        Self::build(reqwest::Client::builder(), from, node)
+    }
+
+    /// One that opens a new connection for every request.
+    pub fn without_keep_alive(from: IpAddr, node: SocketAddr) -> Self {
+        let builder = reqwest::Client::builder().pool_max_idle_per_host(0);
+        Self::build(builder, from, node)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, from: IpAddr, node: SocketAddr) -> Self {
+        let http = builder
             .local_address(from)
             .redirect(Policy::none())
             .timeout(Duration::from_secs(30))

@@ -11,6 +11,7 @@ pub struct Cluster {
     pub builders: Vec<NodeBuilder>,
     pub redis: Redis,
     pub postgres: Postgres,
+    /// Where the links are.
     pub database: Database,
 }
 
@@ -53,6 +54,11 @@ impl Cluster {
     /// A client of nginx at an address in 127.0.0.0/8.
     pub fn client_at(&self, address: [u8; 4]) -> Client {
         Client::new(IpAddr::V4(Ipv4Addr::from(address)), self.nginx.address())
+    }
+
+    /// One that opens a new connection for every request.
+    pub fn forgetful_client_at(&self, address: [u8; 4]) -> Client {
+        Client::without_keep_alive(IpAddr::V4(Ipv4Addr::from(address)), self.nginx.address())
     }
 
     /// Starts a node again, where it was.

@@ -6,8 +6,10 @@ mod nginx;
 mod node;
 mod postgres;
 mod process;
+mod proxy;
 mod raw;
 mod redis;
+mod traffic;
 mod wait;
 
 pub use client::{Answer, Client};
@@ -15,16 +17,18 @@ pub use cluster::Cluster;
 pub use nginx::{Nginx, configuration};
 pub use node::{Node, NodeBuilder};
 pub use postgres::{Database, Postgres};
-pub use process::Process;
+pub use process::{Process, find};
+pub use proxy::Proxy;
 pub use raw::RawConnection;
 pub use redis::Redis;
+pub use traffic::{Seen, Traffic};
 pub use wait::{eventually, free_port};
 
 /// Whether the servers that a test needs are there. Elsewhere than in CI a test without them is skipped, and
 /// says so; with CI=true it fails.
 pub fn available(programs: &[&str]) -> bool {
     for program in programs {
-        if process::find(program).is_none() {
+        if find(program).is_none() {
             assert!(
                 std::env::var("CI").as_deref() != Ok("true"),
                 "{program} is not installed; `make tools` does"

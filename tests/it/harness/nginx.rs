@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Process, eventually, free_port, process};
+use super::{Process, eventually, process};
 
 /// nginx in front of nodes. Everything is as in `nginx/`, but for the two files that every deployment has of its own:
 /// the list of nodes, and the address.
@@ -35,7 +35,7 @@ impl Nginx {
         let pid = path.join("nginx.pid");
         let options = format!("daemon off; pid {};", pid.display());
         command.args(["-g", &options]);
-        let (process, output) = Process::start(&command);
+        let (process, output) = Process::start_to_be_stopped(&command, Signal::TERM, "TERM");
         process::discard(output);
         let nginx = Self {
             process,
@@ -47,10 +47,6 @@ impl Nginx {
         })
         .await;
         nginx
-    }
-
-    pub async fn on_free_port(nodes: &[SocketAddr]) -> Self {
-        Self::start(free_port(), nodes).await
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -8,15 +8,17 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Runs "$@", prints its pid, and ends it when standard input closes: also when the tests are killed, by whatever,
-/// and no destructor runs.
+/// Runs "$@" after its first argument, prints its pid, and ends it with the signal named first when standard input closes: also
+/// when the tests are killed, by whatever, and no destructor runs.
 const GUARD: &str = r#"
+    signal=$1
+    shift
     exec 3<&0
     "$@" </dev/null 3<&- &
     pid=$!
     echo "$pid"
     exec 2>/dev/null
-    (cat <&3 >/dev/null; kill -CONT "$pid"; kill -KILL "$pid") &
+    (cat <&3 >/dev/null; kill -CONT "$pid"; kill -"$signal" "$pid"; sleep 5; kill -KILL "$pid") &
     wait "$pid"
     code=$?
     # Nobody is left to be killed.
@@ -29,13 +31,24 @@ pub struct Process {
     guard: Child,
     alive: Option<ChildStdin>,
     pid: Pid,
+    /// What ends the program with all of its children, at once.
+    stop: Signal,
 }
 
 impl Process {
-    /// Starts a program through the guard. Its standard output, after the line that names its pid, is returned.
+    /// Starts a program that SIGKILL ends. Its standard output is returned.
     pub fn start(command: &Command) -> (Self, BufReader<impl Read + Send + use<>>) {
+        Self::start_to_be_stopped(command, Signal::KILL, "KILL")
+    }
+
+    /// Starts a program whose children SIGKILL would leave behind.
+    pub fn start_to_be_stopped(
+        command: &Command,
+        stop: Signal,
+        name: &str,
+    ) -> (Self, BufReader<impl Read + Send + use<>>) {
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]);
+        guard.args(["-c", GUARD, "guard", name]);
         guard.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
@@ -60,6 +73,7 @@ impl Process {
             alive: guard.stdin.take(),
             guard,
             pid: Pid::from_raw(pid).expect("a pid"),
+            stop,
         };
         (process, output)
     }
@@ -82,11 +96,12 @@ impl Process {
         self.guard.try_wait().expect("the guard").is_some()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Ends it at once, and waits until it is gone.
     pub fn kill(&mut self) {
         if !self.has_ended() {
             let _ = kill_process(self.pid, Signal::CONT);
-            let _ = kill_process(self.pid, Signal::KILL);
+            let _ = kill_process(self.pid, self.stop);
+            // The guard ends what does not end by itself.
             self.alive = None;
             let _ = self.guard.wait();
         }

@@ -1,0 +1,98 @@
+//! Clients that only hold connections do not stop the others.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpSocket;
+
+use crate::{
+    harness::{Cluster, free_port},
+    needs,
+};
+
+/// Opens a connection to nginx from an address of its own.
+async fn open(cluster: &Cluster, from: [u8; 4]) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("a loopback address");
+    socket
+        .connect(cluster.nginx.address())
+        .await
+        .expect("nginx listens")
+}
+
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("more files");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_idle_and_slow_connections_do_not_stop_other_clients() {
+    needs!("redis-server", "postgres", "nginx");
+    use tokio::io::AsyncWriteExt;
+
+    allow_many_files();
+    let cluster = Cluster::start(2, free_port(), |node| {
+        node.set("limiter.quota", "100000/minute")
+    })
+    .await;
+    let mut held = Vec::new();
+    for number in 0..2_000_u32 {
+        // 200 each: below what nginx allows to one address.
+        let from = [127, 1, 0, u8::try_from(number / 200 + 1).expect("small")];
+        let mut connection = open(&cluster, from).await;
+        let sent: &[u8] = match number % 4 {
+            0 => b"",
+            1 => b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow:",
+            2 => b"POST /shorten HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\nContent-Type: application/json\r\n\r\n{",
+            _ => b"GET / HT",
+        };
+        connection.write_all(sent).await.expect("sent");
+        held.push(connection);
+    }
+    let client = cluster.client_at([127, 0, 0, 1]);
+    let code = client.shorten("https://example.com/").await.code();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..100 {
+        let asked = Instant::now();
+        assert_eq!(client.get(&format!("/{code}")).await.status, 302);
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    println!("2,000 held connections: slowest of 100 redirects {slowest:?}");
+
+    // Complete requests only: not one of the slow ones has reached a node.
+    let mut counted = 0.0;
+    for node in &cluster.nodes {
+        counted += node.metric("shunt_http_requests_total", &[]).await;
+    }
+    assert_eq!(counted, 101.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_cannot_take_every_connection() {
+    needs!("redis-server", "postgres", "nginx");
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    allow_many_files();
+    let cluster = Cluster::start(1, free_port(), |node| node).await;
+    let mut refused = 0;
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        let mut connection = open(&cluster, [127, 2, 0, 1]).await;
+        // nginx counts a connection once it has read a head: this one waits for its body.
+        let head = b"POST /shorten HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        connection.write_all(head).await.expect("sent");
+        held.push(connection);
+    }
+    for connection in &mut held {
+        let mut answer = [0; 64];
+        let read = connection.read(&mut answer);
+        if let Ok(Ok(length)) = tokio::time::timeout(Duration::from_millis(20), read).await {
+            assert!(answer[..length].starts_with(b"HTTP/1.1 429"));
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 300 - 256);
+    assert_eq!(cluster.client_at([127, 2, 0, 2]).get("/").await.status, 200);
+}

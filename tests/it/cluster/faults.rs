@@ -1,0 +1,273 @@
+//! The table of faults: each test does one thing to a cluster under load. `make faults` prints the figures.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::figures::{
+    Figures, HAMMERS, QUOTA, WRITERS, cluster, hasty_cluster, under_load, under_load_of,
+};
+use crate::{
+    harness::{Cluster, Proxy, eventually},
+    needs,
+};
+
+/// Answers, as they should be: redirects for reads, links for writes, and for hammers a limit.
+fn assert_no_failure(figures: &Figures) {
+    assert_eq!(figures.reads.failed(), 0, "{:?}", figures.reads);
+    assert_eq!(figures.writes.failed(), 0, "{:?}", figures.writes);
+    assert_eq!(figures.hammers.failed(), 0, "{:?}", figures.hammers);
+    assert_only_expected(figures);
+}
+
+fn assert_only_expected(figures: &Figures) {
+    for (seen, expected) in [
+        (&figures.reads, &[302, 502, 503][..]),
+        (&figures.writes, &[200, 502, 503]),
+        (&figures.hammers, &[200, 429, 502, 503]),
+    ] {
+        let unexpected = seen
+            .statuses
+            .keys()
+            .find(|status| !expected.contains(status));
+        assert_eq!(unexpected, None, "{seen:?}");
+    }
+}
+
+async fn breakers_are(cluster: &Cluster, open: bool) -> bool {
+    for node in &cluster.nodes {
+        let state = node.metric("shunt_limiter_breaker_open", &[]).await;
+        if state != f64::from(u8::from(open)) {
+            return false;
+        }
+    }
+    true
+}
+
+async fn every_node_is_ready(cluster: &Cluster) -> bool {
+    for node in &cluster.nodes {
+        if node.probe().get("/readyz").await.status != 200 {
+            return false;
+        }
+    }
+    true
+}
+
+async fn always(_: &Cluster) -> bool {
+    true
+}
+
+/// What local counting can add while Redis is away: a quota for each client on each node.
+fn local_quotas(nodes: usize) -> usize {
+    nodes * QUOTA * usize::from(HAMMERS)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_happens() {
+    needs!("redis-server", "postgres", "nginx");
+    let figures = under_load("none", &mut cluster(2).await, async |_| {}, always).await;
+    assert_no_failure(&figures);
+    assert_eq!(figures.over_admitted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_killed() {
+    needs!("redis-server", "postgres", "nginx");
+    let kill = async |cluster: &mut Cluster| {
+        cluster.nodes[0].kill();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.start_node(0).await;
+    };
+    let figures = under_load(
+        "a node of three is killed",
+        &mut cluster(3).await,
+        kill,
+        every_node_is_ready,
+    )
+    .await;
+    assert_eq!(
+        figures.reads.failed(),
+        0,
+        "every idempotent request is answered: {:?}",
+        figures.reads
+    );
+    assert!(
+        figures.writes.failed() <= usize::from(WRITERS),
+        "only what was under way: {:?}",
+        figures.writes
+    );
+    assert_only_expected(&figures);
+    assert_eq!(figures.over_admitted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_is_restarted_in_turn() {
+    needs!("redis-server", "postgres", "nginx");
+    let roll = async |cluster: &mut Cluster| {
+        for number in 0..cluster.nodes.len() {
+            cluster.nodes[number].signal(Signal::TERM);
+            assert_eq!(cluster.nodes[number].exit_code().await, 0);
+            cluster.start_node(number).await;
+            let node = &cluster.nodes[number];
+            eventually("the node is ready", async || {
+                (node.probe().get("/readyz").await.status == 200).then_some(())
+            })
+            .await;
+            // As whoever rolls a release out waits for the load balancer to notice.
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+        }
+    };
+    let figures = under_load(
+        "every node is restarted in turn",
+        &mut cluster(2).await,
+        roll,
+        every_node_is_ready,
+    )
+    .await;
+    assert_no_failure(&figures);
+    assert_eq!(figures.over_admitted, 0);
+}
+
+/// `forgotten`: how often Redis forgets everybody.
+async fn redis_fault(
+    fault: &str,
+    forgotten: usize,
+    harm: impl AsyncFnOnce(&mut Cluster),
+    heal: impl AsyncFnOnce(&mut Cluster),
+) {
+    let harm_and_heal = async |cluster: &mut Cluster| {
+        harm(cluster).await;
+        eventually("all nodes notice", async || {
+            breakers_are(cluster, true).await.then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        heal(cluster).await;
+    };
+    let closed = async |cluster: &Cluster| breakers_are(cluster, false).await;
+    let figures = under_load(fault, &mut hasty_cluster(2).await, harm_and_heal, closed).await;
+    assert_no_failure(&figures);
+    let most = local_quotas(2) + forgotten * QUOTA * usize::from(HAMMERS);
+    assert!(
+        (1..=most).contains(&figures.over_admitted),
+        "{}",
+        figures.over_admitted
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_frozen_and_thawed() {
+    needs!("redis-server", "postgres", "nginx");
+    redis_fault(
+        "Redis is frozen for a second",
+        0,
+        async |cluster| cluster.redis.freeze(),
+        async |cluster| cluster.redis.thaw(),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_started_again() {
+    needs!("redis-server", "postgres", "nginx");
+    redis_fault(
+        "Redis is killed and started again, empty",
+        1,
+        async |cluster| cluster.redis.kill(),
+        async |cluster| cluster.redis.restart().await,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_restarted() {
+    needs!("redis-server", "postgres", "nginx");
+    let restart = async |cluster: &mut Cluster| {
+        cluster.postgres.kill();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.postgres.restart().await;
+    };
+    let mut cluster = cluster(2).await;
+    let figures = under_load(
+        "Postgres is killed and started again",
+        &mut cluster,
+        restart,
+        every_node_is_ready,
+    )
+    .await;
+    let stored = cluster.database.number("SELECT count(*) FROM urls").await;
+    let acknowledged = figures.writes.count(200);
+    assert!(
+        stored as usize >= acknowledged,
+        "{acknowledged} were promised, {stored} are there"
+    );
+
+    assert_only_expected(&figures);
+    assert_eq!(figures.reads.broken, [] as [&str; 0]);
+    assert_eq!(figures.writes.broken, [] as [&str; 0]);
+    assert_eq!(figures.hammers.failed(), 0, "what needs no database works");
+    assert_eq!(figures.over_admitted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_is_reloaded() {
+    needs!("redis-server", "postgres", "nginx");
+    let reload = async |cluster: &mut Cluster| {
+        for _ in 0..3 {
+            cluster.nginx.reload();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    // nginx closes idle connections when it reloads, and a request that is just then sent on one has to be sent again.
+    // New connections are never refused.
+    let figures = under_load_of(
+        "nginx is reloaded three times",
+        &mut cluster(2).await,
+        Cluster::forgetful_client_at,
+        reload,
+        always,
+    )
+    .await;
+    assert_no_failure(&figures);
+    assert_eq!(figures.over_admitted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_is_cut_off_from_redis() {
+    needs!("redis-server", "postgres", "nginx");
+    let mut cluster = hasty_cluster(2).await;
+    let proxy = Proxy::start(cluster.redis.port()).await;
+    let through_proxy = format!("redis://{}", proxy.address());
+    cluster.builders[0] = cluster.builders[0].clone().set("redis.url", &through_proxy);
+    cluster.nodes[0].kill();
+    cluster.start_node(0).await;
+
+    let cut = async |cluster: &mut Cluster| {
+        proxy.cut();
+        eventually("the node notices", async || {
+            let open = cluster.nodes[0]
+                .metric("shunt_limiter_breaker_open", &[])
+                .await;
+            (open == 1.0).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let other = cluster.nodes[1].metric("shunt_limiter_decisions_total", &["source=\"local\""]);
+        assert_eq!(other.await, 0.0, "the other node is not affected");
+        proxy.mend();
+    };
+    let closed = async |cluster: &Cluster| breakers_are(cluster, false).await;
+    let figures = under_load(
+        "one node of two is cut off from Redis",
+        &mut cluster,
+        cut,
+        closed,
+    )
+    .await;
+    assert_no_failure(&figures);
+    assert!(
+        figures.over_admitted <= local_quotas(1),
+        "{}",
+        figures.over_admitted
+    );
+}

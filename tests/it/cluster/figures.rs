@@ -1,0 +1,145 @@
+//! Load on a cluster while something is done to it, and what came of it in figures.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::harness::{Client, Cluster, NodeBuilder, Seen, Traffic, eventually, free_port};
+
+/// `limiter.quota` of these clusters: the default.
+pub const QUOTA: usize = 10;
+
+/// Clients that follow a link, that make links, and that ask for more than their quota.
+pub const READERS: u8 = 8;
+pub const WRITERS: u8 = 4;
+pub const HAMMERS: u8 = 4;
+
+/// What clients saw.
+pub struct Figures {
+    pub reads: Seen,
+    pub writes: Seen,
+    /// Requests of clients over their quota that were admitted all the same.
+    pub over_admitted: usize,
+    pub hammers: Seen,
+    /// From when the harm was done until everything was well again, as the scenario defines it; at least until the last
+    /// request failed.
+    pub recovery: Duration,
+}
+
+/// A cluster on which a machine that stalls is not taken for a Redis that is away. Readers and writers are exempt from
+/// the limit; hammers are not.
+pub async fn cluster(nodes: usize) -> Cluster {
+    Cluster::start(nodes, free_port(), |node| {
+        configure(node).set("limiter.redis.timeout", "2s")
+    })
+    .await
+}
+
+/// One that waits for Redis no longer than by default.
+pub async fn hasty_cluster(nodes: usize) -> Cluster {
+    Cluster::start(nodes, free_port(), configure).await
+}
+
+fn configure(node: NodeBuilder) -> NodeBuilder {
+    node.set("limiter.exempt", "127.0.9.0/24")
+        .set("http.drain", "1s")
+        .set("database.timeout", "1s")
+}
+
+/// Does `harm` to a cluster under load, waits until `well` says so, and prints a row of the table of faults.
+pub async fn under_load(
+    fault: &str,
+    cluster: &mut Cluster,
+    harm: impl AsyncFnOnce(&mut Cluster),
+    well: impl AsyncFn(&Cluster) -> bool,
+) -> Figures {
+    under_load_of(fault, cluster, Cluster::client_at, harm, well).await
+}
+
+/// The same with clients of another kind.
+pub async fn under_load_of(
+    fault: &str,
+    cluster: &mut Cluster,
+    client: fn(&Cluster, [u8; 4]) -> Client,
+    harm: impl AsyncFnOnce(&mut Cluster),
+    well: impl AsyncFn(&Cluster) -> bool,
+) -> Figures {
+    let clients = |network: u8, count: u8| -> Vec<Client> {
+        (1..=count)
+            .map(|number| client(cluster, [127, 0, network, number]))
+            .collect()
+    };
+    let code = cluster
+        .client_at([127, 0, 9, 200])
+        .shorten("https://example.com/followed")
+        .await
+        .code();
+    let reads = Traffic::start(&clients(9, READERS), move |client, _| {
+        client.request(Method::GET, &format!("/{code}"))
+    });
+    let writes = Traffic::start(&clients(9, WRITERS), |client, number| {
+        let url = format!("https://example.com/{number}");
+        client
+            .request(Method::POST, "/shorten")
+            .form(&[("url", url)])
+    });
+    let hammers = Traffic::start(&clients(10, HAMMERS), |client, _| {
+        client.request(Method::GET, "/")
+    });
+    reads.answers(200).await;
+    writes.answers(50).await;
+    hammers.answers(100).await;
+
+    let harmed = Instant::now();
+    harm(cluster).await;
+    eventually("all is well again", async || {
+        well(cluster).await.then_some(())
+    })
+    .await;
+    let well_after = harmed.elapsed();
+    reads.answers(200).await;
+    writes.answers(50).await;
+
+    let (reads, writes) = (reads.stop().await, writes.stop().await);
+    let hammers = hammers.stop().await;
+    let last_failure = [&reads, &writes, &hammers]
+        .into_iter()
+        .filter_map(|seen| seen.last_failure)
+        .max();
+    let failing_for =
+        last_failure.map_or(Duration::ZERO, |at| at.saturating_duration_since(harmed));
+    let figures = Figures {
+        // Nobody was quiet for a window, so nobody had more than one quota to use.
+        over_admitted: hammers
+            .count(200)
+            .saturating_sub(QUOTA * usize::from(HAMMERS)),
+        recovery: well_after.max(failing_for),
+        reads,
+        writes,
+        hammers,
+    };
+    figures.print(fault);
+    figures
+}
+
+impl Figures {
+    fn print(&self, fault: &str) {
+        let all = [&self.reads, &self.writes, &self.hammers];
+        let sent: usize = all
+            .iter()
+            .map(|seen| seen.total() + seen.broken.len())
+            .sum();
+        let (reads, writes) = (self.reads.failed(), self.writes.failed());
+        let slowest = all
+            .iter()
+            .map(|seen| seen.slowest)
+            .max()
+            .unwrap_or_default();
+        println!(
+            "| {fault} | {sent} | {reads} | {writes} | {} | {:.1} s | {} ms |",
+            self.over_admitted,
+            self.recovery.as_secs_f64(),
+            slowest.as_millis()
+        );
+    }
+}

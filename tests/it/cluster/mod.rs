@@ -1,0 +1,7 @@
+//! Nodes behind nginx, with the configuration files of production.
+
+mod configuration;
+mod connections;
+mod exactness;
+mod faults;
+mod figures;

@@ -1,0 +1,75 @@
+//! A cable that can be cut.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// Passes connections on, until it is cut.
+pub struct Proxy {
+    address: SocketAddr,
+    connected: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// To a port of this machine.
+    pub async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (connected, state) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    let pass = async {
+                        let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+                        copy_bidirectional(&mut client, &mut server).await
+                    };
+                    tokio::select! {
+                        _ = pass => return,
+                        () = becomes(state.clone(), false) => {}
+                    }
+                    // From here on nothing passes and nobody is told, as on a cable that was pulled.
+                    becomes(state, true).await;
+                });
+            }
+        });
+        Self {
+            address,
+            connected,
+            task,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn cut(&self) {
+        self.connected.send_replace(false);
+    }
+
+    /// New connections pass again; those that were cut end.
+    pub fn mend(&self) {
+        self.connected.send_replace(true);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn becomes(mut state: watch::Receiver<bool>, expected: bool) {
+    // An error is the end of the test.
+    let _ = state
+        .wait_for(|connected| *connected == expected)
+        .await
+        .is_ok();
+}
