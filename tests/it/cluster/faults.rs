@@ -65,7 +65,7 @@ fn local_quotas(nodes: usize) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_happens() {
     needs!("redis-server", "postgres", "nginx");
-    let figures = under_load("none", &mut cluster(2).await, async |_| {}, always).await;
+    let figures = under_load("nothing", &mut cluster(2).await, async |_| {}, always).await;
     assert_no_failure(&figures);
     assert_eq!(figures.over_admitted, 0);
 }
