@@ -58,8 +58,8 @@ impl Listener {
 /// Turns new connections away before a listener is closed.
 ///
 /// Closing a listener resets every connection that the kernel has accepted and the program has not, and a request on
-/// such a connection is lost: nginx must not repeat a `POST`. So first the kernel is told to ignore new ones.
-/// Whoever opens one then tries again after a second, and is refused: nothing was sent yet, and any load balancer
+/// such a connection is lost: nginx must not repeat a `POST`. So first the kernel is told to take no new ones, while
+/// those that have begun are still accepted. Whoever opens one is refused before anything was sent, and any load balancer
 /// turns to another node.
 ///
 /// The listener stays open until this is dropped.
@@ -68,27 +68,24 @@ pub struct Gate(std::net::TcpListener);
 impl Gate {
     /// From now on no new connection begins. Those that have begun can still be accepted.
     ///
+    /// The listener is bound to a network interface that its connections do not come over: the kernel then refuses them as if
+    /// nobody listened, while connections that have begun belong to the interface that they began on. Needs no
+    /// privilege. A node that listens on every address goes on taking connections over loopback until it closes.
+    ///
     /// # Errors
-    /// If the kernel takes no socket filter.
+    /// If the machine has no other interface, or the kernel refuses.
     #[cfg(target_os = "linux")]
     pub fn close(&self) -> io::Result<()> {
-        use socket2::{SockFilter, SockRef};
-
-        // Classic BPF on the TCP header (linux/filter.h): drops what has SYN set and ACK not.
-        const LOAD_BYTE: u16 = 0x30;
-        const AND: u16 = 0x54;
-        const JUMP_IF_EQUAL: u16 = 0x15;
-        const RETURN: u16 = 0x06;
-        const FLAGS_OFFSET: u32 = 13;
-        const SYN: u32 = 0x02;
-        const ACK: u32 = 0x10;
-        SockRef::from(&self.0).attach_filter(&[
-            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
-            SockFilter::new(AND, 0, 0, SYN | ACK),
-            SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
-            SockFilter::new(RETURN, 0, 0, 0),
-            SockFilter::new(RETURN, 0, 0, u32::MAX),
-        ])
+        const LOOPBACK: &str = "lo";
+        let interface = if self.0.local_addr()?.ip().to_canonical().is_loopback() {
+            std::fs::read_dir("/sys/class/net")?
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .find(|name| name != LOOPBACK)
+                .ok_or(io::ErrorKind::NotFound)?
+        } else {
+            LOOPBACK.to_owned()
+        };
+        socket2::SockRef::from(&self.0).bind_device(Some(interface.as_bytes()))
     }
 
     /// Elsewhere than on Linux new connections keep coming until the listener is closed.

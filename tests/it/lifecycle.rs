@@ -150,6 +150,12 @@ async fn a_shutdown_under_load_loses_no_request() {
     loses_nothing(Node::builder()).await;
 }
 
+/// What the kernel allows to root it may refuse to anybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_under_load_loses_no_request_without_privileges() {
+    loses_nothing(Node::builder().unprivileged()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load_loses_no_request_on_postgres() {
     needs!("postgres");

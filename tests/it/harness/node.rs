@@ -24,6 +24,9 @@ pub struct Node {
     _directory: Arc<TempDir>,
 }
 
+/// The user that owns nothing.
+const NOBODY: u32 = 65_534;
+
 /// How a node is configured; embedded without limits to its drain, unless said otherwise.
 #[derive(Clone)]
 pub struct NodeBuilder {
@@ -31,6 +34,7 @@ pub struct NodeBuilder {
     environment: BTreeMap<String, String>,
     directory: Arc<TempDir>,
     clock: Option<String>,
+    unprivileged: bool,
 }
 
 impl Default for NodeBuilder {
@@ -49,6 +53,7 @@ impl Default for NodeBuilder {
             environment: BTreeMap::new(),
             directory: Arc::new(directory),
             clock: None,
+            unprivileged: false,
         }
     }
 }
@@ -74,6 +79,18 @@ impl NodeBuilder {
         self.set("database.url", &url)
     }
 
+    /// As production does: not as root, also where the tests are.
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = rustix::process::geteuid().is_root();
+        if self.unprivileged {
+            let nobody = Some(NOBODY);
+            std::os::unix::fs::chown(self.directory.path(), nobody, nobody).expect("chown");
+            // The checkout may be where nobody else can look.
+            std::fs::copy(program(), self.directory.path().join("shunt")).expect("a copy");
+        }
+        self
+    }
+
     /// Shifts the node's wall clock, such as `+3600` or `-5` seconds.
     pub fn clock(mut self, shift: &str) -> Self {
         self.clock = Some(shift.to_owned());
@@ -82,7 +99,15 @@ impl NodeBuilder {
 
     /// The command line.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = if self.unprivileged {
+            let mut command = Command::new("setpriv");
+            let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+            let program = self.directory.path().join("shunt");
+            command.args(ids).arg("--clear-groups").arg(program);
+            command
+        } else {
+            Command::new(program())
+        };
         if let Some(shift) = &self.clock {
             // Only the wall clock: a monotonic clock is never stepped.
             let library = find("libfaketimeMT.so.1").expect("faketime");
