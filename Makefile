@@ -15,36 +15,57 @@ SET ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Start the embedded service on http://127.0.0.1:8080
 	$(CARGO) run --release
 
 .PHONY: test
-test: tools ## Install the servers that the tests need and are not there; then format check, lints and every test
+test: servers compose-check ## Install the servers that the tests need and are not there; then format check, lints and every test
 	scripts/test
 
 .PHONY: lint
 lint: ## Format check, clippy, shellcheck
 	scripts/lint
 
+.PHONY: compose-check
+compose-check: ## Check docker/compose.yaml, where Docker Compose is installed
+	scripts/compose-check
+
+.PHONY: image-test
+image-test: ## Build docker/Dockerfile and run the container: confined, healthy, drains (root; needs no registry)
+	scripts/image-test
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: tools ## Requests per second of this machine, as shares of a bare web server
+bench: servers ## Requests per second of this machine, as shares of a bare web server
 	scripts/bench
 
 .PHONY: cluster
-cluster: tools ## Start Postgres, Redis, nodes and nginx on this machine until Ctrl-C (NODES=2 PORT=8000 SET="limiter.quota=5/10s")
+cluster: servers ## Start Postgres, Redis, nodes and nginx on this machine until Ctrl-C (NODES=2 PORT=8000 SET="limiter.quota=5/10s")
 	$(CARGO) build --release --locked --bin shunt --example cluster
 	@exec target/release/examples/cluster --nodes $(NODES) --port $(PORT) $(addprefix --set ,$(SET))
 
+.PHONY: k6
+k6: tools ## Load tests against a cluster on this machine, or against BASE_URL; reports in load-testing/reports
+	NODES=$(NODES) scripts/k6
+
+.PHONY: faults
+faults: servers ## Kill, freeze and restart every part of a cluster under load, and print what clients noticed
+	scripts/faults
+
 .PHONY: tools
-tools: ## Install what tests and benchmarks need and do not find (apt)
+tools: ## Install what tests, benchmarks and load tests need and do not find (apt; k6: go)
 	scripts/tools
+
+# Without k6, which only `make k6` needs.
+.PHONY: servers
+servers:
+	@scripts/tools --no-k6
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -1,0 +1,62 @@
+// Many clients at once, each at an address of its own (K6_LOCAL_IPS). Each sends twice its quota at one moment, over as
+// many connections, and then hammers on for 5 seconds: each is admitted exactly its quota.
+//
+// CLIENTS   how many (default 50)
+
+import { sleep } from 'k6';
+import http from 'k6/http';
+import { Counter } from 'k6/metrics';
+
+import { ANSWERS, count, firstRequest, isAdmitted, randomUrl, shorten, shortening } from './lib/client.js';
+import { QUOTA, SHARED_OPTIONS, WINDOW, number, requireAddresses } from './lib/settings.js';
+import { summaryOf } from './lib/summary.js';
+
+const CLIENTS = number('CLIENTS', 50);
+const AT_ONCE = 2 * QUOTA;
+const AFTERWARDS = 5;
+const SENT = 1 + AT_ONCE + AFTERWARDS;
+
+const exact = new Counter('clients_admitted_exactly_their_quota');
+
+export const options = {
+  ...SHARED_OPTIONS,
+  batch: AT_ONCE,
+  batchPerHost: AT_ONCE,
+  scenarios: {
+    clients: {
+      executor: 'per-vu-iterations',
+      vus: CLIENTS,
+      iterations: 1,
+      maxDuration: `${3 * WINDOW + 60}s`,
+    },
+  },
+  thresholds: {
+    clients_admitted_exactly_their_quota: [`count==${CLIENTS}`],
+    ...ANSWERS.admitted(CLIENTS * QUOTA),
+    ...ANSWERS.refused(CLIENTS * (SENT - QUOTA)),
+    ...ANSWERS.onlyExpected,
+  },
+};
+
+export const handleSummary = summaryOf('per-client');
+
+export function setup() {
+  requireAddresses(CLIENTS);
+  if (WINDOW <= AFTERWARDS) throw new Error(`WINDOW: this test needs more than ${AFTERWARDS} seconds`);
+}
+
+export default function () {
+  const answers = [firstRequest(() => http.request(...shortening(randomUrl())))];
+  const batch = Array.from({ length: AT_ONCE }, () => shortening(randomUrl()));
+  answers.push(...count(http.batch(batch)));
+  for (let second = 0; second < AFTERWARDS; second++) {
+    sleep(1);
+    answers.push(shorten(randomUrl()));
+  }
+  const admitted = answers.filter(isAdmitted).length;
+  if (admitted === QUOTA) {
+    exact.add(1);
+  } else {
+    console.error(`client ${__VU}: ${admitted} of ${answers.length} requests admitted`);
+  }
+}
