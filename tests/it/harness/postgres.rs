@@ -21,6 +21,8 @@ pub struct Postgres {
     process: Option<Process>,
     port: u16,
     directory: TempDir,
+    /// A static is never dropped: then the guard removes the folder.
+    outlives_destructors: bool,
 }
 
 /// An empty database of the test's own.
@@ -32,11 +34,23 @@ pub struct Database {
 impl Postgres {
     /// The server that all tests share which do it no harm.
     pub async fn shared() -> &'static Self {
-        SHARED.get_or_init(Self::start).await
+        let start = async || {
+            let mut shared = Self::prepare();
+            shared.outlives_destructors = true;
+            shared.restart().await;
+            shared
+        };
+        SHARED.get_or_init(start).await
     }
 
     /// A server of the test's own, to be harmed.
     pub async fn start() -> Self {
+        let mut postgres = Self::prepare();
+        postgres.restart().await;
+        postgres
+    }
+
+    fn prepare() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
@@ -56,13 +70,12 @@ impl Postgres {
                 "--encoding=UTF8",
             ])
             .args(["--locale=C"]));
-        let mut postgres = Self {
+        Self {
             process: None,
             port: free_port(),
             directory,
-        };
-        postgres.restart().await;
-        postgres
+            outlives_destructors: false,
+        }
     }
 
     pub async fn restart(&mut self) {
@@ -83,6 +96,9 @@ impl Postgres {
                 "max_connections=300",
             ])
             .args(["-c", "fsync=off", "-c", "log_min_messages=panic"]);
+        if self.outlives_destructors {
+            command.env("GUARD_REMOVES", self.directory.path());
+        }
         // Its children end with it, and nothing is written any more.
         let (process, output) = Process::start_to_be_stopped(&command, Signal::QUIT, "QUIT");
         super::process::discard(output);

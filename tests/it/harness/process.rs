@@ -23,6 +23,7 @@ const GUARD: &str = r#"
     code=$?
     # Nobody is left to be killed.
     kill "$!"
+    [ -z "$GUARD_REMOVES" ] || rm -rf "$GUARD_REMOVES"
     exit "$code"
 "#;
 
