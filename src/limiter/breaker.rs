@@ -30,16 +30,7 @@ impl Breaker {
     /// Opens the breaker for a request that started under `generation`. `true` for the one caller
     /// that opened it: that one logs.
     pub fn trip(&self, generation: u64) -> bool {
-        let opened = generation.is_multiple_of(2)
-            && self
-                .generation
-                .compare_exchange(
-                    generation,
-                    generation + 1,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                )
-                .is_ok();
+        let opened = generation.is_multiple_of(2) && self.advance(generation);
         if opened {
             self.opened.notify_one();
         }
@@ -49,16 +40,15 @@ impl Breaker {
     /// Closes the breaker. `true` if it was open.
     pub fn close(&self) -> bool {
         let generation = self.generation.load(Ordering::Acquire);
-        !generation.is_multiple_of(2)
-            && self
-                .generation
-                .compare_exchange(
-                    generation,
-                    generation + 1,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                )
-                .is_ok()
+        !generation.is_multiple_of(2) && self.advance(generation)
+    }
+
+    /// Moves on from `generation`; `false` if somebody else has.
+    fn advance(&self, generation: u64) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        self.generation
+            .compare_exchange(generation, generation + 1, success, failure)
+            .is_ok()
     }
 
     /// How often the breaker has opened since the start.

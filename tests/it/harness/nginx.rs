@@ -35,7 +35,7 @@ impl Nginx {
         let pid = path.join("nginx.pid");
         let options = format!("daemon off; pid {};", pid.display());
         command.args(["-g", &options]);
-        let (process, output) = Process::start_to_be_stopped(&command, Signal::TERM, "TERM");
+        let (process, output) = Process::start_to_be_stopped(&command, "TERM");
         process::discard(output);
         let nginx = Self {
             process,

@@ -6,7 +6,6 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -100,7 +99,7 @@ impl Postgres {
             command.env("GUARD_REMOVES", self.directory.path());
         }
         // Its children end with it, and nothing is written any more.
-        let (process, output) = Process::start_to_be_stopped(&command, Signal::QUIT, "QUIT");
+        let (process, output) = Process::start_to_be_stopped(&command, "QUIT");
         super::process::discard(output);
         self.process = Some(process);
         let url = self.url("postgres");

@@ -32,24 +32,21 @@ pub struct Process {
     guard: Child,
     alive: Option<ChildStdin>,
     pid: Pid,
-    /// What ends the program with all of its children, at once.
-    stop: Signal,
 }
 
 impl Process {
     /// Starts a program that SIGKILL ends. Its standard output is returned.
     pub fn start(command: &Command) -> (Self, BufReader<impl Read + Send + use<>>) {
-        Self::start_to_be_stopped(command, Signal::KILL, "KILL")
+        Self::start_to_be_stopped(command, "KILL")
     }
 
-    /// Starts a program whose children SIGKILL would leave behind.
+    /// Starts a program whose children SIGKILL would leave behind; the signal named ends them all, at once.
     pub fn start_to_be_stopped(
         command: &Command,
-        stop: Signal,
-        name: &str,
+        signal: &str,
     ) -> (Self, BufReader<impl Read + Send + use<>>) {
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard", name]);
+        guard.args(["-c", GUARD, "guard", signal]);
         guard.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
@@ -74,7 +71,6 @@ impl Process {
             alive: guard.stdin.take(),
             guard,
             pid: Pid::from_raw(pid).expect("a pid"),
-            stop,
         };
         (process, output)
     }
@@ -100,9 +96,7 @@ impl Process {
     /// Ends it at once, and waits until it is gone.
     pub fn kill(&mut self) {
         if !self.has_ended() {
-            let _ = kill_process(self.pid, Signal::CONT);
-            let _ = kill_process(self.pid, self.stop);
-            // The guard ends what does not end by itself.
+            // The guard does it, as it would if the tests ended.
             self.alive = None;
             let _ = self.guard.wait();
         }
