@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, DatabaseConfig, DatabaseKind, LimiterConfig},
+    config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
     http::{
         AppState, Draining, Gate, Listener, Management, RateLimit, RateLimitRule, Route, Timeouts,
         TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore},
     links::{
-        LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StartUp,
+        CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
+        StartUp,
     },
     telemetry::{Metrics, chain},
 };
@@ -126,10 +127,14 @@ impl Application {
     /// If a listener fails.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let background = CancellationToken::new();
-        let supervisor = self.limiter.clone().map(|limiter| {
+        let limiter = self.limiter.clone().map(|limiter| {
             let stop = background.clone();
             tokio::spawn(async move { limiter.supervise(stop).await })
         });
+        let links = {
+            let (links, stop) = (self.links.clone(), background.clone());
+            tokio::spawn(async move { links.supervise(stop).await })
+        };
         let management_handle = self.management.as_ref().map(|server| server.handle());
         let management = self.management.map(tokio::spawn);
         let public_handle = self.public.handle();
@@ -158,7 +163,8 @@ impl Application {
         }
         join(management).await;
         background.cancel();
-        join(supervisor).await;
+        join(limiter).await;
+        join(Some(links)).await;
         self.links.close().await;
         served
     }
@@ -204,9 +210,24 @@ pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkS
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
     let store = open_store(&config.database).await?;
-    let metrics = metrics.store(store.name(), &["insert", "resolve", "ping"]);
+    let operations = ["insert", "resolve", "visit", "ping"];
+    let store_metrics = metrics.store(store.name(), &operations);
     let code_length = config.links.code_length.try_into()?;
-    Ok(Links::new(store, code_length, metrics))
+    let links = Links::new(store, code_length, store_metrics);
+    let CacheConfig {
+        capacity,
+        ttl,
+        miss_ttl,
+    } = config.cache;
+    if capacity == 0 {
+        return Ok(links);
+    }
+    let options = CacheOptions {
+        capacity,
+        ttl,
+        miss_ttl,
+    };
+    Ok(links.with_cache(options, metrics.cache()?))
 }
 
 async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {

@@ -4,6 +4,7 @@
 //! here, once, into a type that only exists in a valid state; an unknown key, an impossible value or a bad
 //! URL is a [`ConfigError`] that names the key.
 
+mod cache;
 mod database;
 mod http;
 mod limiter;
@@ -20,6 +21,7 @@ use ::config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    cache::CacheConfig,
     database::{Database, DatabaseConfig, DatabaseKind},
     http::HttpConfig,
     limiter::{LimiterConfig, LimiterRedisConfig, PolicyConfig},
@@ -54,6 +56,8 @@ pub struct Config {
     pub limiter: LimiterConfig,
     /// The links themselves.
     pub links: LinksConfig,
+    /// What a node remembers of links.
+    pub cache: CacheConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }

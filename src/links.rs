@@ -1,13 +1,13 @@
 //! Links: what a short link is, how one is made and how one is followed.
 //!
 //! Raw input is parsed once, at the edge, into [`TargetUrl`] and [`ShortCode`], which only exist in a
-//! valid state. [`Links`] shortens and resolves; behind it a [`LinkStore`] keeps the links.
-//!
-//! The redirect cache belongs between [`Links::follow`] and the store, and nowhere else: every
-//! look-up of a code passes there.
+//! valid state. [`Links`] shortens and follows; behind it a [`LinkStore`] keeps the links. Between
+//! [`Links::follow`] and the store stands the redirect cache: every look-up of a code passes there.
 //!
 //! Nothing here knows of HTTP or of the configuration file.
 
+mod cache;
+mod observed;
 mod postgres;
 mod short_code;
 mod sqlite;
@@ -22,17 +22,27 @@ use std::{
     time::Duration,
 };
 
-use tracing::{error, info};
+use futures_util::future::join;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
+use self::{
+    cache::{RedirectCache, Remembered, Staleness},
+    observed::ObservedStore,
+};
+
+pub use cache::CacheOptions;
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 pub use short_code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use sqlite::{SqliteOptions, SqliteStore, SqliteUrl};
 pub use store::{
-    Created, LinkStore, NewLink, Resolved, StoreError, StoreUsage, TargetHash, Terms, Visit,
+    Change, Created, Link, LinkStore, LookUp, NewLink, Resolved, StoreError, StoreUsage,
+    TargetHash, Terms, Visit,
 };
 pub use target_url::{InvalidTarget, TargetUrl};
 
-use crate::telemetry::{StoreMetrics, chain};
+use crate::telemetry::{CacheMetrics, StoreMetrics, chain};
 
 /// Random codes of one length that are tried before the next is a character longer.
 const ATTEMPTS_PER_LENGTH: usize = 3;
@@ -40,14 +50,39 @@ const ATTEMPTS_PER_LENGTH: usize = 3;
 /// How many characters a code may grow by under collisions; 62 times more room with each.
 const EXTRA_LENGTH: usize = 4;
 
-/// Shortens and resolves links.
+/// How long a request waits for a link to be looked up again that is old, but not known to have changed.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Between attempts to hear of changes.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Shortens and follows links.
 pub struct Links {
-    store: Arc<dyn LinkStore>,
+    store: Arc<ObservedStore>,
     code_length: CodeLength,
-    metrics: StoreMetrics,
-    /// Whether the last operation failed: an outage is logged when it begins and when it ends.
-    failing: AtomicBool,
+    cache: Option<Cache>,
 }
+
+struct Cache {
+    redirects: Arc<RedirectCache>,
+    metrics: CacheMetrics,
+}
+
+/// What is remembered of links at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// Links.
+    pub links: usize,
+    /// Codes that lead nowhere.
+    pub misses: usize,
+    /// Whether changes of other nodes are heard.
+    pub watching: bool,
+}
+
+/// The store could not be asked. What was wrong is logged and counted where it failed.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the links are unavailable")]
+pub struct Unavailable;
 
 /// Why a link was not made.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +96,24 @@ pub enum ShortenError {
 }
 
 impl Links {
-    /// Links kept in `store`, with random codes of `code_length`.
+    /// Links kept in `store`, with random codes of `code_length`. [`supervise`](Self::supervise) must run for a store
+    /// that was away to be asked again, and for anything to be served from the cache.
     pub fn new(store: Arc<dyn LinkStore>, code_length: CodeLength, metrics: StoreMetrics) -> Self {
         Self {
-            store,
+            store: Arc::new(ObservedStore::new(store, metrics)),
             code_length,
-            metrics,
-            failing: AtomicBool::new(false),
+            cache: None,
         }
+    }
+
+    /// Remembers where codes lead.
+    #[must_use]
+    pub fn with_cache(mut self, options: CacheOptions, metrics: CacheMetrics) -> Self {
+        self.cache = Some(Cache {
+            redirects: Arc::new(RedirectCache::new(options)),
+            metrics,
+        });
+        self
     }
 
     /// The code of a link to `target`: the one it already has, or a new one.
@@ -127,10 +172,119 @@ impl Links {
     /// Where `code` leads. A [`Visit::Counted`] visit uses up one of a link's visits if they are limited.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot answer.
-    pub async fn follow(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        self.observed("resolve", self.store.resolve(code, visit))
-            .await
+    /// [`Unavailable`] if the store had to be asked, and cannot answer.
+    pub async fn follow(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, Unavailable> {
+        let Some(Cache { redirects, metrics }) = &self.cache else {
+            let resolved = self
+                .store
+                .run("resolve", self.store.store().resolve(code, visit));
+            return resolved.await.map_err(|_| Unavailable);
+        };
+        let (stale, patience) = match redirects.get(code) {
+            Remembered::Fresh(url) => {
+                metrics.hits.inc();
+                return Ok(Resolved::Found(url));
+            }
+            Remembered::Gone => {
+                metrics.negative_hits.inc();
+                return Ok(Resolved::Gone);
+            }
+            Remembered::Unknown => {
+                metrics.negative_hits.inc();
+                return Ok(Resolved::Unknown);
+            }
+            Remembered::Stale(url, Staleness::Old) => (Some(url), Some(PATIENCE)),
+            // It may lead elsewhere by now: only a store that cannot answer is a reason to believe in it.
+            Remembered::Stale(url, Staleness::Doubtful) => (Some(url), None),
+            Remembered::Nothing => (None, None),
+        };
+        let look_up = self.look_up(redirects, code);
+        let looked_up = match patience {
+            Some(patience) => timeout(patience, look_up).await.unwrap_or(None),
+            None => look_up.await,
+        };
+        match (looked_up, stale) {
+            (Some(LookUp::Found(link)), _) => {
+                metrics.misses.inc();
+                let counts = link.limited && visit == Visit::Counted;
+                if counts && !self.count_visit(code).await? {
+                    return Ok(Resolved::Gone);
+                }
+                Ok(Resolved::Found(link.url))
+            }
+            (Some(LookUp::Gone), _) => {
+                metrics.misses.inc();
+                Ok(Resolved::Gone)
+            }
+            (Some(LookUp::Unknown), _) => {
+                metrics.misses.inc();
+                Ok(Resolved::Unknown)
+            }
+            (None, Some(url)) => {
+                metrics.stale.inc();
+                Ok(Resolved::Found(url))
+            }
+            (None, None) => {
+                metrics.misses.inc();
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// One look-up for all who ask at the same time; `None` if the store failed.
+    async fn look_up(&self, redirects: &Arc<RedirectCache>, code: &ShortCode) -> Option<LookUp> {
+        let answer = redirects.look_up(code, || {
+            let (store, code) = (self.store.clone(), code.clone());
+            async move {
+                let look_up = store.store().look_up(&code);
+                store.run("resolve", look_up).await.ok()
+            }
+        });
+        answer.await
+    }
+
+    async fn count_visit(&self, code: &ShortCode) -> Result<bool, Unavailable> {
+        let counted = self
+            .store
+            .run("visit", self.store.store().count_visit(code));
+        counted.await.map_err(|_| Unavailable)
+    }
+
+    /// The background work, until `stop`: hears of changes that others make, and notices when a store that was away
+    /// is back.
+    pub async fn supervise(&self, stop: CancellationToken) {
+        let watch = async {
+            match &self.cache {
+                Some(cache) => self.watch(&cache.redirects).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ((), ()) = join(self.store.probe(), watch) => {}
+        }
+    }
+
+    async fn watch(&self, redirects: &RedirectCache) {
+        let deaf = AtomicBool::new(false);
+        let heard = |change| {
+            if change == Change::Watching && deaf.swap(false, Ordering::Relaxed) {
+                info!("changes that others make to links are heard again");
+            }
+            redirects.changed(&change);
+        };
+        loop {
+            let error = self.store.store().watch(&heard).await;
+            redirects.lost_sight();
+            self.store.suspect();
+            if !deaf.swap(true, Ordering::Relaxed) {
+                warn!(
+                    error = chain(&error),
+                    "changes that others make to links go unheard: redirects ask the store"
+                );
+            }
+            sleep(WATCH_INTERVAL).await;
+        }
     }
 
     /// Whether the store answers.
@@ -138,54 +292,39 @@ impl Links {
     /// # Errors
     /// [`StoreError`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.observed("ping", self.store.ping()).await
+        self.store.ping().await
     }
 
     /// The store's name and connections.
     pub fn store_usage(&self) -> (&'static str, StoreUsage) {
-        (self.store.name(), self.store.usage())
+        let store = self.store.store();
+        (store.name(), store.usage())
     }
 
-    /// Closes the store's connections, writing out what they hold.
+    /// What the cache holds, if there is one.
+    pub fn cache_usage(&self) -> Option<CacheUsage> {
+        let Cache { redirects, .. } = self.cache.as_ref()?;
+        let (links, misses) = redirects.len();
+        Some(CacheUsage {
+            links,
+            misses,
+            watching: redirects.is_watching(),
+        })
+    }
+
+    /// Closes the store's connections.
     pub async fn close(&self) {
-        self.store.close().await;
+        self.store.store().close().await;
     }
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, ShortenError> {
-        self.observed("insert", self.store.insert(link))
-            .await
-            .map_err(ShortenError::Unavailable)
-    }
-
-    async fn observed<T>(
-        &self,
-        operation: &'static str,
-        answer: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let timer = self.metrics.start(operation);
-        let result = answer.await;
-        match &result {
-            Ok(_) => {
-                timer.succeeded();
-                if self.failing.load(Ordering::Relaxed)
-                    && self.failing.swap(false, Ordering::Relaxed)
-                {
-                    info!(store = self.store.name(), "the link store is back");
-                }
-            }
-            Err(error) => {
-                timer.failed(error.kind());
-                if !self.failing.swap(true, Ordering::Relaxed) {
-                    error!(
-                        store = self.store.name(),
-                        operation,
-                        error = chain(error),
-                        "the link store fails"
-                    );
-                }
-            }
+        let insert = self.store.run("insert", self.store.store().insert(link));
+        let created = insert.await.map_err(ShortenError::Unavailable)?;
+        if let (Created::Stored(code), Some(cache)) = (&created, &self.cache) {
+            // Somebody may just have asked whether it is free.
+            cache.redirects.forget(code);
         }
-        result
+        Ok(created)
     }
 }
 

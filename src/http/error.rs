@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::links::{InvalidAlias, InvalidTarget, ShortenError, StoreError};
+use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
 
 /// Seconds after which a dependency that is down is worth another try.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -157,8 +157,8 @@ impl From<ShortenError> for ApiError {
     }
 }
 
-impl From<StoreError> for ApiError {
-    fn from(_: StoreError) -> Self {
+impl From<Unavailable> for ApiError {
+    fn from(_: Unavailable) -> Self {
         Self::Unavailable
     }
 }

@@ -136,6 +136,18 @@ impl Management {
         let (store, usage) = self.links.store_usage();
         pool(store, usage.in_use, usage.idle, usage.max);
 
+        if let Some(cache) = self.links.cache_usage() {
+            let entries = |kind: &str, count: usize| {
+                let gauge = gauges.cache_entries.with_label_values(&[kind]);
+                gauge.set(count as i64);
+            };
+            entries("link", cache.links);
+            entries("miss", cache.misses);
+            gauges
+                .cache_watching
+                .set(f64::from(u8::from(cache.watching)));
+        }
+
         let Some(limiter) = &self.limiter else {
             return;
         };

@@ -1,5 +1,6 @@
 //! Links in Postgres: shared by all nodes.
 
+mod changes;
 mod connections;
 
 use std::{str::FromStr, time::Duration};
@@ -10,9 +11,13 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use self::connections::{Connections, Repeat};
+use self::{
+    changes::Changes,
+    connections::{Connections, Repeat},
+};
 use super::{
-    Created, LinkStore, NewLink, Resolved, ShortCode, StartUp, StoreError, StoreUsage, Terms, Visit,
+    Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
+    Terms,
 };
 use crate::telemetry::chain;
 
@@ -39,10 +44,11 @@ const INSERT_OWN: &str = "
     ON CONFLICT (short_code) DO NOTHING";
 
 /// By `urls_short_code_key`.
-const RESOLVE: &str = "
+const LOOK_UP: &str = "
     SELECT original_url,
            max_visits IS NOT NULL AS limited,
-           coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone
+           coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone,
+           extract(epoch FROM expires_at - now())::float8 AS expires_in
     FROM urls WHERE short_code = $1";
 
 /// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
@@ -99,7 +105,10 @@ impl std::fmt::Display for PostgresUrl {
 }
 
 /// Links in Postgres.
-pub struct PostgresStore(Connections);
+pub struct PostgresStore {
+    connections: Connections,
+    changes: Changes,
+}
 
 impl PostgresStore {
     /// Connects and brings the tables up to date; several nodes may do so at once. A database that cannot
@@ -122,11 +131,10 @@ impl PostgresStore {
             );
             sleep(RETRY_INTERVAL).await;
         }
-        Ok(Self(Connections::new(
-            connect,
-            options.max_connections,
-            options.timeout,
-        )))
+        Ok(Self {
+            changes: Changes::new(connect.clone(), options.timeout),
+            connections: Connections::new(connect, options.max_connections, options.timeout),
+        })
     }
 }
 
@@ -138,31 +146,43 @@ impl LinkStore for PostgresStore {
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
         if link.shared {
-            self.0.run(Repeat::Allowed, link, insert_shared).await
+            self.connections
+                .run(Repeat::Allowed, link, insert_shared)
+                .await
         } else {
-            self.0.run(Repeat::Forbidden, link, insert_own).await
+            self.connections
+                .run(Repeat::Forbidden, link, insert_own)
+                .await
         }
     }
 
-    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        let look_up = self.0.run(Repeat::Allowed, code, look_up);
-        let Some(found) = look_up.await? else {
-            return Ok(Resolved::Unknown);
-        };
-        if found.gone {
-            return Ok(Resolved::Gone);
-        }
-        if found.limited && visit == Visit::Counted {
-            let count = self.0.run(Repeat::Forbidden, code, count_visit);
-            if !count.await? {
-                return Ok(Resolved::Gone);
-            }
-        }
-        Ok(Resolved::Found(found.original_url))
+    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError> {
+        let row = self.connections.run(Repeat::Allowed, code, look_up).await?;
+        Ok(match row {
+            None => LookUp::Unknown,
+            Some(row) if row.gone => LookUp::Gone,
+            Some(row) => LookUp::Found(Link {
+                url: row.original_url,
+                limited: row.limited,
+                expires_in: row
+                    .expires_in
+                    .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+            }),
+        })
+    }
+
+    async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
+        self.connections
+            .run(Repeat::Forbidden, code, count_visit)
+            .await
+    }
+
+    async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError {
+        self.changes.watch(report).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.0
+        self.connections
             .run(Repeat::Allowed, &(), |connection, ()| {
                 Box::pin(connection.ping())
             })
@@ -170,11 +190,11 @@ impl LinkStore for PostgresStore {
     }
 
     fn usage(&self) -> StoreUsage {
-        self.0.usage()
+        self.connections.usage()
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.connections.close().await;
     }
 }
 
@@ -224,12 +244,13 @@ fn insert_own<'c>(
     })
 }
 
-/// A row of [`RESOLVE`].
+/// A row of [`LOOK_UP`].
 #[derive(sqlx::FromRow)]
 struct Found {
     original_url: String,
     limited: bool,
     gone: bool,
+    expires_in: Option<f64>,
 }
 
 fn look_up<'c>(
@@ -237,7 +258,7 @@ fn look_up<'c>(
     code: &'c ShortCode,
 ) -> BoxFuture<'c, Result<Option<Found>, sqlx::Error>> {
     Box::pin(
-        sqlx::query_as(RESOLVE)
+        sqlx::query_as(LOOK_UP)
             .bind(code.as_str())
             .fetch_optional(connection),
     )

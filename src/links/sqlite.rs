@@ -12,11 +12,15 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Created, LinkStore, NewLink, Resolved, ShortCode, StartUp, StoreError, StoreUsage, Terms, Visit,
+    Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
+    Terms,
 };
 
 /// Between attempts to open a file that another process is just creating.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Between looks at whether another process has changed the file.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// By `urls_url_sha256_key`.
 const FIND_SHARED: &str = "SELECT short_code FROM urls WHERE url_sha256 = ?1";
@@ -35,10 +39,11 @@ const INSERT_OWN: &str = "
     ON CONFLICT (short_code) DO NOTHING";
 
 /// By `urls_short_code_key`.
-const RESOLVE: &str = "
+const LOOK_UP: &str = "
     SELECT original_url,
            max_visits IS NOT NULL AS limited,
-           coalesce(expires_at <= unixepoch('subsec'), 0) OR coalesce(visits >= max_visits, 0) AS gone
+           coalesce(expires_at <= unixepoch('subsec'), 0) OR coalesce(visits >= max_visits, 0) AS gone,
+           expires_at - unixepoch('subsec') AS expires_in
     FROM urls WHERE short_code = ?1";
 
 /// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
@@ -211,29 +216,40 @@ impl LinkStore for SqliteStore {
         }
     }
 
-    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        let look_up = sqlx::query(RESOLVE)
+    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError> {
+        let look_up = sqlx::query(LOOK_UP)
             .bind(code.as_str())
             .fetch_optional(&self.readers);
         let row: Option<SqliteRow> = self.within(look_up).await?;
-        let Some(row) = row else {
-            return Ok(Resolved::Unknown);
-        };
-        let gone: bool = row.try_get("gone").map_err(database_error)?;
-        if gone {
-            return Ok(Resolved::Gone);
-        }
-        let limited: bool = row.try_get("limited").map_err(database_error)?;
-        if limited && visit == Visit::Counted {
-            let count = sqlx::query(COUNT_VISIT)
-                .bind(code.as_str())
-                .execute(&self.writer);
-            if self.within(count).await?.rows_affected() == 0 {
-                return Ok(Resolved::Gone);
+        row.map_or(Ok(LookUp::Unknown), |row| found(&row))
+            .map_err(database_error)
+    }
+
+    async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
+        let count = sqlx::query(COUNT_VISIT)
+            .bind(code.as_str())
+            .execute(&self.writer);
+        Ok(self.within(count).await?.rows_affected() == 1)
+    }
+
+    /// Who else writes to the file is another process: an administrator with the `sqlite3` shell, mostly. SQLite does
+    /// not say what was changed, only that something was.
+    async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError {
+        let mut seen = None;
+        loop {
+            // Of one connection always, and the one that writes: its own commits do not count as changes.
+            let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer);
+            let version: i64 = match self.within(version).await {
+                Ok(version) => version,
+                Err(error) => return error,
+            };
+            match seen.replace(version) {
+                None => report(Change::Watching),
+                Some(before) if before != version => report(Change::Everything),
+                Some(_) => {}
             }
+            sleep(WATCH_INTERVAL).await;
         }
-        let url = row.try_get("original_url").map_err(database_error)?;
-        Ok(Resolved::Found(url))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -255,6 +271,19 @@ impl LinkStore for SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+fn found(row: &SqliteRow) -> Result<LookUp, sqlx::Error> {
+    if row.try_get("gone")? {
+        return Ok(LookUp::Gone);
+    }
+    let expires_in: Option<f64> = row.try_get("expires_in")?;
+    Ok(LookUp::Found(Link {
+        url: row.try_get("original_url")?,
+        limited: row.try_get("limited")?,
+        expires_in: expires_in
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+    }))
 }
 
 async fn prepare(writer: &SqlitePool) -> Result<(), StoreError> {

@@ -24,11 +24,39 @@ pub trait LinkStore: Send + Sync {
     /// [`StoreError`] if the store cannot answer.
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError>;
 
-    /// Where a code leads. A counted visit uses up one of a limited link's visits, atomically.
+    /// What is known of a code. Changes nothing.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError>;
+    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError>;
+
+    /// Uses up one visit of a link whose visits are limited, atomically; `false` if none was left.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError>;
+
+    /// Where a code leads. A counted visit uses up one of a limited link's visits.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot answer.
+    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
+        match self.look_up(code).await? {
+            LookUp::Unknown => Ok(Resolved::Unknown),
+            LookUp::Gone => Ok(Resolved::Gone),
+            LookUp::Found(link) => {
+                let counts = link.limited && visit == Visit::Counted;
+                if counts && !self.count_visit(code).await? {
+                    return Ok(Resolved::Gone);
+                }
+                Ok(Resolved::Found(link.url))
+            }
+        }
+    }
+
+    /// Reports every change to what codes lead to, whoever makes it, until that is no longer possible;
+    /// then returns why. Begins with [`Change::Watching`], once nothing can be missed any more.
+    async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError;
 
     /// Whether the store answers.
     ///
@@ -94,6 +122,39 @@ pub enum Created {
     CodeTaken,
 }
 
+/// What a store knows of a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// A link that works.
+    Found(Link),
+    /// One that has expired or is used up.
+    Gone,
+    /// There is no such link.
+    Unknown,
+}
+
+/// A link that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it leads.
+    pub url: String,
+    /// Whether each visit has to be counted, because only so many are allowed.
+    pub limited: bool,
+    /// How much longer it works, by the store's clock.
+    pub expires_in: Option<Duration>,
+}
+
+/// A change in the store that somebody who remembers look-ups has to know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// From now on no change is missed. Any number may have been before.
+    Watching,
+    /// What this code leads to.
+    Link(ShortCode),
+    /// Anything, possibly everything.
+    Everything,
+}
+
 /// Where a code leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
@@ -131,6 +192,9 @@ pub enum StoreError {
     /// No answer within the bound that the store was given.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// The store was found to be away a moment ago, and was not asked.
+    #[error("the store is away")]
+    Away,
     /// The database answered with an error, cannot be reached, or the connection broke.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -143,10 +207,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A short label for metrics: `timeout`, `database`, `migration` or `no_free_code`.
+    /// A short label for metrics: `timeout`, `away`, `database`, `migration` or `no_free_code`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
+            Self::Away => "away",
             Self::Database(_) => "database",
             Self::Migration(_) => "migration",
             Self::NoFreeCode => "no_free_code",

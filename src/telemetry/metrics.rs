@@ -76,6 +76,29 @@ impl Metrics {
         }
     }
 
+    /// The metrics of the redirect cache.
+    ///
+    /// # Errors
+    /// If they are asked for twice.
+    pub fn cache(&self) -> Result<CacheMetrics, prometheus::Error> {
+        let lookups = register(
+            &self.registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "shunt_cache_lookups_total",
+                    "Look-ups of codes, by what the cache knew",
+                ),
+                &["result"],
+            )?,
+        )?;
+        Ok(CacheMetrics {
+            hits: lookups.with_label_values(&["hit"]),
+            negative_hits: lookups.with_label_values(&["negative_hit"]),
+            misses: lookups.with_label_values(&["miss"]),
+            stale: lookups.with_label_values(&["stale"]),
+        })
+    }
+
     /// The metrics of the public listener.
     ///
     /// # Errors
@@ -148,6 +171,17 @@ impl Metrics {
                 "shunt_limiter_local_evictions_total",
                 "Clients forgotten for want of memory while they still counted",
             )?,
+            cache_entries: register(
+                &self.registry,
+                IntGaugeVec::new(
+                    Opts::new("shunt_cache_entries", "What the redirect cache remembers"),
+                    &["kind"],
+                )?,
+            )?,
+            cache_watching: gauge(
+                "shunt_cache_watching",
+                "1 while changes that others make to links are heard",
+            )?,
             pool_connections: register(
                 &self.registry,
                 IntGaugeVec::new(
@@ -197,6 +231,19 @@ pub struct HttpMetrics {
     pub seconds: Vec<Histogram>,
     /// By policy, outcome and source.
     pub decisions: IntCounterVec,
+}
+
+/// What the redirect cache counts.
+#[derive(Clone)]
+pub struct CacheMetrics {
+    /// A link was remembered.
+    pub hits: IntCounter,
+    /// It was remembered that the code leads nowhere.
+    pub negative_hits: IntCounter,
+    /// The store was asked.
+    pub misses: IntCounter,
+    /// The store could not answer, and what was remembered had to do.
+    pub stale: IntCounter,
 }
 
 /// What is measured of one store.
@@ -260,6 +307,10 @@ pub struct Gauges {
     pub local_bytes: Gauge,
     /// Since the start.
     pub local_evictions: IntCounter,
+    /// By kind: `link` or `miss`.
+    pub cache_entries: IntGaugeVec,
+    /// 0 or 1.
+    pub cache_watching: Gauge,
     /// By store and state: `in_use` or `idle`.
     pub pool_connections: IntGaugeVec,
     /// By store.

@@ -1,0 +1,123 @@
+//! A store as [`Links`](super::Links) uses it: every operation measured, an outage logged when it begins and when it
+//! ends, and a store that is known to be away not asked at all.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::sleep};
+use tracing::{error, info};
+
+use super::{LinkStore, StoreError};
+use crate::telemetry::{StoreMetrics, chain};
+
+/// Between attempts to reach a store that is away.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+
+pub(super) struct ObservedStore {
+    store: Arc<dyn LinkStore>,
+    metrics: StoreMetrics,
+    /// Whether the last operation failed: an outage is logged when it begins and when it ends.
+    failing: AtomicBool,
+    /// Whether the store does not even answer a ping. One slow statement is no outage.
+    away: AtomicBool,
+    /// An operation has failed.
+    failed: Notify,
+}
+
+impl ObservedStore {
+    pub(super) fn new(store: Arc<dyn LinkStore>, metrics: StoreMetrics) -> Self {
+        Self {
+            store,
+            metrics,
+            failing: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+            failed: Notify::new(),
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn LinkStore {
+        &*self.store
+    }
+
+    /// Whether operations would be refused.
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Runs an operation that a request waits for.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] at once while the store is known to be away.
+    pub(super) async fn run<T>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.is_away() {
+            return Err(StoreError::Away);
+        }
+        self.observe(operation, answer).await
+    }
+
+    /// Whether the store answers; asks in any case.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        self.observe("ping", self.store.ping()).await
+    }
+
+    /// Finds out whether a store that failed is away, and when it is back. Never returns.
+    pub(super) async fn probe(&self) {
+        loop {
+            self.failed.notified().await;
+            while self.ping().await.is_err() {
+                self.away.store(true, Ordering::Relaxed);
+                sleep(PROBE_INTERVAL).await;
+            }
+            self.away.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Something else than an operation says that the store may be away.
+    pub(super) fn suspect(&self) {
+        self.failed.notify_one();
+    }
+
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let timer = self.metrics.start(operation);
+        let result = answer.await;
+        match &result {
+            Ok(_) => {
+                timer.succeeded();
+                if self.failing.load(Ordering::Relaxed)
+                    && self.failing.swap(false, Ordering::Relaxed)
+                {
+                    info!(store = self.store.name(), "the link store is back");
+                }
+            }
+            Err(error) => {
+                timer.failed(error.kind());
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    error!(
+                        store = self.store.name(),
+                        operation,
+                        error = chain(error),
+                        "the link store fails"
+                    );
+                }
+                self.suspect();
+            }
+        }
+        result
+    }
+}
