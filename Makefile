@@ -45,6 +45,11 @@ fmt: ## Format the code
 bench: servers ## Requests per second of this machine, as shares of a bare web server
 	scripts/bench
 
+.PHONY: instructions
+instructions: ## Instructions per request, and the functions that take them (valgrind)
+	@scripts/tools --no-k6 --valgrind
+	scripts/instructions
+
 .PHONY: cluster
 cluster: servers ## Start Postgres, Redis, nodes and nginx on this machine until Ctrl-C (NODES=2 PORT=8000 SET="limiter.quota=5/10s")
 	$(CARGO) build --release --locked --bin shunt --example cluster
