@@ -14,7 +14,7 @@ use crate::{
         AppState, Draining, Gate, Listener, Management, RateLimit, RateLimitRule, Route, Timeouts,
         TrustedProxies, management_server, public_server,
     },
-    limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore},
+    limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
     links::{
         CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
         StartUp,
@@ -240,8 +240,12 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
-    let metrics = metrics.store("redis", &["record", "time", "connect"]);
-    Ok(Limiter::shared(store, local, config.limiter.on_redis_failure, metrics).await)
+    let operations = ["record", "write_back", "time", "connect"];
+    let mut redis = ShieldedRedis::new(store, metrics.store("redis", &operations));
+    if config.limiter.shield {
+        redis = redis.with_shield(config.limiter.write_back);
+    }
+    Ok(Limiter::shared(redis, local, config.limiter.on_redis_failure).await)
 }
 
 fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<RateLimit> {

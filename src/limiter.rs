@@ -14,6 +14,7 @@
 //! | `window` | the log and the decision, pure |
 //! | `store` | the trait that every store of logs implements |
 //! | `redis`, `memory` | the two stores |
+//! | `shield`, `shielded` | refusals that need no round trip |
 //! | `breaker`, `fallback` | what happens while Redis is away |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
@@ -25,6 +26,8 @@ mod memory;
 mod policy;
 mod quota;
 mod redis;
+mod shield;
+mod shielded;
 mod store;
 mod window;
 
@@ -35,5 +38,7 @@ pub use memory::MemoryStore;
 pub use policy::{InvalidPolicyName, Policy, PolicyName};
 pub use quota::{InvalidQuota, Quota};
 pub use redis::{InvalidRedisUrl, RedisEndpoint, RedisOptions, RedisStore};
+use shield::LogEntry;
+pub use shielded::ShieldedRedis;
 pub use store::{StoreError, WindowStore};
 pub use window::{Decision, LogTime, WindowLog};

@@ -50,7 +50,8 @@ const ATTEMPTS_PER_LENGTH: usize = 3;
 /// How many characters a code may grow by under collisions; 62 times more room with each.
 const EXTRA_LENGTH: usize = 4;
 
-/// How long a request waits for a link to be looked up again that is old, but not known to have changed.
+/// How long a request waits for a link to be looked up again while it had better believe in what is remembered: because
+/// nobody has said that it changed, or because the store seems to be away.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Between attempts to hear of changes.
@@ -195,7 +196,9 @@ impl Links {
             }
             Remembered::Stale(url, Staleness::Old) => (Some(url), Some(PATIENCE)),
             // It may lead elsewhere by now: only a store that cannot answer is a reason to believe in it.
-            Remembered::Stale(url, Staleness::Doubtful) => (Some(url), None),
+            Remembered::Stale(url, Staleness::Doubtful) => {
+                (Some(url), self.store.is_suspected().then_some(PATIENCE))
+            }
             Remembered::Nothing => (None, None),
         };
         let look_up = self.look_up(redirects, code);

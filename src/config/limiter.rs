@@ -38,6 +38,13 @@ pub struct LimiterConfig {
     /// Default `local`.
     #[serde(with = "text")]
     pub on_redis_failure: OnRedisFailure,
+    /// Whether a node refuses a client that floods it without asking Redis each time. Decisions are the same.
+    /// Default `true`.
+    pub shield: bool,
+    /// How soon other nodes learn of what the shield has refused, and half of what `Retry-After` may then be late by;
+    /// 10 ms to 10 seconds. Default `250ms`.
+    #[serde(with = "write_back")]
+    pub write_back: Duration,
     /// The most memory for counting in process, in MiB, 1 to 65536. Default 256.
     #[serde(deserialize_with = "local_memory_mib")]
     pub local_memory_mib: usize,
@@ -47,6 +54,12 @@ pub struct LimiterConfig {
 
 bounded_number!(ipv6_prefix, u8, 1, 128);
 bounded_number!(local_memory_mib, usize, 1, 65536);
+bounded_duration!(
+    write_back,
+    Duration::from_millis(10),
+    Duration::from_secs(10),
+    "10ms to 10s"
+);
 
 impl Default for LimiterConfig {
     fn default() -> Self {
@@ -59,6 +72,8 @@ impl Default for LimiterConfig {
             exempt: Vec::new(),
             ipv6_prefix: 64,
             on_redis_failure: OnRedisFailure::Local,
+            shield: true,
+            write_back: Duration::from_millis(250),
             local_memory_mib: 256,
             redis: LimiterRedisConfig::default(),
         }

@@ -162,9 +162,11 @@ impl Management {
             Gauges::raise(&gauges.breaker_opened, breaker.times_opened());
             gauges
                 .wall_clock_ahead
-                .set(redis.wall_clock_ahead_seconds());
-            let (in_use, idle, max) = redis.pool_usage();
-            pool("redis", in_use, idle, max);
+                .set(redis.store().wall_clock_ahead_seconds());
+            gauges.shielded_clients.set(redis.shielded_clients() as f64);
+            gauges
+                .redis_connections
+                .set(redis.store().open_connections() as f64);
         }
     }
 }

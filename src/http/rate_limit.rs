@@ -131,6 +131,7 @@ impl Verdict<'_> {
                     };
                     let source = match source {
                         Source::Redis => "redis",
+                        Source::Shield => "shield",
                         Source::Local => "local",
                     };
                     (outcome, source)

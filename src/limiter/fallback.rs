@@ -2,14 +2,15 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use futures_util::future::join;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Breaker, ClientId, Decision, MemoryStore, Policy, RedisStore, StoreError, WindowStore,
+    Breaker, ClientId, Decision, MemoryStore, Policy, ShieldedRedis, StoreError, WindowStore,
 };
-use crate::telemetry::{StoreMetrics, chain};
+use crate::telemetry::chain;
 
 /// How often Redis's clock is measured while it answers.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,6 +60,8 @@ impl fmt::Display for OnRedisFailure {
 pub enum Source {
     /// The log in Redis, shared by all nodes.
     Redis,
+    /// This node, which knew what Redis would say.
+    Shield,
     /// The log in this process.
     Local,
 }
@@ -81,10 +84,9 @@ pub struct Limiter {
 }
 
 struct Shared {
-    redis: RedisStore,
+    redis: ShieldedRedis,
     breaker: Breaker,
     on_failure: OnRedisFailure,
-    metrics: StoreMetrics,
 }
 
 impl Limiter {
@@ -99,18 +101,16 @@ impl Limiter {
     /// A limiter shared by all nodes that use the same Redis. Tries to connect once; if that fails it
     /// starts with the breaker open. [`supervise`](Self::supervise) must run for it to recover.
     pub async fn shared(
-        redis: RedisStore,
+        redis: ShieldedRedis,
         local: MemoryStore,
         on_failure: OnRedisFailure,
-        metrics: StoreMetrics,
     ) -> Self {
         let shared = Shared {
             redis,
             breaker: Breaker::default(),
             on_failure,
-            metrics,
         };
-        if let Err(error) = shared.redis.reconnect().await {
+        if let Err(error) = shared.redis.store().reconnect().await {
             shared.failed(&error, 0);
         }
         Self {
@@ -125,16 +125,10 @@ impl Limiter {
             return self.decide_locally(policy, client);
         };
         if let Some(generation) = shared.breaker.closed_generation() {
-            let timer = shared.metrics.start("record");
-            match shared.redis.record(policy, client).await {
-                Ok(decision) => {
-                    timer.succeeded();
-                    return Ruling::Decided(decision, Source::Redis);
-                }
-                Err(error) => {
-                    timer.failed(error.kind());
-                    shared.failed(&error, generation);
-                }
+            let now = shared.redis.store().now();
+            match shared.redis.record_at(policy, client, now).await {
+                Ok((decision, source)) => return Ruling::Decided(decision, source),
+                Err(error) => shared.failed(&error, generation),
             }
         }
         match shared.on_failure {
@@ -150,11 +144,12 @@ impl Limiter {
     }
 
     /// The background work, until `stop`: watches Redis and its clock, brings the connection back
-    /// after a failure, and forgets idle clients.
+    /// after a failure, tells Redis what the shield has refused, and forgets idle clients. Call it when no more
+    /// requests come: it ends with nothing left to tell.
     pub async fn supervise(&self, stop: CancellationToken) {
         let watch = async {
             match &self.shared {
-                Some(shared) => shared.watch().await,
+                Some(shared) => join(shared.watch(), shared.write_back()).await,
                 None => std::future::pending().await,
             }
         };
@@ -166,8 +161,11 @@ impl Limiter {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = watch => {}
+            ((), ()) = watch => {}
             () = sweep => {}
+        }
+        if let Some(shared) = &self.shared {
+            shared.write_back_once().await;
         }
     }
 
@@ -176,8 +174,8 @@ impl Limiter {
         &self.local
     }
 
-    /// The Redis store and its breaker, if there is one.
-    pub fn redis(&self) -> Option<(&RedisStore, &Breaker)> {
+    /// Redis and its breaker, if there is one.
+    pub fn redis(&self) -> Option<(&ShieldedRedis, &Breaker)> {
         self.shared
             .as_ref()
             .map(|shared| (&shared.redis, &shared.breaker))
@@ -195,6 +193,7 @@ impl Shared {
     /// Opens the breaker, and says so once.
     fn failed(&self, error: &StoreError, generation: u64) {
         if self.breaker.trip(generation) {
+            self.redis.forget();
             warn!(
                 error = chain(error),
                 meanwhile = %self.on_failure,
@@ -208,33 +207,43 @@ impl Shared {
         loop {
             let Some(generation) = self.breaker.closed_generation() else {
                 let since = *away_since.get_or_insert_with(std::time::Instant::now);
-                let timer = self.metrics.start("connect");
-                match self.redis.reconnect().await {
+                let reconnect = self.redis.store().reconnect();
+                match self.redis.measured("connect", reconnect).await {
                     Ok(()) => {
-                        timer.succeeded();
+                        // What was refused meanwhile was refused by other rules.
+                        self.redis.forget();
                         self.breaker.close();
                         away_since = None;
                         info!(away_for = ?since.elapsed(), "redis is back");
                     }
-                    Err(error) => {
-                        timer.failed(error.kind());
-                        sleep(PROBE_INTERVAL).await;
-                    }
+                    Err(_) => sleep(PROBE_INTERVAL).await,
                 }
                 continue;
             };
             tokio::select! {
                 () = self.breaker.opened() => {}
                 () = sleep(CLOCK_INTERVAL) => {
-                    let timer = self.metrics.start("time");
-                    match self.redis.sample_clock().await {
-                        Ok(()) => timer.succeeded(),
-                        Err(error) => {
-                            timer.failed(error.kind());
-                            self.failed(&error, generation);
-                        }
+                    let sample = self.redis.store().sample_clock();
+                    if let Err(error) = self.redis.measured("time", sample).await {
+                        self.failed(&error, generation);
                     }
                 }
+            }
+        }
+    }
+
+    async fn write_back(&self) {
+        loop {
+            sleep(self.redis.write_back_interval()).await;
+            self.write_back_once().await;
+        }
+    }
+
+    async fn write_back_once(&self) {
+        if let Some(generation) = self.breaker.closed_generation() {
+            let now = self.redis.store().now();
+            if let Err(error) = self.redis.write_back(now).await {
+                self.failed(&error, generation);
             }
         }
     }

@@ -19,20 +19,17 @@
 
 mod clock;
 mod connection;
+mod connections;
 mod endpoint;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use deadpool_redis::redis::Pipeline;
 use tokio::time::timeout;
 
-use self::{
-    clock::RedisClock,
-    connection::{Connection, ConnectionPool, PoolUsage},
-};
-use super::{ClientId, Decision, LogTime, Policy, Quota, StoreError, WindowStore};
+use self::{clock::RedisClock, connection::Connection, connections::Connections};
+use super::{ClientId, Decision, LogEntry, LogTime, Policy, Quota, StoreError, WindowStore};
 
 pub use self::endpoint::{InvalidRedisUrl, RedisEndpoint};
 
@@ -53,12 +50,11 @@ pub struct RedisOptions {
 
 /// Window logs in Redis, by Redis's clock.
 ///
-/// All requests share one multiplexed connection, checked out of the pool once: a checkout per request
-/// would cost each the pool's `PING`. The store does not reconnect by itself;
-/// [`reconnect`](Self::reconnect) is called by the limiter's supervisor.
+/// Requests share multiplexed connections, one for each thread: a checkout from a pool for each request would cost
+/// the pool's `PING`. The store does not reconnect by itself; [`reconnect`](Self::reconnect) is called by the limiter's
+/// supervisor.
 pub struct RedisStore {
-    pool: ConnectionPool,
-    connection: ArcSwapOption<Connection>,
+    connections: Connections,
     clock: RedisClock,
     new_member: fn() -> i32,
     timeout: Duration,
@@ -71,8 +67,7 @@ impl RedisStore {
     /// [`StoreError::Connect`] if the endpoint is one that the client library refuses.
     pub fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         Ok(Self {
-            pool: ConnectionPool::new(&options.endpoint, options.timeout)?,
-            connection: ArcSwapOption::empty(),
+            connections: Connections::new(&options.endpoint)?,
             clock: RedisClock::new(),
             new_member: rand::random,
             timeout: options.timeout,
@@ -86,21 +81,29 @@ impl RedisStore {
         self
     }
 
-    /// Replaces the connection unless it still answers, measures Redis's clock on it, and proves
-    /// with a write within the timeout of a request that Redis can serve requests.
+    pub(super) fn new_member(&self) -> fn() -> i32 {
+        self.new_member
+    }
+
+    /// Makes a new connection, measures Redis's clock on it, and proves with a write within the timeout of a request
+    /// that Redis can serve requests. The old connections, of all threads, are of no more use then.
     ///
     /// # Errors
     /// [`StoreError`] if any of that fails; the store then stays disconnected.
     pub async fn reconnect(&self) -> Result<(), StoreError> {
-        // Handing the old connection back lets the pool try it with a PING before it makes another.
-        self.connection.store(None);
-        let connection = self.pool.get().await?;
+        self.connections.give_up();
+        let connection = self.connections.connect().await?;
         for _ in 0..3 {
             self.sample_clock_on(&connection).await?;
         }
-        self.run(&connection, PROBE_KEY, Quota::one_per_second(), self.now())
+        let probe = Record {
+            key: PROBE_KEY,
+            quota: Quota::one_per_second(),
+            at: self.now(),
+        };
+        self.within(probe.run(&connection, &[], self.new_member))
             .await?;
-        self.connection.store(Some(Arc::new(connection)));
+        self.connections.establish(connection);
         Ok(())
     }
 
@@ -109,23 +112,57 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] if Redis does not answer within the timeout.
     pub async fn sample_clock(&self) -> Result<(), StoreError> {
-        let connection = self
-            .connection
-            .load_full()
-            .ok_or(StoreError::Disconnected)?;
+        let connection = self.connections.common()?;
         self.sample_clock_on(&connection).await
     }
 
-    /// Connections: in use, idle, and the most there may be.
-    pub fn pool_usage(&self) -> (usize, usize, usize) {
-        let PoolUsage { in_use, idle, max } = self.pool.usage();
-        (in_use, idle, max)
+    /// Connections that are open at the moment.
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
     }
 
     /// How far this machine's wall clock is ahead of Redis's, in seconds. Decisions do not depend on it;
     /// an operator may want to know.
     pub fn wall_clock_ahead_seconds(&self) -> f64 {
         self.clock.wall_clock_ahead_seconds()
+    }
+
+    /// As [`record_at`](WindowStore::record_at), once `earlier` requests of the client stand in its log too.
+    pub(super) async fn record_after(
+        &self,
+        earlier: &[LogEntry],
+        policy: &Policy,
+        client: ClientId,
+        at: LogTime,
+    ) -> Result<Decision, StoreError> {
+        let record = Record {
+            key: &policy.redis_key(client),
+            quota: policy.quota,
+            at,
+        };
+        let decision = async {
+            let connection = self.connections.of_this_thread().await?;
+            record.run(&connection, earlier, self.new_member).await
+        };
+        self.within(decision).await
+    }
+
+    /// Adds `entries` to the log of a client, where they are not there yet. Decides nothing.
+    pub(super) async fn add(
+        &self,
+        entries: &[LogEntry],
+        policy: &Policy,
+        client: ClientId,
+        now: LogTime,
+    ) -> Result<(), StoreError> {
+        let connection = self.connections.common()?;
+        let key = policy.redis_key(client);
+        let mut pipeline = Pipeline::with_capacity(4);
+        pipeline.atomic();
+        add_entries(&mut pipeline, &key, entries);
+        trim(&mut pipeline, &key, policy.quota, now);
+        expire(&mut pipeline, &key, policy.quota);
+        self.within(connection.execute(&pipeline)).await
     }
 
     async fn sample_clock_on(&self, connection: &Connection) -> Result<(), StoreError> {
@@ -135,18 +172,40 @@ impl RedisStore {
         Ok(())
     }
 
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.timeout, answer)
+            .await
+            .unwrap_or(Err(StoreError::Timeout(self.timeout)))
+    }
+}
+
+/// The answers that a decision needs: how many entries were added (0 if the member is taken), how many the log holds, and
+/// the oldest two with their scores.
+type Recorded = (u64, u64, Vec<(i64, f64)>);
+
+/// A request to be logged and decided.
+struct Record<'a> {
+    key: &'a str,
+    quota: Quota,
+    at: LogTime,
+}
+
+impl Record<'_> {
     async fn run(
         &self,
         connection: &Connection,
-        key: &str,
-        quota: Quota,
-        at: LogTime,
+        earlier: &[LogEntry],
+        new_member: fn() -> i32,
     ) -> Result<Decision, StoreError> {
         for _ in 0..MEMBER_ATTEMPTS {
-            let pipeline = record_pipeline(key, quota, at, (self.new_member)());
-            let (added, logged, first) = self.within(connection.execute(&pipeline)).await?;
+            let pipeline = self.pipeline(earlier, new_member());
+            let recorded: Recorded = connection.execute(&pipeline).await?;
+            let (added, logged, first) = recorded;
             if added == 1 {
-                return Ok(decision(quota, at, logged, &first));
+                return Ok(self.decision(logged, &first));
             }
         }
         Err(StoreError::Failed(
@@ -154,60 +213,73 @@ impl RedisStore {
         ))
     }
 
-    async fn within<T>(
-        &self,
-        answer: impl Future<Output = Result<T, deadpool_redis::redis::RedisError>>,
-    ) -> Result<T, StoreError> {
-        match timeout(self.timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(StoreError::Failed(error.into())),
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
+    fn pipeline(&self, earlier: &[LogEntry], member: i32) -> Pipeline {
+        let Self { key, quota, at } = *self;
+        let mut pipeline = Pipeline::with_capacity(7);
+        pipeline.atomic();
+        if !earlier.is_empty() {
+            add_entries(&mut pipeline, key, earlier);
         }
+        pipeline
+            .cmd("ZADD")
+            .arg(key)
+            .arg("NX")
+            .arg(at.as_micros())
+            .arg(member);
+        trim(&mut pipeline, key, quota, at);
+        pipeline
+            .cmd("ZCARD")
+            .arg(key)
+            .cmd("ZRANGE")
+            .arg(key)
+            .arg(0)
+            .arg(1)
+            .arg("WITHSCORES");
+        expire(&mut pipeline, key, quota);
+        pipeline
+    }
+
+    /// `first`: the oldest two entries, as members and scores.
+    fn decision(&self, logged: u64, first: &[(i64, f64)]) -> Decision {
+        let score = |index: usize| {
+            let &(_, score) = first.get(index)?;
+            // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly.
+            Some(LogTime::from_micros(score as i64))
+        };
+        let oldest = score(0).unwrap_or(self.at);
+        Decision::from_log(self.quota, self.at, logged, oldest, score(1))
     }
 }
 
-/// `first`: the oldest two entries, as members and scores.
-fn decision(quota: Quota, at: LogTime, logged: u64, first: &[(i64, f64)]) -> Decision {
-    let score = |index: usize| {
-        let &(_, score) = first.get(index)?;
-        // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly.
-        Some(LogTime::from_micros(score as i64))
-    };
-    Decision::from_log(quota, at, logged, score(0).unwrap_or(at), score(1))
+fn add_entries(pipeline: &mut Pipeline, key: &str, entries: &[LogEntry]) {
+    pipeline.cmd("ZADD").arg(key).arg("NX");
+    for entry in entries {
+        pipeline.arg(entry.at.as_micros()).arg(entry.member);
+    }
+    pipeline.ignore();
 }
 
-fn record_pipeline(key: &str, quota: Quota, at: LogTime, member: i32) -> Pipeline {
-    let now = at.as_micros();
-    let mut pipeline = Pipeline::with_capacity(6);
+/// Removes what counts no more, and what can change no decision.
+fn trim(pipeline: &mut Pipeline, key: &str, quota: Quota, now: LogTime) {
     pipeline
-        .atomic()
-        .cmd("ZADD")
-        .arg(key)
-        .arg("NX")
-        .arg(now)
-        .arg(member)
         .cmd("ZREMRANGEBYSCORE")
         .arg(key)
         .arg("-inf")
-        .arg(now - quota.window_micros())
+        .arg(now.as_micros() - quota.window_micros())
         .ignore()
         .cmd("ZREMRANGEBYRANK")
         .arg(key)
         .arg(0)
         .arg(-i64::from(quota.limit()) - 2)
-        .ignore()
-        .cmd("ZCARD")
-        .arg(key)
-        .cmd("ZRANGE")
-        .arg(key)
-        .arg(0)
-        .arg(1)
-        .arg("WITHSCORES")
+        .ignore();
+}
+
+fn expire(pipeline: &mut Pipeline, key: &str, quota: Quota) {
+    pipeline
         .cmd("EXPIRE")
         .arg(key)
         .arg(quota.window_seconds())
         .ignore();
-    pipeline
 }
 
 #[async_trait]
@@ -227,11 +299,6 @@ impl WindowStore for RedisStore {
         client: ClientId,
         at: LogTime,
     ) -> Result<Decision, StoreError> {
-        let connection = self
-            .connection
-            .load_full()
-            .ok_or(StoreError::Disconnected)?;
-        let key = policy.redis_key(client);
-        self.run(&connection, &key, policy.quota, at).await
+        self.record_after(&[], policy, client, at).await
     }
 }

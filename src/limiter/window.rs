@@ -36,6 +36,15 @@ impl Add<Duration> for LogTime {
     }
 }
 
+impl Sub<Duration> for LogTime {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+}
+
 impl Sub for LogTime {
     type Output = Duration;
 

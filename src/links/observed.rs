@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::Notify, time::sleep};
@@ -15,18 +15,23 @@ use tracing::{error, info};
 use super::{LinkStore, StoreError};
 use crate::telemetry::{StoreMetrics, chain};
 
-/// Between attempts to reach a store that is away.
-const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+/// Between attempts to reach a store that does not answer.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a store may be unreachable before it is not asked any more: requests wait out a restart.
+const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) struct ObservedStore {
     store: Arc<dyn LinkStore>,
     metrics: StoreMetrics,
     /// Whether the last operation failed: an outage is logged when it begins and when it ends.
     failing: AtomicBool,
-    /// Whether the store does not even answer a ping. One slow statement is no outage.
+    /// Something failed, and since then no ping was answered.
+    suspected: AtomicBool,
+    /// That has been so for longer than [`GRACE`]. One slow statement is no outage.
     away: AtomicBool,
-    /// An operation has failed.
-    failed: Notify,
+    /// Wakes [`probe`](Self::probe).
+    suspicion: Notify,
 }
 
 impl ObservedStore {
@@ -35,8 +40,9 @@ impl ObservedStore {
             store,
             metrics,
             failing: AtomicBool::new(false),
+            suspected: AtomicBool::new(false),
             away: AtomicBool::new(false),
-            failed: Notify::new(),
+            suspicion: Notify::new(),
         }
     }
 
@@ -47,6 +53,11 @@ impl ObservedStore {
     /// Whether operations would be refused.
     pub(super) fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is better not to wait for the store if there is another way.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
     }
 
     /// Runs an operation that a request waits for.
@@ -75,18 +86,21 @@ impl ObservedStore {
     /// Finds out whether a store that failed is away, and when it is back. Never returns.
     pub(super) async fn probe(&self) {
         loop {
-            self.failed.notified().await;
+            self.suspicion.notified().await;
+            let since = Instant::now();
             while self.ping().await.is_err() {
-                self.away.store(true, Ordering::Relaxed);
+                self.away.store(since.elapsed() >= GRACE, Ordering::Relaxed);
                 sleep(PROBE_INTERVAL).await;
             }
             self.away.store(false, Ordering::Relaxed);
+            self.suspected.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Something else than an operation says that the store may be away.
+    /// The store may be away.
     pub(super) fn suspect(&self) {
-        self.failed.notify_one();
+        self.suspected.store(true, Ordering::Relaxed);
+        self.suspicion.notify_one();
     }
 
     async fn observe<T>(

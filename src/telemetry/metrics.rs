@@ -159,6 +159,14 @@ impl Metrics {
                 "shunt_limiter_wall_clock_ahead_seconds",
                 "This machine's wall clock less Redis's; decisions do not depend on it",
             )?,
+            shielded_clients: gauge(
+                "shunt_limiter_shielded_clients",
+                "Clients that are refused without asking Redis each time",
+            )?,
+            redis_connections: gauge(
+                "shunt_redis_connections",
+                "Connections to Redis: one in common, and one for each thread that serves requests",
+            )?,
             local_clients: gauge(
                 "shunt_limiter_local_clients",
                 "Clients counted in this process",
@@ -301,6 +309,10 @@ pub struct Gauges {
     pub breaker_opened: IntCounter,
     /// Seconds.
     pub wall_clock_ahead: Gauge,
+    /// Clients.
+    pub shielded_clients: Gauge,
+    /// Connections.
+    pub redis_connections: Gauge,
     /// Clients.
     pub local_clients: Gauge,
     /// Bytes.

@@ -1,4 +1,4 @@
-//! One connection, whatever kind of Redis it leads to, and the pool it is checked out of.
+//! Connections, whatever kind of Redis they lead to.
 
 use std::time::Duration;
 
@@ -17,44 +17,36 @@ use deadpool_redis::{
 use super::endpoint::{Kind, RedisEndpoint};
 use crate::limiter::StoreError;
 
-/// How long making a connection may take. It happens in the background, so this may be longer than
-/// what a request waits.
+/// How long making a connection may take in the background, where that may be longer than what a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// In a cluster every node of ours must ask the same server for the time: the owner of this slot.
 const CLOCK_SLOT: u16 = 0;
 
-/// The answers that a decision needs: how many entries were added (0 if the member is taken), how many the log holds, and
-/// the oldest two with their scores.
-type Recorded = (u64, u64, Vec<(i64, f64)>);
-
-pub(super) enum ConnectionPool {
+/// Makes connections.
+///
+/// The pools are never given one back. They stand for the three kinds of Redis, and bound how long connecting takes.
+pub(super) enum Connector {
     Server(deadpool_redis::Pool),
     Sentinel(sentinel::Pool),
     Cluster(cluster::Pool),
 }
 
-pub(super) struct PoolUsage {
-    pub(super) in_use: usize,
-    pub(super) idle: usize,
-    pub(super) max: usize,
-}
-
-/// A connection that is checked out; dropping it hands it back to the pool.
+/// A handle to a connection: commands of all its clones travel over one socket.
+#[derive(Clone)]
 pub(super) enum Connection {
-    Server(deadpool_redis::Connection),
-    Sentinel(sentinel::Connection),
-    Cluster(cluster::Connection),
+    Multiplexed(MultiplexedConnection),
+    Cluster(ClusterConnection),
 }
 
-impl ConnectionPool {
-    pub(super) fn new(endpoint: &RedisEndpoint, timeout: Duration) -> Result<Self, StoreError> {
-        // One connection: it is multiplexed, and a second could only be an old one left to die.
-        const SIZE: usize = 1;
+impl Connector {
+    pub(super) fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
+        // So many connections can be made at once.
+        const SIZE: usize = 16;
         let timeouts = Timeouts {
             wait: Some(CONNECT_TIMEOUT),
             create: Some(CONNECT_TIMEOUT),
-            recycle: Some(timeout),
+            recycle: None,
         };
         macro_rules! pool {
             ($kind:ident, $pool:ty, $manager:expr) => {
@@ -69,10 +61,10 @@ impl ConnectionPool {
         }
         match endpoint.0.clone() {
             Kind::Server(server) => {
-                // Requests bound their own wait; this only keeps a dead connection from being kept.
+                // Requests bound their own wait, and a second timer for each would do no good.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(CONNECT_TIMEOUT));
+                    .set_response_timeout(None);
                 let manager = deadpool_redis::Manager::new_with_config(*server, config);
                 pool!(Server, deadpool_redis::Pool, manager)
             }
@@ -110,25 +102,22 @@ impl ConnectionPool {
         }
     }
 
-    pub(super) async fn get(&self) -> Result<Connection, StoreError> {
+    /// A new connection, which lives in the runtime that this is called in.
+    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
         Ok(match self {
-            Self::Server(pool) => Connection::Server(pool.get().await.map_err(connect_error)?),
-            Self::Sentinel(pool) => Connection::Sentinel(pool.get().await.map_err(connect_error)?),
-            Self::Cluster(pool) => Connection::Cluster(pool.get().await.map_err(connect_error)?),
+            Self::Server(pool) => {
+                let connection = pool.get().await.map_err(connect_error)?;
+                Connection::Multiplexed(deadpool_redis::Connection::take(connection))
+            }
+            Self::Sentinel(pool) => {
+                let connection = pool.get().await.map_err(connect_error)?;
+                Connection::Multiplexed(sentinel::Connection::take(connection))
+            }
+            Self::Cluster(pool) => {
+                let connection = pool.get().await.map_err(connect_error)?;
+                Connection::Cluster(cluster::Connection::take(connection))
+            }
         })
-    }
-
-    pub(super) fn usage(&self) -> PoolUsage {
-        let status = match self {
-            Self::Server(pool) => pool.status(),
-            Self::Sentinel(pool) => pool.status(),
-            Self::Cluster(pool) => pool.status(),
-        };
-        PoolUsage {
-            in_use: status.size.saturating_sub(status.available),
-            idle: status.available,
-            max: status.max_size,
-        }
     }
 }
 
@@ -136,46 +125,36 @@ fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Store
     StoreError::Connect(Box::new(error))
 }
 
-/// A handle to the shared connection: commands of all its clones travel over one socket.
-enum Handle {
-    Multiplexed(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
 impl Connection {
-    fn handle(&self) -> Handle {
-        match self {
-            Self::Server(connection) => {
-                Handle::Multiplexed(MultiplexedConnection::clone(connection))
-            }
-            Self::Sentinel(connection) => {
-                Handle::Multiplexed(MultiplexedConnection::clone(connection))
-            }
-            Self::Cluster(connection) => Handle::Cluster(ClusterConnection::clone(connection)),
+    pub(super) async fn execute<T: FromRedisValue>(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<T, StoreError> {
+        match self.clone() {
+            Self::Multiplexed(mut connection) => pipeline.query_async(&mut connection).await,
+            Self::Cluster(mut connection) => pipeline.query_async(&mut connection).await,
         }
-    }
-
-    pub(super) async fn execute(&self, pipeline: &Pipeline) -> Result<Recorded, RedisError> {
-        match self.handle() {
-            Handle::Multiplexed(mut connection) => pipeline.query_async(&mut connection).await,
-            Handle::Cluster(mut connection) => pipeline.query_async(&mut connection).await,
-        }
+        .map_err(failed)
     }
 
     /// Redis's clock, in microseconds since the Unix epoch.
-    pub(super) async fn time(&self) -> Result<i64, RedisError> {
+    pub(super) async fn time(&self) -> Result<i64, StoreError> {
         let time = cmd("TIME");
-        let answer = match self.handle() {
-            Handle::Multiplexed(mut connection) => connection.req_packed_command(&time).await,
-            Handle::Cluster(mut connection) => {
+        let answer = match self.clone() {
+            Self::Multiplexed(mut connection) => connection.req_packed_command(&time).await,
+            Self::Cluster(mut connection) => {
                 let owner = Route::new(CLOCK_SLOT, SlotAddr::Master);
                 let route = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(owner));
                 connection.route_command(time, route).await
             }
         };
-        let (seconds, micros): (i64, i64) = parse(answer)?;
+        let (seconds, micros): (i64, i64) = parse(answer).map_err(failed)?;
         Ok(seconds * 1_000_000 + micros)
     }
+}
+
+fn failed(error: RedisError) -> StoreError {
+    StoreError::Failed(error.into())
 }
 
 fn parse<T: FromRedisValue>(answer: RedisResult<deadpool_redis::redis::Value>) -> RedisResult<T> {
