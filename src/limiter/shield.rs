@@ -289,3 +289,117 @@ impl Refused {
         self.policy.quota
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(250);
+
+    fn shield() -> Shield {
+        Shield::new(INTERVAL, rand::random)
+    }
+
+    fn client(number: u32) -> ClientId {
+        ClientId::new(Ipv4Addr::from_bits(number).into(), 64)
+    }
+
+    fn policy(quota: &str) -> Policy {
+        Policy::default_policy(quota.parse().expect("a quota"))
+    }
+
+    fn at(micros: i64) -> LogTime {
+        LogTime::from_micros(1_800_000_000_000_000 + micros)
+    }
+
+    /// Redis has refused a request at `micros` whose L-th newest entry came at the same moment.
+    fn refuse(shield: &Shield, policy: &Policy, client: ClientId, micros: i64) {
+        let decision = Decision {
+            admitted: false,
+            remaining: 0,
+            reset_after: policy.quota.window(),
+        };
+        shield.learn(policy, client, at(micros), decision, &[]);
+    }
+
+    fn is_refused(shield: &Shield, policy: &Policy, client: ClientId, micros: i64) -> bool {
+        let opinion = shield.consider(policy, client, at(micros));
+        matches!(opinion, Opinion::Refused(_))
+    }
+
+    #[test]
+    fn an_entry_refuses_until_it_leaves_the_window_and_not_a_microsecond_longer() {
+        // A window shorter than two intervals.
+        let (shield, policy) = (shield(), policy("3/100ms"));
+        refuse(&shield, &policy, client(1), 0);
+        refuse(&shield, &policy, client(2), 0);
+        assert!(is_refused(&shield, &policy, client(1), 99_999));
+        assert!(!is_refused(&shield, &policy, client(2), 100_000));
+    }
+
+    #[test]
+    fn nobody_else_is_refused() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        let other = Policy {
+            name: "other".parse().expect("a name"),
+            quota: policy.quota,
+        };
+        refuse(&shield, &policy, client(1), 0);
+        assert!(is_refused(&shield, &policy, client(1), 1));
+        assert!(!is_refused(&shield, &policy, client(2), 1));
+        assert!(!is_refused(&shield, &other, client(1), 1));
+    }
+
+    #[test]
+    fn a_flood_is_remembered_no_further_than_it_matters_and_forgotten_when_it_is_over() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        refuse(&shield, &policy, client(1), 0);
+        for micros in 1..10_000 {
+            assert!(is_refused(&shield, &policy, client(1), micros));
+        }
+        let backlog = shield.backlog(at(10_000));
+        let times: Vec<_> = backlog[0].entries.iter().map(|entry| entry.at).collect();
+        assert_eq!(times, [9_996, 9_997, 9_998, 9_999].map(at));
+        assert_eq!(shield.entries.load(Ordering::Relaxed), 4);
+
+        shield.has_written(&backlog[0]);
+        assert!(shield.backlog(at(10_001)).is_empty(), "once is enough");
+        assert_eq!(shield.clients(), 1);
+        assert!(shield.backlog(at(10_000_000)).is_empty());
+        assert_eq!(shield.clients(), 0);
+        assert_eq!(shield.entries.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_comes_while_the_backlog_is_written_stays_in_it() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        refuse(&shield, &policy, client(1), 0);
+        assert!(is_refused(&shield, &policy, client(1), 1));
+        let under_way = shield.backlog(at(2));
+        assert!(is_refused(&shield, &policy, client(1), 3));
+        shield.has_written(&under_way[0]);
+        let next = shield.backlog(at(4));
+        assert_eq!(next[0].entries.len(), 1);
+        assert_eq!(next[0].entries[0].at, at(3));
+    }
+
+    #[test]
+    fn without_memory_redis_is_asked() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        refuse(&shield, &policy, client(1), 0);
+        shield.entries.store(MAX_ENTRIES, Ordering::Relaxed);
+        assert!(!is_refused(&shield, &policy, client(1), 1));
+    }
+
+    #[test]
+    fn what_redis_may_have_forgotten_is_forgotten() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        refuse(&shield, &policy, client(1), 0);
+        assert!(is_refused(&shield, &policy, client(1), 1));
+        shield.clear();
+        assert!(!is_refused(&shield, &policy, client(1), 2));
+        assert_eq!(shield.entries.load(Ordering::Relaxed), 0);
+    }
+}

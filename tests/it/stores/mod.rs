@@ -4,6 +4,7 @@ mod links;
 mod model;
 mod redis_kinds;
 mod redis_log;
+mod shield;
 mod windows;
 
 use std::time::Duration;

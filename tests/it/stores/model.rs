@@ -25,19 +25,16 @@ impl Oracle {
     fn decide(&mut self, client: u32, now: i64) -> (bool, u32, i64) {
         let log = self.arrivals.entry(client).or_default();
         log.push(now);
-        let counting: Vec<i64> = log
-            .iter()
-            .copied()
-            .filter(|&t| t > now - self.window)
-            .collect();
-        let over = counting.len().saturating_sub(self.limit);
-        let remaining = self.limit.saturating_sub(counting.len());
-        (
-            over == 0,
-            remaining as u32,
-            counting[over] + self.window - now,
-        )
+        specification(self.limit, self.window, log, now)
     }
+}
+
+/// Admitted, how many more would be, and how long until more: of a request at `now` that stands in `log`.
+pub fn specification(limit: usize, window: i64, log: &[i64], now: i64) -> (bool, u32, i64) {
+    let counting: Vec<i64> = log.iter().copied().filter(|&t| t > now - window).collect();
+    let over = counting.len().saturating_sub(limit);
+    let remaining = limit.saturating_sub(counting.len());
+    (over == 0, remaining as u32, counting[over] + window - now)
 }
 
 /// A request: who, how long after the one before (µs), on which node.
