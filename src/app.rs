@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use actix_web::web::Data;
 use anyhow::Context;
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +57,7 @@ impl Application {
         };
         let draining = Draining::default();
 
-        let state = Data::new(AppState {
+        let state = Arc::new(AppState {
             links: links.clone(),
             rate_limit: match &limiter {
                 Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),

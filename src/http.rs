@@ -1,7 +1,7 @@
 //! HTTP: the public listener and the management listener.
 //!
 //! A request passes, from the outside in: `slow_client` (the socket), `observe` (request id, metrics, access
-//! line, errors as pages for browsers), `rate_limit`, the routes, a handler.
+//! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod client_ip;
 mod error;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 /// More entries than any chain of proxies has.
 const MAX_FORWARDED_ENTRIES: usize = 64;
@@ -49,18 +50,18 @@ impl TrustedProxies {
             return Ok(peer);
         }
         // Several header lines are one list (RFC 9110, 5.3).
-        let mut entries = Vec::new();
+        let mut lines: SmallVec<[&str; 2]> = SmallVec::new();
+        let mut entries = 0;
         for line in headers.get_all(&FORWARDED_FOR) {
             let line = line.to_str().map_err(|_| InvalidForwardedFor::Garbage)?;
-            for entry in line.split(',') {
-                if entries.len() == MAX_FORWARDED_ENTRIES {
-                    return Err(InvalidForwardedFor::TooMany);
-                }
-                entries.push(entry);
+            entries += line.split(',').count();
+            if entries > MAX_FORWARDED_ENTRIES {
+                return Err(InvalidForwardedFor::TooMany);
             }
+            lines.push(line);
         }
         let mut client = peer;
-        for entry in entries.into_iter().rev() {
+        for entry in lines.into_iter().rev().flat_map(|line| line.rsplit(',')) {
             client = parse_entry(entry).ok_or(InvalidForwardedFor::Garbage)?;
             if !self.contains(client) {
                 break;

@@ -1,12 +1,12 @@
 //! What a refused request is told.
 //!
 //! Handlers return [`ApiError`]. It answers as RFC 9457 problem+json with one extra member, `error`;
-//! the `observe` middleware turns it into a page where a browser asks.
+//! a browser is shown a page instead.
 
 use std::fmt;
 
 use actix_web::{
-    HttpResponse, ResponseError,
+    HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -14,6 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
+use super::{Route, page};
 use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
 
 /// Seconds after which a dependency that is down is worth another try.
@@ -108,6 +109,17 @@ impl ResponseError for ApiError {
         response
             .content_type("application/problem+json")
             .body(json_line(&problem))
+    }
+}
+
+impl ApiError {
+    /// As a page for a browser, else as problem+json.
+    pub(super) fn answer(&self, request: &HttpRequest, route: Route) -> HttpResponse {
+        if page::is_wanted(request.headers()) {
+            page::error_page(self, route)
+        } else {
+            self.error_response()
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! `X-Request-Id`: the caller's, if it is sane, else one of ours.
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+    web::Bytes,
+};
 
 /// The header, in requests and in answers.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,8 +28,13 @@ fn is_sane(id: &[u8]) -> bool {
 }
 
 fn generate() -> HeaderValue {
-    let id: u128 = rand::random();
-    HeaderValue::try_from(format!("{id:032x}")).unwrap_or(HeaderValue::from_static("none"))
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let random: [u8; 16] = rand::random();
+    let digits = random
+        .into_iter()
+        .flat_map(|byte| [byte >> 4, byte & 15].map(|nibble| DIGITS[usize::from(nibble)]));
+    let id = digits.collect::<Vec<u8>>();
+    HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or(HeaderValue::from_static("none"))
 }
 
 #[cfg(test)]

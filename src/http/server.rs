@@ -1,18 +1,16 @@
 //! The public listener's server.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use actix_http::HttpService;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
+use actix_web::{App, dev::AppConfig, web};
 use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
     observe::observe,
-    rate_limit::rate_limit,
-    routes,
     slow_client::{Limits, SlowClientGuard},
 };
 
@@ -35,7 +33,7 @@ pub struct Timeouts {
 /// If the listener cannot be used.
 pub fn public_server(
     listener: Listener,
-    state: Data<AppState>,
+    state: Arc<AppState>,
     workers: usize,
     timeouts: Timeouts,
 ) -> std::io::Result<Server> {
@@ -53,11 +51,10 @@ pub fn public_server(
         .listen("public", listener.into_socket(), move || {
             let state = state.clone();
             let stopping = stopping.clone();
-            let app = App::new()
-                .app_data(state)
-                .wrap(from_fn(rate_limit))
-                .wrap(from_fn(observe))
-                .configure(routes::public);
+            let app = App::new().default_service(web::to(move |request, payload| {
+                let state = state.clone();
+                async move { observe(&state, request, payload).await }
+            }));
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
                 // It reads a clock that is half a second slow at times, and must not be early.

@@ -3,7 +3,6 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, header},
-    web::Data,
 };
 
 use crate::{
@@ -13,8 +12,8 @@ use crate::{
 
 /// A redirect. `HEAD` only looks: it does not use up a visit.
 pub(in crate::http) async fn follow(
-    request: HttpRequest,
-    state: Data<AppState>,
+    state: &AppState,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let code = request.path().strip_prefix('/').and_then(ShortCode::parse);
     let code = code.ok_or(ApiError::NotFound)?;

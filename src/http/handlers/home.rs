@@ -8,7 +8,7 @@ use actix_web::{
 use crate::http::page;
 
 /// The page for a browser, one line of text for anything else.
-pub(in crate::http) async fn home(request: HttpRequest) -> HttpResponse {
+pub(in crate::http) fn home(request: &HttpRequest) -> HttpResponse {
     if page::is_wanted(request.headers()) {
         page::form_page()
     } else {

@@ -1,10 +1,6 @@
 //! `POST /shorten`
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::ContentType,
-    web::{Data, Payload},
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Payload};
 use serde::Serialize;
 
 use crate::{
@@ -27,13 +23,13 @@ struct Shortened<'a> {
 
 /// The short link as JSON, or on a page for a browser. When this answers 200 the link is committed.
 pub(in crate::http) async fn shorten(
-    request: HttpRequest,
+    state: &AppState,
+    request: &HttpRequest,
     payload: Payload,
-    state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    let form = ShortenForm::read(&request, payload, state.request_timeout).await?;
+    let form = ShortenForm::read(request, payload, state.request_timeout).await?;
     let html = page::is_wanted(request.headers());
-    let made = make_link(&request, &state, &form).await;
+    let made = make_link(request, state, &form).await;
     match made {
         Ok((short_url, _, target)) if html => Ok(page::shortened_page(&short_url, target.as_str())),
         Ok((short_url, code, target)) => Ok(HttpResponse::Ok()
