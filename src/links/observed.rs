@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,6 +30,8 @@ pub(super) struct ObservedStore {
     suspected: AtomicBool,
     /// That has been so for longer than [`GRACE`]. One slow statement is no outage.
     away: AtomicBool,
+    /// How often an operation succeeded in spite of a suspicion.
+    successes: AtomicU64,
     /// Wakes [`probe`](Self::probe).
     suspicion: Notify,
 }
@@ -42,6 +44,7 @@ impl ObservedStore {
             failing: AtomicBool::new(false),
             suspected: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            successes: AtomicU64::new(0),
             suspicion: Notify::new(),
         }
     }
@@ -87,13 +90,18 @@ impl ObservedStore {
     pub(super) async fn probe(&self) {
         loop {
             self.suspicion.notified().await;
-            let since = Instant::now();
+            let mut since = Instant::now();
+            let mut successes = self.successes.load(Ordering::Relaxed);
             while self.ping().await.is_err() {
+                let before = successes;
+                successes = self.successes.load(Ordering::Relaxed);
+                if successes != before {
+                    // The ping was unlucky: it may have begun long before others succeeded.
+                    since = Instant::now();
+                }
                 self.away.store(since.elapsed() >= GRACE, Ordering::Relaxed);
                 sleep(PROBE_INTERVAL).await;
             }
-            self.away.store(false, Ordering::Relaxed);
-            self.suspected.store(false, Ordering::Relaxed);
         }
     }
 
@@ -113,6 +121,11 @@ impl ObservedStore {
         match &result {
             Ok(_) => {
                 timer.succeeded();
+                if self.is_suspected() {
+                    self.successes.fetch_add(1, Ordering::Relaxed);
+                    self.suspected.store(false, Ordering::Relaxed);
+                    self.away.store(false, Ordering::Relaxed);
+                }
                 if self.failing.load(Ordering::Relaxed)
                     && self.failing.swap(false, Ordering::Relaxed)
                 {
