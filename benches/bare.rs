@@ -9,6 +9,11 @@ use actix_web::{
     http::header,
     web::{self, Data},
 };
+use mimalloc::MiMalloc;
+
+/// As the program has, so that nothing but the work differs.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> std::io::Result<()> {
     actix_web::rt::System::new().block_on(serve())

@@ -6,6 +6,7 @@ mod healthcheck;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use shunt::{
     app::{self, Application},
     config::{Config, LogFormat},
@@ -15,6 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use crate::cli::{Arguments, Command};
+
+/// A request is a few dozen small allocations, most of them in the client library of Redis.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 2;

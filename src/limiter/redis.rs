@@ -25,7 +25,7 @@ mod endpoint;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::Pipeline;
+use deadpool_redis::redis::{Cmd, Pipeline};
 use tokio::time::timeout;
 
 use self::{clock::RedisClock, connection::Connection, connections::Connections};
@@ -159,9 +159,14 @@ impl RedisStore {
         let key = policy.redis_key(client);
         let mut pipeline = Pipeline::with_capacity(4);
         pipeline.atomic();
-        add_entries(&mut pipeline, &key, entries);
-        trim(&mut pipeline, &key, policy.quota, now);
-        expire(&mut pipeline, &key, policy.quota);
+        for command in [
+            add_entries(&key, entries),
+            remove_old(&key, policy.quota, now),
+            remove_surplus(&key, policy.quota),
+            expire(&key, policy.quota),
+        ] {
+            pipeline.add_command(command).ignore();
+        }
         self.within(connection.execute(&pipeline)).await
     }
 
@@ -182,9 +187,9 @@ impl RedisStore {
     }
 }
 
-/// The answers that a decision needs: how many entries were added (0 if the member is taken), how many the log holds, and
-/// the oldest two with their scores.
-type Recorded = (u64, u64, Vec<(i64, f64)>);
+/// The answers to the commands of [`Record::pipeline`] after the earlier entries: how many entries were added (0 if the member
+/// is taken); two counts of removed ones; how many the log holds; the oldest two with their scores; whether the key is there.
+type Recorded = (u64, i64, i64, u64, Vec<(i64, f64)>, i64);
 
 /// A request to be logged and decided.
 struct Record<'a> {
@@ -203,7 +208,7 @@ impl Record<'_> {
         for _ in 0..MEMBER_ATTEMPTS {
             let pipeline = self.pipeline(earlier, new_member());
             let recorded: Recorded = connection.execute(&pipeline).await?;
-            let (added, logged, first) = recorded;
+            let (added, _, _, logged, first, _) = recorded;
             if added == 1 {
                 return Ok(self.decision(logged, &first));
             }
@@ -218,24 +223,20 @@ impl Record<'_> {
         let mut pipeline = Pipeline::with_capacity(7);
         pipeline.atomic();
         if !earlier.is_empty() {
-            add_entries(&mut pipeline, key, earlier);
+            pipeline.add_command(add_entries(key, earlier)).ignore();
         }
+        let mut add = command("ZADD", key, 3);
+        add.arg("NX").arg(at.as_micros()).arg(member);
+        let count = command("ZCARD", key, 0);
+        let mut first = command("ZRANGE", key, 3);
+        first.arg(0).arg(1).arg("WITHSCORES");
         pipeline
-            .cmd("ZADD")
-            .arg(key)
-            .arg("NX")
-            .arg(at.as_micros())
-            .arg(member);
-        trim(&mut pipeline, key, quota, at);
-        pipeline
-            .cmd("ZCARD")
-            .arg(key)
-            .cmd("ZRANGE")
-            .arg(key)
-            .arg(0)
-            .arg(1)
-            .arg("WITHSCORES");
-        expire(&mut pipeline, key, quota);
+            .add_command(add)
+            .add_command(remove_old(key, quota, at))
+            .add_command(remove_surplus(key, quota))
+            .add_command(count)
+            .add_command(first)
+            .add_command(expire(key, quota));
         pipeline
     }
 
@@ -251,35 +252,44 @@ impl Record<'_> {
     }
 }
 
-fn add_entries(pipeline: &mut Pipeline, key: &str, entries: &[LogEntry]) {
-    pipeline.cmd("ZADD").arg(key).arg("NX");
+/// With room for `arguments` numbers or words, so that it does not grow with each.
+fn command(name: &str, key: &str, arguments: usize) -> Cmd {
+    /// The longest there are: Unix times in µs.
+    const ARGUMENT: usize = 16;
+    let mut command =
+        Cmd::with_capacity(2 + arguments, name.len() + key.len() + arguments * ARGUMENT);
+    command.arg(name).arg(key);
+    command
+}
+
+fn add_entries(key: &str, entries: &[LogEntry]) -> Cmd {
+    let mut add = command("ZADD", key, 1 + 2 * entries.len());
+    add.arg("NX");
     for entry in entries {
-        pipeline.arg(entry.at.as_micros()).arg(entry.member);
+        add.arg(entry.at.as_micros()).arg(entry.member);
     }
-    pipeline.ignore();
+    add
 }
 
-/// Removes what counts no more, and what can change no decision.
-fn trim(pipeline: &mut Pipeline, key: &str, quota: Quota, now: LogTime) {
-    pipeline
-        .cmd("ZREMRANGEBYSCORE")
-        .arg(key)
-        .arg("-inf")
-        .arg(now.as_micros() - quota.window_micros())
-        .ignore()
-        .cmd("ZREMRANGEBYRANK")
-        .arg(key)
-        .arg(0)
-        .arg(-i64::from(quota.limit()) - 2)
-        .ignore();
+/// What counts no more.
+fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
+    let mut remove = command("ZREMRANGEBYSCORE", key, 2);
+    let newest = now - quota.window();
+    remove.arg("-inf").arg(newest.as_micros());
+    remove
 }
 
-fn expire(pipeline: &mut Pipeline, key: &str, quota: Quota) {
-    pipeline
-        .cmd("EXPIRE")
-        .arg(key)
-        .arg(quota.window_seconds())
-        .ignore();
+/// What can change no decision.
+fn remove_surplus(key: &str, quota: Quota) -> Cmd {
+    let mut remove = command("ZREMRANGEBYRANK", key, 2);
+    remove.arg(0).arg(-i64::from(quota.limit()) - 2);
+    remove
+}
+
+fn expire(key: &str, quota: Quota) -> Cmd {
+    let mut expire = command("EXPIRE", key, 1);
+    expire.arg(quota.window_seconds());
+    expire
 }
 
 #[async_trait]
