@@ -7,6 +7,7 @@
 //! Nothing here knows of HTTP or of the configuration file.
 
 mod cache;
+mod lookups;
 mod observed;
 mod postgres;
 mod short_code;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 
 use self::{
     cache::{RedirectCache, Remembered, Staleness},
+    lookups::LookUps,
     observed::ObservedStore,
 };
 
@@ -66,7 +68,19 @@ pub struct Links {
 
 struct Cache {
     redirects: Arc<RedirectCache>,
+    look_ups: Arc<LookUps>,
     metrics: CacheMetrics,
+}
+
+impl Cache {
+    /// One look-up for all who ask for the same code at the same time; `None` if the store failed.
+    async fn look_up(&self, code: &ShortCode) -> Option<LookUp> {
+        let look_up = || {
+            let (look_ups, code) = (self.look_ups.clone(), code.clone());
+            async move { look_ups.look_up(code).await }
+        };
+        self.redirects.look_up(code, look_up).await
+    }
 }
 
 /// What is remembered of links at the moment.
@@ -112,6 +126,7 @@ impl Links {
     pub fn with_cache(mut self, options: CacheOptions, metrics: CacheMetrics) -> Self {
         self.cache = Some(Cache {
             redirects: Arc::new(RedirectCache::new(options)),
+            look_ups: Arc::new(LookUps::new(self.store.clone())),
             metrics,
         });
         self
@@ -175,13 +190,13 @@ impl Links {
     /// # Errors
     /// [`Unavailable`] if the store had to be asked, and cannot answer.
     pub async fn follow(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, Unavailable> {
-        let Some(Cache { redirects, metrics }) = &self.cache else {
-            let resolved = self
-                .store
-                .run("resolve", self.store.store().resolve(code, visit));
+        let Some(cache) = &self.cache else {
+            let resolve = self.store.store().resolve(code, visit);
+            let resolved = self.store.run("resolve", resolve);
             return resolved.await.map_err(|_| Unavailable);
         };
-        let (stale, patience) = match redirects.get(code) {
+        let metrics = &cache.metrics;
+        let (stale, patience) = match cache.redirects.get(code) {
             Remembered::Fresh(url) => {
                 metrics.hits.inc();
                 return Ok(Resolved::Found(url));
@@ -201,7 +216,7 @@ impl Links {
             }
             Remembered::Nothing => (None, None),
         };
-        let look_up = self.look_up(redirects, code);
+        let look_up = cache.look_up(code);
         let looked_up = match patience {
             Some(patience) => timeout(patience, look_up).await.unwrap_or(None),
             None => look_up.await,
@@ -234,18 +249,6 @@ impl Links {
         }
     }
 
-    /// One look-up for all who ask at the same time; `None` if the store failed.
-    async fn look_up(&self, redirects: &Arc<RedirectCache>, code: &ShortCode) -> Option<LookUp> {
-        let answer = redirects.look_up(code, || {
-            let (store, code) = (self.store.clone(), code.clone());
-            async move {
-                let look_up = store.store().look_up(&code);
-                store.run("resolve", look_up).await.ok()
-            }
-        });
-        answer.await
-    }
-
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, Unavailable> {
         let counted = self
             .store
@@ -256,15 +259,14 @@ impl Links {
     /// The background work, until `stop`: hears of changes that others make, and notices when a store that was away
     /// is back.
     pub async fn supervise(&self, stop: CancellationToken) {
-        let watch = async {
-            match &self.cache {
-                Some(cache) => self.watch(&cache.redirects).await,
-                None => std::future::pending().await,
+        let cache = async {
+            if let Some(cache) = &self.cache {
+                join(self.watch(&cache.redirects), cache.look_ups.run()).await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            ((), ()) = join(self.store.probe(), watch) => {}
+            ((), ()) = join(self.store.probe(), cache) => {}
         }
     }
 

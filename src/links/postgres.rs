@@ -43,13 +43,19 @@ const INSERT_OWN: &str = "
     VALUES ($1, $2, now() + make_interval(secs => $3), $4)
     ON CONFLICT (short_code) DO NOTHING";
 
-/// By `urls_short_code_key`.
+/// By `urls_short_code_key`, once for each code: the LIMIT keeps the planner from joining the whole table to a list whose
+/// length it has to guess.
 const LOOK_UP: &str = "
-    SELECT original_url,
-           max_visits IS NOT NULL AS limited,
-           coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone,
-           extract(epoch FROM expires_at - now())::float8 AS expires_in
-    FROM urls WHERE short_code = $1";
+    SELECT original_url, limited, gone, expires_in
+    FROM unnest($1) WITH ORDINALITY AS asked (code, number)
+    LEFT JOIN LATERAL (
+        SELECT original_url,
+               max_visits IS NOT NULL AS limited,
+               coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone,
+               extract(epoch FROM expires_at - now())::float8 AS expires_in
+        FROM urls WHERE short_code = asked.code LIMIT 1
+    ) AS found ON true
+    ORDER BY number";
 
 /// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
 const COUNT_VISIT: &str = "
@@ -156,19 +162,11 @@ impl LinkStore for PostgresStore {
         }
     }
 
-    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError> {
-        let row = self.connections.run(Repeat::Allowed, code, look_up).await?;
-        Ok(match row {
-            None => LookUp::Unknown,
-            Some(row) if row.gone => LookUp::Gone,
-            Some(row) => LookUp::Found(Link {
-                url: row.original_url,
-                limited: row.limited,
-                expires_in: row
-                    .expires_in
-                    .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-            }),
-        })
+    async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, StoreError> {
+        let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
+        self.connections
+            .run(Repeat::Allowed, &codes[..], look_up)
+            .await
     }
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
@@ -244,24 +242,41 @@ fn insert_own<'c>(
     })
 }
 
-/// A row of [`LOOK_UP`].
+/// A row of [`LOOK_UP`]; of a code that is unknown, all is null.
 #[derive(sqlx::FromRow)]
-struct Found {
-    original_url: String,
-    limited: bool,
-    gone: bool,
+struct Row {
+    original_url: Option<String>,
+    limited: Option<bool>,
+    gone: Option<bool>,
     expires_in: Option<f64>,
+}
+
+impl From<Row> for LookUp {
+    fn from(row: Row) -> Self {
+        let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        match row.original_url {
+            None => Self::Unknown,
+            Some(_) if row.gone == Some(true) => Self::Gone,
+            Some(url) => Self::Found(Link {
+                url,
+                limited: row.limited == Some(true),
+                expires_in: row.expires_in.map(seconds),
+            }),
+        }
+    }
 }
 
 fn look_up<'c>(
     connection: &'c mut PgConnection,
-    code: &'c ShortCode,
-) -> BoxFuture<'c, Result<Option<Found>, sqlx::Error>> {
-    Box::pin(
-        sqlx::query_as(LOOK_UP)
-            .bind(code.as_str())
-            .fetch_optional(connection),
-    )
+    codes: &'c [&str],
+) -> BoxFuture<'c, Result<Vec<LookUp>, sqlx::Error>> {
+    Box::pin(async move {
+        let rows: Vec<Row> = sqlx::query_as(LOOK_UP)
+            .bind(codes)
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(LookUp::from).collect())
+    })
 }
 
 /// Whether there was a visit left.

@@ -38,13 +38,14 @@ const INSERT_OWN: &str = "
     VALUES (?1, ?2, unixepoch('subsec') + ?3, ?4)
     ON CONFLICT (short_code) DO NOTHING";
 
-/// By `urls_short_code_key`.
+/// By `urls_short_code_key`, once for each code of a JSON array.
 const LOOK_UP: &str = "
     SELECT original_url,
            max_visits IS NOT NULL AS limited,
            coalesce(expires_at <= unixepoch('subsec'), 0) OR coalesce(visits >= max_visits, 0) AS gone,
            expires_at - unixepoch('subsec') AS expires_in
-    FROM urls WHERE short_code = ?1";
+    FROM json_each(?1) AS asked LEFT JOIN urls ON short_code = asked.value
+    ORDER BY asked.key";
 
 /// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
 const COUNT_VISIT: &str = "
@@ -216,13 +217,14 @@ impl LinkStore for SqliteStore {
         }
     }
 
-    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError> {
-        let look_up = sqlx::query(LOOK_UP)
-            .bind(code.as_str())
-            .fetch_optional(&self.readers);
-        let row: Option<SqliteRow> = self.within(look_up).await?;
-        row.map_or(Ok(LookUp::Unknown), |row| found(&row))
-            .map_err(database_error)
+    async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, StoreError> {
+        let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
+        // Codes have no character that JSON would escape.
+        let codes = format!("[\"{}\"]", codes.join("\",\""));
+        let look_up = sqlx::query(LOOK_UP).bind(codes).fetch_all(&self.readers);
+        let rows = self.within(look_up).await?;
+        let found: Result<_, _> = rows.iter().map(found).collect();
+        found.map_err(database_error)
     }
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
@@ -274,12 +276,16 @@ impl LinkStore for SqliteStore {
 }
 
 fn found(row: &SqliteRow) -> Result<LookUp, sqlx::Error> {
+    let url: Option<String> = row.try_get("original_url")?;
+    let Some(url) = url else {
+        return Ok(LookUp::Unknown);
+    };
     if row.try_get("gone")? {
         return Ok(LookUp::Gone);
     }
     let expires_in: Option<f64> = row.try_get("expires_in")?;
     Ok(LookUp::Found(Link {
-        url: row.try_get("original_url")?,
+        url,
         limited: row.try_get("limited")?,
         expires_in: expires_in
             .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),

@@ -24,11 +24,11 @@ pub trait LinkStore: Send + Sync {
     /// [`StoreError`] if the store cannot answer.
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError>;
 
-    /// What is known of a code. Changes nothing.
+    /// What is known of some codes, in their order, with one query. Changes nothing.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    async fn look_up(&self, code: &ShortCode) -> Result<LookUp, StoreError>;
+    async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, StoreError>;
 
     /// Uses up one visit of a link whose visits are limited, atomically; `false` if none was left.
     ///
@@ -41,10 +41,10 @@ pub trait LinkStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        match self.look_up(code).await? {
-            LookUp::Unknown => Ok(Resolved::Unknown),
-            LookUp::Gone => Ok(Resolved::Gone),
-            LookUp::Found(link) => {
+        match self.look_up(std::slice::from_ref(code)).await?.pop() {
+            None | Some(LookUp::Unknown) => Ok(Resolved::Unknown),
+            Some(LookUp::Gone) => Ok(Resolved::Gone),
+            Some(LookUp::Found(link)) => {
                 let counts = link.limited && visit == Visit::Counted;
                 if counts && !self.count_visit(code).await? {
                     return Ok(Resolved::Gone);

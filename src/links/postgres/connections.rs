@@ -60,7 +60,7 @@ impl Connections {
     ///
     /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
     /// that such a connection breaks is done again on the next; other work has its connection tried first.
-    pub(super) async fn run<A: Sync, T: Send>(
+    pub(super) async fn run<A: Sync + ?Sized, T: Send>(
         &self,
         repeat: Repeat,
         arguments: &A,
