@@ -209,6 +209,10 @@ impl Links {
                 metrics.negative_hits.inc();
                 return Ok(Resolved::Unknown);
             }
+            Remembered::Stale(url, _) if self.store.is_unreachable() => {
+                metrics.stale.inc();
+                return Ok(Resolved::Found(url));
+            }
             Remembered::Stale(url, Staleness::Old) => (Some(url), Some(PATIENCE)),
             // It may lead elsewhere by now: only a store that cannot answer is a reason to believe in it.
             Remembered::Stale(url, Staleness::Doubtful) => {

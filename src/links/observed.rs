@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,17 +19,25 @@ use crate::telemetry::{StoreMetrics, chain};
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a store may be unreachable before it is not asked any more: requests wait out a restart.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is believed of a store. A store that answers anything is fine.
+mod belief {
+    pub(super) const FINE: u8 = 0;
+    /// An operation has failed. One slow statement is no outage.
+    pub(super) const SUSPECTED: u8 = 1;
+    /// It did not answer a ping either.
+    pub(super) const UNREACHABLE: u8 = 2;
+    /// That has been so for longer than [`GRACE`](super::GRACE).
+    pub(super) const AWAY: u8 = 3;
+}
 
 pub(super) struct ObservedStore {
     store: Arc<dyn LinkStore>,
     metrics: StoreMetrics,
     /// Whether the last operation failed: an outage is logged when it begins and when it ends.
     failing: AtomicBool,
-    /// Something failed, and since then no ping was answered.
-    suspected: AtomicBool,
-    /// That has been so for longer than [`GRACE`]. One slow statement is no outage.
-    away: AtomicBool,
+    belief: AtomicU8,
     /// How often an operation succeeded in spite of a suspicion.
     successes: AtomicU64,
     /// Wakes [`probe`](Self::probe).
@@ -42,8 +50,7 @@ impl ObservedStore {
             store,
             metrics,
             failing: AtomicBool::new(false),
-            suspected: AtomicBool::new(false),
-            away: AtomicBool::new(false),
+            belief: AtomicU8::new(belief::FINE),
             successes: AtomicU64::new(0),
             suspicion: Notify::new(),
         }
@@ -53,14 +60,18 @@ impl ObservedStore {
         &*self.store
     }
 
-    /// Whether operations would be refused.
-    pub(super) fn is_away(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+    /// Whether it had better not be waited for long if there is another way.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.belief() >= belief::SUSPECTED
     }
 
-    /// Whether it is better not to wait for the store if there is another way.
-    pub(super) fn is_suspected(&self) -> bool {
-        self.suspected.load(Ordering::Relaxed)
+    /// Whether it had better not be asked at all if there is another way.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.belief() >= belief::UNREACHABLE
+    }
+
+    fn belief(&self) -> u8 {
+        self.belief.load(Ordering::Relaxed)
     }
 
     /// Runs an operation that a request waits for.
@@ -72,7 +83,7 @@ impl ObservedStore {
         operation: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if self.is_away() {
+        if self.belief() == belief::AWAY {
             return Err(StoreError::Away);
         }
         self.observe(operation, answer).await
@@ -96,10 +107,17 @@ impl ObservedStore {
                 let before = successes;
                 successes = self.successes.load(Ordering::Relaxed);
                 if successes != before {
-                    // The ping was unlucky: it may have begun long before others succeeded.
+                    // The ping was unlucky: it began long before others succeeded.
                     since = Instant::now();
+                    continue;
                 }
-                self.away.store(since.elapsed() >= GRACE, Ordering::Relaxed);
+                let away = since.elapsed() >= GRACE;
+                let belief = if away {
+                    belief::AWAY
+                } else {
+                    belief::UNREACHABLE
+                };
+                self.belief.store(belief, Ordering::Relaxed);
                 sleep(PROBE_INTERVAL).await;
             }
         }
@@ -107,7 +125,7 @@ impl ObservedStore {
 
     /// The store may be away.
     pub(super) fn suspect(&self) {
-        self.suspected.store(true, Ordering::Relaxed);
+        self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
         self.suspicion.notify_one();
     }
 
@@ -123,8 +141,7 @@ impl ObservedStore {
                 timer.succeeded();
                 if self.is_suspected() {
                     self.successes.fetch_add(1, Ordering::Relaxed);
-                    self.suspected.store(false, Ordering::Relaxed);
-                    self.away.store(false, Ordering::Relaxed);
+                    self.belief.store(belief::FINE, Ordering::Relaxed);
                 }
                 if self.failing.load(Ordering::Relaxed)
                     && self.failing.swap(false, Ordering::Relaxed)
