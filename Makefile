@@ -11,6 +11,9 @@ NODES ?= 2
 PORT ?= 8000
 SET ?=
 
+# What `make bench` measures (names, with commas between them; everything, if empty).
+ONLY ?=
+
 ##@ Everyday
 
 .PHONY: help
@@ -42,8 +45,12 @@ fmt: ## Format the code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: servers ## Requests per second of this machine, as shares of a bare web server
-	scripts/bench
+bench: servers ## Requests per second, latencies and memory on this machine; results in benches/results (ONLY=embedded,redis)
+	scripts/bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-compare
+bench-compare: ## Say what differs between two folders of benches/results (A=folder B=folder)
+	@scripts/bench compare $(A) $(B)
 
 .PHONY: instructions
 instructions: ## Instructions per request, and the functions that take them (valgrind)

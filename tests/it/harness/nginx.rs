@@ -18,6 +18,22 @@ pub struct Nginx {
 impl Nginx {
     /// Starts on `port` and waits until it listens.
     pub async fn start(port: u16, nodes: &[SocketAddr]) -> Self {
+        Self::start_with(port, nodes, &Site::default()).await
+    }
+
+    /// As behind another proxy: whoever connects from this machine names the client in `X-Forwarded-For`. Nobody can be
+    /// many clients of nginx over a few connections otherwise.
+    #[allow(dead_code, reason = "for benches/bench")]
+    pub async fn start_behind_proxy(port: u16, nodes: &[SocketAddr]) -> Self {
+        let site = Site {
+            // As in nginx/site.conf.
+            log_options: "buffer=32k flush=1s",
+            directives: "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;",
+        };
+        Self::start_with(port, nodes, &site).await
+    }
+
+    async fn start_with(port: u16, nodes: &[SocketAddr], site: &Site) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
         // The worker processes are not root, and have files there.
@@ -27,7 +43,7 @@ impl Nginx {
             fs::copy(configuration(file), path.join(file)).expect(file);
         }
         fs::write(path.join("upstream.conf"), upstream(nodes)).expect("upstream.conf");
-        fs::write(path.join("site.conf"), site(path, port)).expect("site.conf");
+        fs::write(path.join("site.conf"), site.configuration(path, port)).expect("site.conf");
 
         let mut command = Command::new(process::find("nginx").expect("nginx"));
         command.args(["-e", "stderr", "-p"]).arg(path).arg("-c");
@@ -93,14 +109,27 @@ fn upstream(nodes: &[SocketAddr]) -> String {
 }
 
 /// Whatever else belongs to a machine: the address, and folders for those who are not root.
-fn site(path: &Path, port: u16) -> String {
-    let path = path.display();
-    let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
-        .concat();
-    // All of 127.0.0.0/8, so that a test can be many clients.
-    format!(
-        "{folders}server {{\n  listen {port} default_server;\n  \
-         access_log {path}/access.json shunt;\n  include proxy.conf;\n}}\n"
-    )
+#[derive(Default)]
+struct Site {
+    /// Of the access log. None: tests read it while nginx writes it.
+    log_options: &'static str,
+    directives: &'static str,
+}
+
+impl Site {
+    fn configuration(&self, path: &Path, port: u16) -> String {
+        let path = path.display();
+        let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
+            .concat();
+        let Self {
+            log_options,
+            directives,
+        } = self;
+        // All of 127.0.0.0/8, so that a test can be many clients.
+        format!(
+            "{folders}server {{\n  listen {port} default_server;\n  \
+             access_log {path}/access.json shunt {log_options};\n  {directives}\n  include proxy.conf;\n}}\n"
+        )
+    }
 }

@@ -201,6 +201,11 @@ impl Node {
         self.management
     }
 
+    #[allow(dead_code, reason = "for benches/bench")]
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
     /// A client at 127.0.0.1.
     pub fn client(&self) -> Client {
         self.client_at([127, 0, 0, 1])

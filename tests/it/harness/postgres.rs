@@ -20,6 +20,8 @@ pub struct Postgres {
     process: Option<Process>,
     port: u16,
     directory: TempDir,
+    /// Whether a commit waits for the disk. Tests are quicker without, benchmarks would be wrong.
+    durable: bool,
     /// A static is never dropped: then the guard removes the folder.
     outlives_destructors: bool,
 }
@@ -49,6 +51,15 @@ impl Postgres {
         postgres
     }
 
+    /// One whose commits survive a power cut, as in production.
+    #[allow(dead_code, reason = "for benches/bench")]
+    pub async fn start_durable() -> Self {
+        let mut postgres = Self::prepare();
+        postgres.durable = true;
+        postgres.restart().await;
+        postgres
+    }
+
     fn prepare() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
@@ -73,6 +84,7 @@ impl Postgres {
             process: None,
             port: free_port(),
             directory,
+            durable: false,
             outlives_destructors: false,
         }
     }
@@ -94,7 +106,15 @@ impl Postgres {
                 "-c",
                 "max_connections=300",
             ])
-            .args(["-c", "fsync=off", "-c", "log_min_messages=panic"]);
+            .args(["-c", "log_min_messages=panic"])
+            .args([
+                "-c",
+                if self.durable {
+                    "fsync=on"
+                } else {
+                    "fsync=off"
+                },
+            ]);
         if self.outlives_destructors {
             command.env("GUARD_REMOVES", self.directory.path());
         }

@@ -1,0 +1,81 @@
+//! Links that many follow, and whether a scan made the node forget them.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use reqwest::StatusCode;
+
+use crate::{counters::Counters, harness::Node};
+
+/// How many.
+const LINKS: usize = 100;
+
+/// Look-ups that prove nothing: a link may just have been looked up again by itself.
+const TOLERATED: u64 = 5;
+
+/// Links that many follow.
+pub(crate) struct HotLinks {
+    node: Arc<Node>,
+    codes: Vec<String>,
+    /// The most that a scan pushed out so far.
+    lost: u64,
+}
+
+impl HotLinks {
+    pub(crate) async fn make(node: Arc<Node>) -> Self {
+        let client = node.client();
+        let mut codes = Vec::new();
+        for number in 0..LINKS {
+            let url = format!("https://example.com/hot/{number}");
+            codes.push(client.shorten(&url).await.code());
+        }
+        Self {
+            node,
+            codes,
+            lost: 0,
+        }
+    }
+
+    /// Follows each twice, so that they are known to be wanted again.
+    pub(crate) async fn warm_up(&self) -> anyhow::Result<()> {
+        self.follow().await?;
+        self.follow().await
+    }
+
+    /// Follows each once, and counts those that the database was asked for.
+    pub(crate) async fn look(&mut self) -> anyhow::Result<()> {
+        let before = Counters::settled([&*self.node]).await;
+        self.follow().await?;
+        let now = Counters::settled([&*self.node]).await;
+        self.lost = self.lost.max(now.since(&before).look_ups());
+        Ok(())
+    }
+
+    /// What there is to say about them.
+    pub(crate) fn note(&self) -> String {
+        let Self { lost, codes, .. } = self;
+        let of = codes.len();
+        if *lost > TOLERATED {
+            format!("hot links lost: {lost} of {of}")
+        } else {
+            format!("hot links kept: all of {of}, but for {lost} looked up again")
+        }
+    }
+
+    /// Whether all were still known after every scan.
+    pub(crate) fn are_kept(&self) -> bool {
+        self.lost <= TOLERATED
+    }
+
+    async fn follow(&self) -> anyhow::Result<()> {
+        let client = self.node.client();
+        for code in &self.codes {
+            let status = client.get(&format!("/{code}")).await.status;
+            ensure!(
+                status == StatusCode::FOUND,
+                "a hot link was answered with {status}"
+            );
+        }
+        Ok(())
+    }
+}

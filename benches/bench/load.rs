@@ -1,0 +1,172 @@
+//! A load, and the proof that the servers did what is measured: wrk alone only knows how many answers were errors.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    counters::Counters,
+    harness::{Nginx, Node},
+    hot_links::HotLinks,
+    runner::Runner,
+    scenario::Scenario,
+    servers::Servers,
+    settings::CONNECTIONS,
+    table::Table,
+    wrk::{Measured, Target},
+};
+
+/// What is asked of one or several nodes, and what they have to do.
+pub(crate) struct Load {
+    pub(crate) scenario: Scenario,
+    pub(crate) target: Target,
+    pub(crate) nodes: Vec<Arc<Node>>,
+    /// The status of every answer.
+    pub(crate) status: u16,
+    /// The outcome of every decision, and who decided.
+    pub(crate) decided: (&'static str, &'static str),
+    /// Whether every request needs a look-up in the database.
+    pub(crate) looked_up: bool,
+    /// Where every request makes a link.
+    pub(crate) table: Option<Table>,
+    pub(crate) hot_links: Option<HotLinks>,
+    /// In front of the nodes.
+    pub(crate) nginx: Option<Nginx>,
+}
+
+impl Load {
+    /// Redirects by one node, decided in this process.
+    pub(crate) fn new(
+        scenario: Scenario,
+        node: &Arc<Node>,
+        script: &'static str,
+        path: &str,
+    ) -> Self {
+        Self {
+            scenario,
+            target: Target::new(script, node.address(), path),
+            nodes: vec![node.clone()],
+            status: 302,
+            decided: ("admitted", "local"),
+            looked_up: false,
+            table: None,
+            hot_links: None,
+            nginx: None,
+        }
+    }
+
+    /// The same, decided by Redis.
+    pub(crate) fn with_redis(mut self) -> Self {
+        self.decided.1 = "redis";
+        self
+    }
+
+    /// Runs the load for a warm-up and then for the result.
+    ///
+    /// # Errors
+    /// If the nodes did anything else than what is to be measured.
+    pub(crate) async fn measure(
+        &mut self,
+        runner: &mut Runner<'_>,
+        servers: Option<&Servers>,
+    ) -> anyhow::Result<Measured> {
+        let name = self.scenario.name();
+        let measured = self.measure_checked(runner, servers, &name).await;
+        measured.with_context(|| format!("{name}: {}", self.last_words()))
+    }
+
+    async fn measure_checked(
+        &mut self,
+        runner: &mut Runner<'_>,
+        servers: Option<&Servers>,
+        name: &str,
+    ) -> anyhow::Result<Measured> {
+        if let Some(servers) = servers {
+            servers.forget_clients().await;
+        }
+        if let Some(table) = &self.table {
+            table.empty().await?;
+        }
+        if let Some(hot_links) = &self.hot_links {
+            hot_links.warm_up().await?;
+        }
+        let nodes = || self.nodes.iter().map(|node| &**node);
+        let warm_up = runner.warm_up(&self.target).await?;
+        let before = Counters::settled(nodes()).await;
+        let measured = runner.measure(name, &self.target).await?;
+        let done = Counters::settled(nodes()).await.since(&before);
+        self.check(&measured, &done)?;
+        if let Some(table) = &self.table {
+            table
+                .expect(warm_up.requests + measured.requests, 2)
+                .await?;
+        }
+        if let Some(hot_links) = &mut self.hot_links {
+            hot_links.look().await?;
+        }
+        Ok(measured)
+    }
+
+    /// Compares what wrk saw with what the nodes counted.
+    pub(crate) fn check(&self, measured: &Measured, done: &Counters) -> anyhow::Result<()> {
+        let errors = if self.status < 400 {
+            0
+        } else {
+            measured.requests
+        };
+        ensure!(
+            measured.failed_answers == errors,
+            "{} of {} answers were errors, and not {errors}",
+            measured.failed_answers,
+            measured.requests
+        );
+        let status = format!("status=\"{}\"", self.status);
+        expect_all(measured, done, "shunt_http_requests_total", &[&status])?;
+        let (outcome, source) = self.decided;
+        let labels = [
+            &*format!("outcome=\"{outcome}\""),
+            &*format!("source=\"{source}\""),
+        ];
+        expect_all(measured, done, "shunt_limiter_decisions_total", &labels)?;
+        if self.looked_up {
+            let look_ups = done.look_ups();
+            ensure!(
+                expected(measured).contains(&look_ups),
+                "{} requests caused {look_ups} look-ups in the database",
+                measured.requests
+            );
+        }
+        Ok(())
+    }
+
+    /// What the nodes logged last, besides that they listen.
+    fn last_words(&self) -> String {
+        let logs = self.nodes.iter().map(|node| node.log_lines(""));
+        let lines: Vec<String> = logs.flat_map(|log| log.into_iter().skip(1)).collect();
+        let last = lines.len().saturating_sub(5);
+        lines[last..].join("\n")
+    }
+}
+
+/// Requires that a metric counted every request, and all of them under these labels.
+fn expect_all(
+    measured: &Measured,
+    done: &Counters,
+    metric: &str,
+    labels: &[&str],
+) -> anyhow::Result<()> {
+    let (so, all) = (done.sum(metric, labels), done.sum(metric, &[]));
+    ensure!(
+        so == all && expected(measured).contains(&so),
+        "{} requests should have been counted with {}; the nodes say {}",
+        measured.requests,
+        labels.join(" and "),
+        done.shown(metric)
+    );
+    Ok(())
+}
+
+/// What nodes may have counted: when wrk ends, it has asked on every connection, and does not wait for the answer.
+fn expected(measured: &Measured) -> RangeInclusive<u64> {
+    measured.requests..=measured.requests + u64::from(CONNECTIONS)
+}

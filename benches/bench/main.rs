@@ -1,0 +1,123 @@
+//! `make bench`: what this machine does per second, and whether that is what was promised.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `scenario` | what can be measured, and what is wanted of it |
+//! | `rounds` | measures one thing after another, each beside what it is compared with |
+//! | `servers`, `stage` | the servers, and the load for each of them |
+//! | `load`, `hot_links`, `table` | a load, and the proof that the servers did what is measured |
+//! | `runner`, `wrk`, `pgbench` | the programs that measure |
+//! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
+//! | `report`, `machine`, `compare` | what comes of it |
+//!
+//! Servers are those of the tests: they live in temporary directories, and end with this process, however it ends.
+
+#[allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[path = "../../tests/it/harness/mod.rs"]
+mod harness;
+
+mod compare;
+mod counters;
+mod hot_links;
+mod latency;
+mod load;
+mod machine;
+mod memory;
+mod micro;
+mod pgbench;
+mod program;
+mod report;
+mod rounds;
+mod runner;
+mod scenario;
+mod servers;
+mod settings;
+mod stage;
+mod start;
+mod table;
+mod wrk;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{report::Report, scenario::Scenario, settings::Settings};
+
+/// Measures Shunt on this machine, as shares of what a bare web server or a bare Postgres does there.
+///
+/// Every number of requests per second is measured right after what it is compared with, over and over; the table
+/// shows medians. It is printed, and written to a folder in benches/results, together with what each program printed.
+///
+/// BENCH_ROUNDS says how many rounds (default 3), BENCH_SECONDS how long each measurement takes, after a warm-up of 2
+/// seconds (default 5).
+#[derive(Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Measures only these, and what they are compared with
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    only: Vec<Scenario>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Says what differs between two results by more than 10 %
+    Compare {
+        /// A folder in benches/results
+        before: PathBuf,
+        /// Another
+        after: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = tokio::select! {
+        outcome = run(arguments) => outcome,
+        () = interrupted() => return ExitCode::from(130),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All servers end with the future that this interrupts.
+async fn interrupted() {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Some(Command::Compare { before, after }) = arguments.command {
+        let [before, after] = [Report::read(&before)?, Report::read(&after)?];
+        print!("{}", compare::table_of(&before, &after));
+        return Ok(());
+    }
+    // Scripts are named from here, so that what was measured can be read without knowing where.
+    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).context("the repository is gone")?;
+    let settings = Settings::new(&arguments.only)?;
+    let machine = machine::Machine::describe(&settings)?;
+    let (rows, raw) = rounds::measure(&settings).await?;
+    let report = Report::new(&settings, machine, rows);
+    print!("{}", report.summary());
+    println!("\nin {}", report.write(&raw)?.display());
+    Ok(())
+}

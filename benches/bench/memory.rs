@@ -1,0 +1,162 @@
+//! Memory: of nodes, and of Redis per client.
+
+use std::{fs, net::Ipv4Addr, time::Duration};
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shunt::limiter::{ClientId, Policy, RedisOptions, RedisStore, WindowStore};
+
+use crate::{
+    harness::{Node, NodeBuilder, Redis},
+    report::{Better, Row, Wanted},
+    runner::Runner,
+    scenario::Scenario,
+    servers,
+    settings::Settings,
+    stage::Stage,
+};
+
+/// Clients in Redis whose memory is measured, and requests of each: one more than the quota, so that no log grows further.
+const CLIENTS: u32 = 100_000;
+const REQUESTS: u64 = 11;
+/// The default limit; the window is so long that no request leaves a log meanwhile.
+const QUOTA: &str = "10/hour";
+
+/// Requests under way at once while logs are filled.
+const AT_ONCE: usize = 512;
+
+/// Clients that Redis is asked about one by one.
+const SAMPLE: u32 = 1_000;
+
+/// Resident memory of nodes: just started, and after all that was measured.
+///
+/// # Errors
+/// If a node is gone.
+pub(crate) async fn of_nodes(settings: &Settings, stage: &Stage) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let embedded = servers::embedded(settings.workers);
+    let title = "resident memory of an idle embedded node";
+    rows.push(idle("rss-embedded", title, settings, &embedded).await?);
+    if let Some(servers) = &stage.servers {
+        let node = servers.node(settings.workers);
+        let title = "resident memory of an idle node with Redis and Postgres";
+        rows.push(idle("rss-distributed", title, settings, &node).await?);
+    }
+    for (scenario, name, title) in [
+        (
+            Scenario::Embedded,
+            "rss-embedded-after",
+            "the same of the embedded node that was measured",
+        ),
+        (
+            Scenario::Redis,
+            "rss-distributed-after",
+            "the same of the node of `redis` and `post-same`",
+        ),
+    ] {
+        if let Some(load) = stage.load(scenario) {
+            let mut row = Row::new(name, title, "MB", Better::Lower);
+            row.add(resident_megabytes(&load.nodes[0])?, None);
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+async fn idle(
+    name: &str,
+    title: &str,
+    settings: &Settings,
+    node: &NodeBuilder,
+) -> anyhow::Result<Row> {
+    let mut row = Row::new(name, title, "MB", Better::Lower);
+    row.wanted = Some(Wanted::AtMost(20.0));
+    for _ in 0..settings.rounds {
+        let node = node.start().await;
+        // One request, which the database is asked for: all connections are there.
+        let status = node.client().get("/nobody").await.status;
+        ensure!(status == 404, "an unknown code is answered with {status}");
+        row.add(resident_megabytes(&node)?, None);
+    }
+    Ok(row)
+}
+
+/// `VmRSS`, in 10^6 bytes.
+fn resident_megabytes(node: &Node) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", node.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes: f64 = kibibytes.context("no VmRSS")?.parse()?;
+    Ok(kibibytes * 1024.0 / 1e6)
+}
+
+/// What a client with a full log takes, by what Redis says of single clients and by how much it grew for all.
+///
+/// # Errors
+/// If Redis cannot be asked.
+pub(crate) async fn of_redis(runner: &mut Runner<'_>) -> anyhow::Result<Vec<Row>> {
+    eprintln!("redis-memory: {CLIENTS} clients");
+    let redis = Redis::start().await;
+    let store = RedisStore::new(&RedisOptions {
+        endpoint: redis.url().parse()?,
+        timeout: Duration::from_secs(10),
+    })?;
+    store.reconnect().await?;
+    let policy = Policy::default_policy(QUOTA.parse()?);
+    let before = used_memory(&redis).await?;
+    fill_logs(&store, &policy).await?;
+    let grown = used_memory(&redis).await? - before;
+    let info: String = redis.command("INFO memory").await;
+    runner.keep("redis-info", &info);
+
+    let mut single = Row::new(
+        "redis-bytes",
+        "Redis per client with a full log: MEMORY USAGE, median",
+        "bytes",
+        Better::Lower,
+    );
+    single.wanted = Some(Wanted::AtMost(300.0));
+    let mut usages = Vec::new();
+    for number in (0..CLIENTS).step_by((CLIENTS / SAMPLE) as usize) {
+        let key = policy.redis_key(client(number));
+        let command = format!("MEMORY USAGE {key} SAMPLES 0");
+        usages.push(redis.command::<f64>(&command).await);
+        let logged: u64 = redis.command(&format!("ZCARD {key}")).await;
+        ensure!(logged == REQUESTS, "the log of {key} has {logged} entries");
+    }
+    single.add(crate::report::median(&usages), None);
+
+    let title = format!("Redis per client with a full log: growth of used_memory for {CLIENTS}");
+    let mut all = Row::new("redis-bytes-of-all", &title, "bytes", Better::Lower);
+    all.add(grown / f64::from(CLIENTS), None);
+    all.notes.push(
+        "with what MEMORY USAGE leaves out: the clients' places in the tables of keys and of expiries".to_owned(),
+    );
+    Ok(vec![single, all])
+}
+
+/// With the commands of a node.
+async fn fill_logs(store: &RedisStore, policy: &Policy) -> anyhow::Result<()> {
+    let requests = (0..REQUESTS).flat_map(|_| 0..CLIENTS);
+    stream::iter(requests)
+        .map(|number| store.record(policy, client(number)))
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    Ok(())
+}
+
+/// Clients from all over the Internet: short addresses take less than long ones.
+fn client(number: u32) -> ClientId {
+    // Odd, so no two numbers have one address.
+    let bits = number.wrapping_mul(2_654_435_761);
+    ClientId::new(Ipv4Addr::from_bits(bits).into(), 64)
+}
+
+async fn used_memory(redis: &Redis) -> anyhow::Result<f64> {
+    let info: String = redis.command("INFO memory").await;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    Ok(line.context("no used_memory")?.trim().parse()?)
+}

@@ -1,0 +1,123 @@
+//! Measures one thing after another, each beside what it is compared with: a machine that others use as well is not
+//! equally fast in every minute.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+
+use crate::{
+    latency,
+    load::Load,
+    memory, micro,
+    report::Row,
+    runner::{Raw, Runner},
+    scenario::{Reference, Scenario},
+    servers::Bare,
+    settings::Settings,
+    stage::Stage,
+    start,
+};
+
+type Rows = BTreeMap<Scenario, Row>;
+
+/// Measures all that was asked for; returns the rows of the table, and what programs printed.
+///
+/// # Errors
+/// If a server did anything else than what is to be measured.
+pub(crate) async fn measure(settings: &Settings) -> anyhow::Result<(Vec<Row>, Raw)> {
+    let mut runner = Runner::new(settings);
+    let bare = Bare::start(settings.workers)?;
+    let mut stage = Stage::start(&mut runner).await?;
+    let mut rows = Rows::new();
+    for round in 1..=settings.rounds {
+        runner.round = round;
+        one_round(&mut runner, &bare, &mut stage, &mut rows).await?;
+    }
+    runner.round = 0;
+    note_hot_links(&stage, &mut rows);
+
+    let mut rest = Vec::new();
+    for scenario in settings.scenarios() {
+        match scenario {
+            Scenario::Latency => {
+                let maximum = rows.get(&Scenario::Redis).context("redis comes first")?;
+                rest.extend(latency::measure(&mut runner, &stage, maximum.median()).await?);
+            }
+            Scenario::Rss => rest.extend(memory::of_nodes(settings, &stage).await?),
+            Scenario::RedisMemory => rest.extend(memory::of_redis(&mut runner).await?),
+            Scenario::FirstAnswer => rest.push(start::measure(&mut runner).await?),
+            Scenario::Micro => micro::run(&mut runner).await?,
+            _ => {}
+        }
+    }
+    Ok((rows.into_values().chain(rest).collect(), runner.into_raw()))
+}
+
+async fn one_round(
+    runner: &mut Runner<'_>,
+    bare: &Bare,
+    stage: &mut Stage,
+    rows: &mut Rows,
+) -> anyhow::Result<()> {
+    let settings = runner.settings;
+    let announce = |scenario: Scenario, round: u32| {
+        eprintln!("round {round} of {}: {}", settings.rounds, scenario.name());
+    };
+    let Stage {
+        loads,
+        pgbench,
+        servers,
+    } = stage;
+    let mut redis = None;
+    let mut bare_was_measured = false;
+    for load in loads {
+        let scenario = load.scenario;
+        announce(scenario, runner.round);
+        let reference = match scenario.reference() {
+            Some(Reference::Bare) => {
+                let name = format!("bare-for-{}", scenario.name());
+                let rate = bare.measure(runner, &name, &load.target).await?;
+                if load.target.script == bare.target().script {
+                    add(rows, Scenario::Bare, rate, None);
+                    bare_was_measured = true;
+                }
+                Some(rate)
+            }
+            Some(Reference::Pgbench) => match pgbench {
+                Some(pgbench) => Some(pgbench.measure(runner).await?),
+                None => None,
+            },
+            Some(Reference::Redis) => redis,
+            None => None,
+        };
+        let rate = load.measure(runner, servers.as_ref()).await?.rate();
+        if scenario == Scenario::Redis {
+            redis = Some(rate);
+        }
+        add(rows, scenario, rate, reference);
+    }
+    if !bare_was_measured && settings.includes(Scenario::Bare) {
+        announce(Scenario::Bare, runner.round);
+        let rate = bare.measure(runner, "bare", &bare.target()).await?;
+        add(rows, Scenario::Bare, rate, None);
+    }
+    Ok(())
+}
+
+fn add(rows: &mut Rows, scenario: Scenario, rate: f64, reference: Option<f64>) {
+    let row = rows.entry(scenario).or_insert_with(|| scenario.row());
+    row.add(rate, reference);
+}
+
+fn note_hot_links(stage: &Stage, rows: &mut Rows) {
+    let hot_links = stage.loads.iter().filter_map(|load: &Load| {
+        let hot_links = load.hot_links.as_ref()?;
+        Some((load.scenario, hot_links))
+    });
+    for (scenario, hot_links) in hot_links {
+        if let Some(row) = rows.get_mut(&scenario) {
+            row.notes.push(hot_links.note());
+            row.broken |= !hot_links.are_kept();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What can be measured, and what is wanted of it.
+
+use clap::ValueEnum;
+
+use crate::report::{Better, Row, Wanted};
+
+/// What can be measured, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Scenario {
+    /// A web server that knows one redirect and does nothing else
+    Bare,
+    /// Redirects of an embedded node: SQLite, limit in process
+    Embedded,
+    /// Redirects of a node with Redis and Postgres, every request from another client
+    Redis,
+    /// One URL shortened over and over, every time by another client
+    PostSame,
+    /// A client that is refused and does not stop
+    Flood,
+    /// Random codes that nobody has, every request from another client
+    Scan,
+    /// New URLs shortened, every time by another client
+    PostUnique,
+    /// Redirects through nginx and two nodes, every request from another client
+    Nginx,
+    /// How long redirects take at half of the rate that `redis` reaches
+    Latency,
+    /// Resident memory of nodes
+    Rss,
+    /// Bytes that a client takes in Redis
+    RedisMemory,
+    /// From the start of the program to its first answer
+    FirstAnswer,
+    /// The parts that do no I/O (criterion)
+    Micro,
+}
+
+/// What a number of requests per second is a share of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// The bare web server, asked in the same way.
+    Bare,
+    /// The same statements from pgbench.
+    Pgbench,
+    /// [`Scenario::Redis`] in the same round.
+    Redis,
+}
+
+impl Scenario {
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What has to be measured as well.
+    pub(crate) fn needs(self) -> Option<Self> {
+        match self {
+            Self::PostSame | Self::Latency => Some(Self::Redis),
+            _ => None,
+        }
+    }
+
+    /// Whether Redis and Postgres take part.
+    pub(crate) fn is_distributed(self) -> bool {
+        match self {
+            Self::Redis | Self::PostSame | Self::Flood | Self::Scan => true,
+            Self::PostUnique | Self::Nginx | Self::Latency | Self::Rss => true,
+            Self::Bare | Self::Embedded | Self::RedisMemory | Self::FirstAnswer => false,
+            Self::Micro => false,
+        }
+    }
+
+    /// `None` for what is measured in other ways than [`load`](crate::load).
+    pub(crate) fn reference(self) -> Option<Reference> {
+        match self {
+            Self::Embedded | Self::Redis | Self::Flood | Self::Scan | Self::Nginx => {
+                Some(Reference::Bare)
+            }
+            Self::PostUnique => Some(Reference::Pgbench),
+            Self::PostSame => Some(Reference::Redis),
+            _ => None,
+        }
+    }
+
+    /// The row of a number of requests per second, still without numbers.
+    pub(crate) fn row(self) -> Row {
+        let (title, wanted) = match self {
+            Self::Bare => ("bare actix-web, a fixed 302", None),
+            Self::Embedded => ("redirect, embedded: SQLite, limit in process", Some(0.80)),
+            Self::Redis => ("redirect: limit in Redis, links in Postgres", Some(0.55)),
+            Self::PostSame => ("POST /shorten, always the same URL", Some(0.5)),
+            Self::Flood => ("one refused client that floods", Some(0.75)),
+            Self::Scan => ("random unknown codes, each looked up", Some(0.25)),
+            Self::PostUnique => ("POST /shorten, new URLs, durable", Some(0.5)),
+            Self::Nginx => ("redirect through nginx, two nodes", None),
+            _ => ("", None),
+        };
+        let mut row = Row::new(&self.name(), title, "req/s", Better::Higher);
+        row.wanted = wanted.map(Wanted::ShareAtLeast);
+        row.share_of = self
+            .reference()
+            .map(|reference| reference.title().to_owned());
+        row
+    }
+}
+
+impl Reference {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Pgbench => "pgbench",
+            Self::Redis => "redis",
+        }
+    }
+}

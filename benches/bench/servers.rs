@@ -1,0 +1,128 @@
+//! The servers that are measured, and those that they need.
+
+use std::{
+    io::BufRead,
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+use reqwest::StatusCode;
+
+use crate::{
+    harness::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis},
+    runner::Runner,
+    settings::SESSIONS,
+    wrk::Target,
+};
+
+/// Where links lead.
+pub(crate) const LOCATION: &str = "https://example.com/a/page?of=some&length=usual";
+
+/// No client reaches it: a refusal costs less than a redirect, and would flatter the result.
+const GENEROUS_QUOTA: &str = "1000/minute";
+
+/// A node that keeps everything to itself, and tells clients apart that all come from this machine.
+pub(crate) fn embedded(workers: usize) -> NodeBuilder {
+    Node::builder()
+        .set("http.workers", &workers.to_string())
+        .set("http.trusted_proxies", "127.0.0.1/32")
+        .set("limiter.quota", GENEROUS_QUOTA)
+}
+
+/// Redis and Postgres.
+pub(crate) struct Servers {
+    pub(crate) redis: Redis,
+    pub(crate) postgres: Postgres,
+    /// For whoever needs no database of its own.
+    links: Database,
+}
+
+impl Servers {
+    pub(crate) async fn start() -> Self {
+        let postgres = Postgres::start_durable().await;
+        Self {
+            redis: Redis::start().await,
+            links: postgres.database().await,
+            postgres,
+        }
+    }
+
+    /// A node as in production.
+    pub(crate) fn node(&self, workers: usize) -> NodeBuilder {
+        embedded(workers)
+            .redis(&self.redis)
+            .postgres(&self.links)
+            .set("database.max_connections", &SESSIONS.to_string())
+            // An answer is proof that Redis was asked: none is let through on a count of the node's own.
+            .set("limiter.on_redis_failure", "deny")
+            // A pause of this machine longer than the usual 100 ms is no reason to give up.
+            .set("limiter.redis.timeout", "1s")
+    }
+
+    /// Forgets all clients, so that none of them expires while something else is measured.
+    pub(crate) async fn forget_clients(&self) {
+        self.redis.command::<String>("FLUSHALL").await;
+    }
+}
+
+/// A web server that knows one redirect and does nothing else.
+pub(crate) struct Bare {
+    _process: Process,
+    address: SocketAddr,
+}
+
+impl Bare {
+    /// # Errors
+    /// If it does not say where it listens.
+    pub(crate) fn start(workers: usize) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("bare");
+        let mut command = Command::new(program);
+        command.args([&workers.to_string(), LOCATION]);
+        let (process, mut output) = Process::start(&command);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on http://");
+        let address = address.with_context(|| format!("bare did not start: {line}"))?;
+        Ok(Self {
+            _process: process,
+            address: address.parse()?,
+        })
+    }
+
+    /// Requests per second when asked `like` another.
+    ///
+    /// # Errors
+    /// If it answers with anything but its redirect.
+    pub(crate) async fn measure(
+        &self,
+        runner: &mut Runner<'_>,
+        name: &str,
+        like: &Target,
+    ) -> anyhow::Result<f64> {
+        let mut target = like.clone();
+        target.server = self.address;
+        self.expect_redirect().await?;
+        runner.warm_up(&target).await?;
+        let measured = runner.measure(name, &target).await?;
+        let failed = measured.failed_answers;
+        ensure!(failed == 0, "bare: {failed} answers were errors");
+        self.expect_redirect().await?;
+        Ok(measured.rate())
+    }
+
+    /// As any request for a redirect.
+    pub(crate) fn target(&self) -> Target {
+        Target::new("distinct-clients.lua", self.address, "/abcdef")
+    }
+
+    async fn expect_redirect(&self) -> anyhow::Result<()> {
+        let client = Client::new(Ipv4Addr::LOCALHOST.into(), self.address);
+        let answer = client.get("/abcdef").await;
+        ensure!(
+            answer.status == StatusCode::FOUND && answer.header("location") == Some(LOCATION),
+            "bare answers {answer:?}"
+        );
+        Ok(())
+    }
+}

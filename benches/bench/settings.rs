@@ -1,0 +1,83 @@
+//! What was asked for.
+
+use std::{collections::BTreeSet, num::NonZeroUsize};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::Scenario;
+
+/// How long each measurement runs before it counts, in seconds.
+pub(crate) const WARM_UP: u32 = 2;
+
+/// Connections of wrk. It has one thread.
+pub(crate) const CONNECTIONS: u32 = 64;
+
+/// Sessions that a node, or pgbench, has with Postgres.
+pub(crate) const SESSIONS: u32 = 16;
+
+/// What was asked for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Settings {
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) warm_up_seconds: u32,
+    pub(crate) connections: u32,
+    pub(crate) database_sessions: u32,
+    /// Worker threads of each server.
+    pub(crate) workers: usize,
+    #[serde(skip)]
+    scenarios: BTreeSet<Scenario>,
+    /// How to ask for the same again.
+    pub(crate) command: String,
+}
+
+impl Settings {
+    /// From the environment, for the scenarios named; for all, if none is.
+    pub(crate) fn new(only: &[Scenario]) -> anyhow::Result<Self> {
+        let rounds = number("BENCH_ROUNDS", 3)?;
+        let seconds = number("BENCH_SECONDS", 5)?;
+        let mut command = format!("BENCH_ROUNDS={rounds} BENCH_SECONDS={seconds} scripts/bench");
+        if !only.is_empty() {
+            let names: Vec<_> = only.iter().map(|scenario| scenario.name()).collect();
+            command = format!("{command} --only {}", names.join(","));
+        }
+        let wanted = if only.is_empty() {
+            Scenario::value_variants()
+        } else {
+            only
+        };
+        let needed = wanted.iter().filter_map(|scenario| scenario.needs());
+        Ok(Self {
+            rounds,
+            seconds,
+            warm_up_seconds: WARM_UP,
+            connections: CONNECTIONS,
+            database_sessions: SESSIONS,
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            scenarios: wanted.iter().copied().chain(needed).collect(),
+            command,
+        })
+    }
+
+    /// In the order in which they are measured.
+    pub(crate) fn scenarios(&self) -> impl Iterator<Item = Scenario> {
+        self.scenarios.iter().copied()
+    }
+
+    pub(crate) fn includes(&self, scenario: Scenario) -> bool {
+        self.scenarios.contains(&scenario)
+    }
+}
+
+fn number(name: &str, default: u32) -> anyhow::Result<u32> {
+    let number = match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{name}: expected a whole number, not `{text}`"))?,
+        Err(_) => default,
+    };
+    ensure!(number > 0, "{name}: expected a number from 1");
+    Ok(number)
+}

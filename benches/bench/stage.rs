@@ -1,0 +1,143 @@
+//! Starts what the chosen scenarios need: a node of its own for nearly every one.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::{
+    harness::{Nginx, NodeBuilder, free_port},
+    hot_links::HotLinks,
+    load::Load,
+    pgbench::Pgbench,
+    runner::Runner,
+    scenario::Scenario,
+    servers::{self, LOCATION, Servers},
+    table::Table,
+};
+
+/// The default. All but the first ten of a flood are refused.
+const USUAL_QUOTA: &str = "10/minute";
+
+/// The servers of the chosen scenarios, and what is asked of them.
+pub(crate) struct Stage {
+    /// In the order of the table.
+    pub(crate) loads: Vec<Load>,
+    pub(crate) pgbench: Option<Pgbench>,
+    /// Last: nodes end before what they need.
+    pub(crate) servers: Option<Servers>,
+}
+
+impl Stage {
+    /// # Errors
+    /// If something does not start.
+    pub(crate) async fn start(runner: &mut Runner<'_>) -> anyhow::Result<Self> {
+        let settings = runner.settings;
+        let mut stage = Self {
+            loads: Vec::new(),
+            pgbench: None,
+            servers: None,
+        };
+        if settings.includes(Scenario::Embedded) {
+            let node = servers::embedded(settings.workers);
+            stage.loads.push(redirect(Scenario::Embedded, &node).await);
+        }
+        if settings.scenarios().any(Scenario::is_distributed) {
+            let servers = stage.servers.insert(Servers::start().await);
+            for scenario in settings.scenarios() {
+                let known = &stage.loads;
+                let load = distributed(scenario, servers, settings.workers, known).await?;
+                stage.loads.extend(load);
+            }
+            if settings.includes(Scenario::PostUnique) {
+                stage.pgbench = Some(Pgbench::prepare(runner, servers).await?);
+            }
+        }
+        Ok(stage)
+    }
+
+    /// The load of a scenario that was chosen.
+    pub(crate) fn load(&self, scenario: Scenario) -> Option<&Load> {
+        find(&self.loads, scenario)
+    }
+}
+
+fn find(loads: &[Load], scenario: Scenario) -> Option<&Load> {
+    loads.iter().find(|load| load.scenario == scenario)
+}
+
+/// The load of a scenario with Redis and Postgres; of any other, none. `known` are those before it.
+async fn distributed(
+    scenario: Scenario,
+    servers: &Servers,
+    workers: usize,
+    known: &[Load],
+) -> anyhow::Result<Option<Load>> {
+    let node = || servers.node(workers);
+    let load = match scenario {
+        Scenario::Redis => redirect(scenario, &node()).await,
+        Scenario::PostSame => {
+            let redis = find(known, Scenario::Redis).context("redis comes first")?;
+            let mut load = Load::new(
+                scenario,
+                &redis.nodes[0],
+                "distinct-clients.lua",
+                "/shorten",
+            );
+            load.target.arguments = vec!["url=https%3A%2F%2Fexample.com%2Fsame".to_owned()];
+            load.status = 200;
+            load
+        }
+        Scenario::Flood => {
+            let mut load = redirect(scenario, &node().set("limiter.quota", USUAL_QUOTA)).await;
+            load.target.script = "one-client.lua";
+            load.status = 429;
+            load.decided.0 = "refused";
+            load
+        }
+        Scenario::Scan => {
+            let node = Arc::new(long_memory(node()).start().await);
+            let mut load = Load::new(scenario, &node, "random-codes.lua", "/");
+            load.status = 404;
+            load.looked_up = true;
+            load.hot_links = Some(HotLinks::make(node).await);
+            load
+        }
+        Scenario::PostUnique => {
+            let database = servers.postgres.database().await;
+            let node = Arc::new(node().postgres(&database).start().await);
+            let mut load = Load::new(scenario, &node, "unique-urls.lua", "/shorten");
+            load.status = 200;
+            load.table = Some(Table::new(database));
+            load
+        }
+        Scenario::Nginx => {
+            let mut load = redirect(scenario, &node()).await;
+            load.nodes.push(Arc::new(node().start().await));
+            let addresses: Vec<_> = load.nodes.iter().map(|node| node.address()).collect();
+            let nginx = Nginx::start_behind_proxy(free_port(), &addresses).await;
+            load.target.server = nginx.address();
+            load.nginx = Some(nginx);
+            load
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(load.with_redis()))
+}
+
+/// Redirects of one link, for many clients.
+async fn redirect(scenario: Scenario, node: &NodeBuilder) -> Load {
+    let node = Arc::new(node.start().await);
+    let code = node.client().shorten(LOCATION).await.code();
+    Load::new(scenario, &node, "distinct-clients.lua", &format!("/{code}"))
+}
+
+/// A link that is looked up again because its time is over was not pushed out.
+fn long_memory(node: NodeBuilder) -> NodeBuilder {
+    let longer = node.clone().set("cache.ttl", "10m");
+    let accepted = longer.command(&["config"]).output();
+    // A node without a cache knows no such key.
+    match accepted {
+        Ok(output) if output.status.success() => longer,
+        _ => node,
+    }
+}

@@ -1,0 +1,24 @@
+-- For wrk: every request shortens a URL that nobody has shortened before, each time from another address.
+--
+-- Arguments: FIRST CLIENTS. The number of a request is part of its URL.
+
+local clients = dofile("benches/wrk/clients.lua")
+local format = string.format
+local before, after
+
+function init(args)
+    clients.init(args)
+    wrk.method = "POST"
+    wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    wrk.headers["X-Forwarded-For"] = "@"
+    -- Always as many digits, so that Content-Length is the same for all.
+    wrk.body = "url=https%3A%2F%2Fexample.com%2Fpage%2F" .. format("%012d", 0)
+    before, after = wrk.format():match("^(.*)@(.*)%d%d%d%d%d%d%d%d%d%d%d%d$")
+end
+
+function request()
+    local number, client = clients.next()
+    return before .. client .. after .. format("%012d", number)
+end
+
+done = clients.done
