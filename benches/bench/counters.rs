@@ -40,10 +40,9 @@ impl Counters {
         self.sum("shunt_http_requests_total", &[])
     }
 
-    /// How often the database was asked where a code leads.
+    /// How many requests needed an answer of the database to where a code leads. One query may answer many.
     pub(crate) fn look_ups(&self) -> u64 {
-        let resolve = ["operation=\"resolve\""];
-        self.sum("shunt_store_duration_seconds_count", &resolve)
+        self.sum("shunt_cache_lookups_total", &["result=\"miss\""])
     }
 
     /// What was counted since `earlier`.

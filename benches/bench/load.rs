@@ -23,8 +23,9 @@ pub(crate) struct Load {
     pub(crate) nodes: Vec<Arc<Node>>,
     /// The status of every answer.
     pub(crate) status: u16,
-    /// The outcome of every decision, and who decided.
-    pub(crate) decided: (&'static str, &'static str),
+    /// The outcome of every decision, and who may decide.
+    pub(crate) outcome: &'static str,
+    pub(crate) deciders: &'static [&'static str],
     /// Whether every request needs a look-up in the database.
     pub(crate) looked_up: bool,
     /// Where every request makes a link.
@@ -47,7 +48,8 @@ impl Load {
             target: Target::new(script, node.address(), path),
             nodes: vec![node.clone()],
             status: 302,
-            decided: ("admitted", "local"),
+            outcome: "admitted",
+            deciders: &["local"],
             looked_up: false,
             table: None,
             hot_links: None,
@@ -57,7 +59,7 @@ impl Load {
 
     /// The same, decided by Redis.
     pub(crate) fn with_redis(mut self) -> Self {
-        self.decided.1 = "redis";
+        self.deciders = &["redis"];
         self
     }
 
@@ -122,12 +124,20 @@ impl Load {
         );
         let status = format!("status=\"{}\"", self.status);
         expect_all(measured, done, "shunt_http_requests_total", &[&status])?;
-        let (outcome, source) = self.decided;
-        let labels = [
-            &*format!("outcome=\"{outcome}\""),
-            &*format!("source=\"{source}\""),
-        ];
-        expect_all(measured, done, "shunt_limiter_decisions_total", &labels)?;
+        let outcome = format!("outcome=\"{}\"", self.outcome);
+        let decisions = "shunt_limiter_decisions_total";
+        expect_all(measured, done, decisions, &[&outcome])?;
+        let by_deciders: u64 = self
+            .deciders
+            .iter()
+            .map(|source| done.sum(decisions, &[&format!("source=\"{source}\"")]))
+            .sum();
+        ensure!(
+            by_deciders == done.sum(decisions, &[]),
+            "somebody else than {} decided: {}",
+            self.deciders.join(" or "),
+            done.shown(decisions)
+        );
         if self.looked_up {
             let look_ups = done.look_ups();
             ensure!(
