@@ -8,6 +8,7 @@
 
 mod cache;
 mod lookups;
+mod merged;
 mod observed;
 mod postgres;
 mod short_code;
@@ -26,11 +27,12 @@ use std::{
 use futures_util::future::join;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::{
     cache::{RedirectCache, Remembered, Staleness},
     lookups::LookUps,
+    merged::Merged,
     observed::ObservedStore,
 };
 
@@ -63,6 +65,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 pub struct Links {
     store: Arc<ObservedStore>,
     code_length: CodeLength,
+    shared: Arc<Merged<Result<ShortCode, ShortenError>>>,
     cache: Option<Cache>,
 }
 
@@ -100,14 +103,14 @@ pub struct CacheUsage {
 pub struct Unavailable;
 
 /// Why a link was not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ShortenError {
     /// Another link has that code.
     #[error("the alias is taken")]
     AliasTaken,
     /// The store cannot answer at the moment; nothing is known to be stored.
-    #[error("the links are unavailable")]
-    Unavailable(#[source] StoreError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 impl Links {
@@ -117,6 +120,7 @@ impl Links {
         Self {
             store: Arc::new(ObservedStore::new(store, metrics)),
             code_length,
+            shared: Merged::new(),
             cache: None,
         }
     }
@@ -144,13 +148,27 @@ impl Links {
         target: &TargetUrl,
         terms: Terms,
     ) -> Result<ShortCode, ShortenError> {
+        if !terms.is_unlimited() {
+            return self.insert_random(target, false, terms).await;
+        }
+        let insert = self.insert_random(target, true, terms);
+        self.shared.run(store::target_hash(target), insert).await
+    }
+
+    /// Tries random codes until one is free.
+    async fn insert_random(
+        &self,
+        target: &TargetUrl,
+        shared: bool,
+        terms: Terms,
+    ) -> Result<ShortCode, ShortenError> {
         for extra in 0..=EXTRA_LENGTH {
             for _ in 0..ATTEMPTS_PER_LENGTH {
                 let code = ShortCode::random(self.code_length, extra);
                 let link = NewLink {
                     code: &code,
                     target,
-                    shared: terms.is_unlimited(),
+                    shared,
                     terms,
                 };
                 match self.insert(&link).await? {
@@ -159,7 +177,8 @@ impl Links {
                 }
             }
         }
-        Err(ShortenError::Unavailable(StoreError::NoFreeCode))
+        error!("every random code that was tried is taken: links.code_length is too small");
+        Err(Unavailable.into())
     }
 
     /// Makes a link to `target` under a code of the caller's choice.
@@ -328,7 +347,7 @@ impl Links {
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, ShortenError> {
         let insert = self.store.run("insert", self.store.store().insert(link));
-        let created = insert.await.map_err(ShortenError::Unavailable)?;
+        let created = insert.await.map_err(|_| Unavailable)?;
         if let (Created::Stored(code), Some(cache)) = (&created, &self.cache) {
             // Somebody may just have asked whether it is free.
             cache.redirects.forget(code);

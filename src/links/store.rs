@@ -89,9 +89,13 @@ impl NewLink<'_> {
     ///
     /// A b-tree on the URL itself fails above 2704 bytes, hence the hash.
     pub(super) fn target_hash(&self) -> Option<TargetHash> {
-        self.shared
-            .then(|| Sha256::digest(self.target.as_str()).into())
+        self.shared.then(|| target_hash(self.target))
     }
+}
+
+/// What tells targets apart.
+pub(super) fn target_hash(target: &TargetUrl) -> TargetHash {
+    Sha256::digest(target.as_str()).into()
 }
 
 /// SHA-256 of a target.
@@ -201,20 +205,16 @@ pub enum StoreError {
     /// The tables could not be brought up to date.
     #[error("the migrations failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Every random code that was tried is taken: `links.code_length` is too small for this many links.
-    #[error("no free code found")]
-    NoFreeCode,
 }
 
 impl StoreError {
-    /// A short label for metrics: `timeout`, `away`, `database`, `migration` or `no_free_code`.
+    /// A short label for metrics: `timeout`, `away`, `database` or `migration`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Away => "away",
             Self::Database(_) => "database",
             Self::Migration(_) => "migration",
-            Self::NoFreeCode => "no_free_code",
         }
     }
 }
