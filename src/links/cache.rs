@@ -270,7 +270,10 @@ impl Landing {
             ..
         } = &*self.cache;
         match answer {
-            LookUp::Found(Link { limited: true, .. }) => {}
+            LookUp::Found(Link { limited: true, .. }) => {
+                links.remove(&self.code);
+                misses.remove(&self.code);
+            }
             LookUp::Found(link) => {
                 let entry = Entry {
                     url: link.url.as_str().into(),
@@ -624,8 +627,14 @@ mod tests {
             limited: true,
             ..link("https://a/")
         };
-        look_up(&cache, "abc", LookUp::Found(limited));
+        look_up(&cache, "abc", LookUp::Found(limited.clone()));
         assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
+        // Nor is what it was before: somebody would visit it uncounted while the database is away.
+        for before in [found("https://a/"), LookUp::Gone] {
+            look_up(&cache, "abc", before);
+            look_up(&cache, "abc", LookUp::Found(limited.clone()));
+            assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
+        }
         assert_eq!(cache.len(), (0, 0));
     }
 
