@@ -18,7 +18,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a request may take beyond a bound, on a machine that is busy with other tests.
-const MARGIN: Duration = Duration::from_millis(700);
+const MARGIN: Duration = Duration::from_millis(1_500);
 
 const LINKS: RangeInclusive<u32> = 1..=20;
 
@@ -151,31 +151,42 @@ async fn outage_is_noticed(node: &Node) {
     .await;
 }
 
+/// Whoever waited for the database took the timeout. That the machine is busy with other tests slows down the rest, but
+/// not most of it.
+fn assert_nobody_waited(mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let median = took[took.len() / 2];
+    assert!(median < Duration::from_millis(50), "{took:?}");
+    assert!(took.last() < Some(&TIMEOUT), "{took:?}");
+}
+
 /// What a node does that knows of an outage.
 async fn assert_calm(node: &Node, traffic: &Traffic) {
     let client = node.client();
     traffic.take();
     let (asked_before, stale) = (asked(node).await, counted(node, "stale").await);
-    let mut slow = 0;
+    let mut took = Vec::new();
     for number in (1..=5).flat_map(|_| LINKS) {
         let answer = client.get(&format!("/{}", known(number))).await;
         assert_eq!(answer.status, 302);
         assert_eq!(answer.header("location"), Some(TARGET));
-        assert!(answer.took < Duration::from_millis(500), "{answer:?}");
-        slow += u32::from(answer.took > Duration::from_millis(50));
+        took.push(answer.took);
     }
-    // The machine may be busy with other tests, but not always.
-    assert!(slow < 10, "{slow} of 100 took longer than 50 ms");
+    assert_nobody_waited(took);
     assert!(counted(node, "stale").await >= stale + 100.0);
-    for answer in [
-        client.get("/never-followed").await,
-        client.get("/unheard-of").await,
-        shorten_something(&client).await,
-    ] {
-        assert_eq!(answer.status, 503, "{answer:?}");
-        assert!(answer.took < Duration::from_millis(500), "{answer:?}");
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        for answer in [
+            client.get("/never-followed").await,
+            client.get("/unheard-of").await,
+            shorten_something(&client).await,
+        ] {
+            assert_eq!(answer.status, 503, "{answer:?}");
+            took.push(answer.took);
+        }
     }
-    assert_undisturbed(traffic, MARGIN, "once the outage is noticed").await;
+    assert_nobody_waited(took);
+    assert_undisturbed(traffic, TIMEOUT, "once the outage is noticed").await;
     assert_eq!(asked(node).await, asked_before, "who is away is not asked");
 }
 
@@ -210,7 +221,7 @@ async fn links_that_are_known_work_while_the_database_is_dead() {
     let database = postgres.database().await;
     let node = node_that_remembers(&database).await;
     let traffic = redirects(&node);
-    assert_undisturbed(&traffic, MARGIN, "before").await;
+    assert_undisturbed(&traffic, TIMEOUT, "before").await;
     postgres.kill();
     outage_is_noticed(&node).await;
     assert_undisturbed(&traffic, TIMEOUT + MARGIN, "when the database dies").await;
@@ -227,7 +238,7 @@ async fn links_that_are_known_work_while_the_database_is_frozen() {
     let database = postgres.database().await;
     let node = node_that_remembers(&database).await;
     let traffic = redirects(&node);
-    assert_undisturbed(&traffic, MARGIN, "before").await;
+    assert_undisturbed(&traffic, TIMEOUT, "before").await;
     postgres.freeze();
     let frozen = Instant::now();
     outage_is_noticed(&node).await;
