@@ -40,6 +40,8 @@ fn the_defaults_are_the_documented_ones() {
         ("limiter.quota", "10/minute"),
         ("limiter.redis.timeout", "100ms"),
         ("limiter.on_redis_failure", "local"),
+        ("cache.ttl", "1m"),
+        ("cache.miss_ttl", "250ms"),
         ("log.level", "info"),
     ] {
         assert_eq!(get(key).as_str(), Some(expected), "{key}");
@@ -47,6 +49,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(get("database.max_connections").as_integer(), Some(16));
     assert_eq!(get("limiter.ipv6_prefix").as_integer(), Some(64));
     assert_eq!(get("links.code_length").as_integer(), Some(6));
+    assert_eq!(get("cache.capacity").as_integer(), Some(100_000));
     assert_eq!(get("limiter.enabled").as_bool(), Some(true));
     assert_eq!(get("http.trusted_proxies").as_array(), Some(&Vec::new()));
     let cores = std::thread::available_parallelism().expect("cores").get();
@@ -64,6 +67,25 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.limiter.quota.limit(), 3);
     assert_eq!(config.http.workers, 4);
     assert_eq!(config.limiter.ipv6_prefix, 56);
+}
+
+#[test]
+fn what_is_remembered_of_links_has_bounds() {
+    for (file, capacity, ttl, miss_ttl) in [
+        ("capacity = 0\nttl = \"1s\"\nmiss_ttl = \"0s\"", 0, 1_000, 0),
+        (
+            "capacity = 10000000\nttl = \"1day\"\nmiss_ttl = \"1m\"",
+            10_000_000,
+            86_400_000,
+            60_000,
+        ),
+    ] {
+        let cache = load(&format!("[cache]\n{file}"), &[], &[])
+            .expect("a configuration")
+            .cache;
+        let milliseconds = (cache.ttl.as_millis(), cache.miss_ttl.as_millis());
+        assert_eq!((cache.capacity, milliseconds), (capacity, (ttl, miss_ttl)));
+    }
 }
 
 #[test]
@@ -232,6 +254,15 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "limiter.policies.shorten.route",
         ),
         ("[links]\ncode_length = 3", "links.code_length"),
+        ("[cache]\ncapacity = -1", "cache.capacity"),
+        ("[cache]\ncapacity = 10000001", "cache.capacity"),
+        ("[cache]\ncapacity = \"64MB\"", "cache.capacity"),
+        ("[cache]\nttl = \"999ms\"", "cache.ttl"),
+        ("[cache]\nttl = \"25h\"", "cache.ttl"),
+        ("[cache]\nttl = 60", "cache.ttl"),
+        ("[cache]\nmiss_ttl = \"61s\"", "cache.miss_ttl"),
+        ("[cache]\nmiss_ttl = \"never\"", "cache.miss_ttl"),
+        ("[cache]\nmisses_ttl = \"1s\"", "cache.misses_ttl"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("[log]\nlevel = \"loud\"", "log.level"),
         ("http = 5", "http"),
