@@ -304,7 +304,7 @@ impl Links {
         loop {
             let error = self.store.store().watch(&heard).await;
             redirects.lost_sight();
-            self.store.suspect();
+            self.store.check();
             if !deaf.swap(true, Ordering::Relaxed) {
                 warn!(
                     error = chain(&error),

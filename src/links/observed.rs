@@ -123,9 +123,8 @@ impl ObservedStore {
         }
     }
 
-    /// The store may be away.
-    pub(super) fn suspect(&self) {
-        self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
+    /// Has [`probe`](Self::probe) find out whether the store is away.
+    pub(super) fn check(&self) {
         self.suspicion.notify_one();
     }
 
@@ -159,7 +158,8 @@ impl ObservedStore {
                         "the link store fails"
                     );
                 }
-                self.suspect();
+                self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
+                self.check();
             }
         }
         result
