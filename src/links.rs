@@ -17,6 +17,7 @@ mod store;
 mod target_url;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -215,7 +216,7 @@ impl Links {
             return resolved.await.map_err(|_| Unavailable);
         };
         let metrics = &cache.metrics;
-        let (stale, patience) = match cache.redirects.get(code) {
+        let (stale, doubtful) = match cache.redirects.get(code) {
             Remembered::Fresh(url) => {
                 metrics.hits.inc();
                 return Ok(Resolved::Found(url));
@@ -232,17 +233,17 @@ impl Links {
                 metrics.stale.inc();
                 return Ok(Resolved::Found(url));
             }
-            Remembered::Stale(url, Staleness::Old) => (Some(url), Some(PATIENCE)),
-            // It may lead elsewhere by now: only a store that cannot answer is a reason to believe in it.
-            Remembered::Stale(url, Staleness::Doubtful) => {
-                (Some(url), self.store.is_suspected().then_some(PATIENCE))
-            }
-            Remembered::Nothing => (None, None),
+            Remembered::Stale(url, staleness) => (Some(url), staleness == Staleness::Doubtful),
+            Remembered::Nothing => (None, true),
         };
-        let look_up = cache.look_up(code);
-        let looked_up = match patience {
-            Some(patience) => timeout(patience, look_up).await.unwrap_or(None),
-            None => look_up.await,
+        let mut look_up = pin!(cache.look_up(code));
+        let looked_up = loop {
+            match timeout(PATIENCE, look_up.as_mut()).await {
+                Ok(looked_up) => break looked_up,
+                // A doubtful link may lead elsewhere by now: only a store that fails is a reason to believe in it.
+                Err(_) if stale.is_none() || (doubtful && !self.store.is_suspected()) => {}
+                Err(_) => break None,
+            }
         };
         match (looked_up, stale) {
             (Some(LookUp::Found(link)), _) => {
@@ -304,7 +305,7 @@ impl Links {
         loop {
             let error = self.store.store().watch(&heard).await;
             redirects.lost_sight();
-            self.store.check();
+            self.store.check(&error);
             if !deaf.swap(true, Ordering::Relaxed) {
                 warn!(
                     error = chain(&error),

@@ -11,7 +11,7 @@ use super::value::{bounded_duration, bounded_number};
 #[serde(default)]
 pub struct CacheConfig {
     /// The most links that are remembered, 0 (none: every redirect asks the database) to 10,000,000. One whose URL
-    /// is longer than 256 bytes counts as several. Default 100000: about 25 MB if all are in use.
+    /// is longer than 256 bytes counts as several. Default 100000: 25 to 50 MB if all are in use.
     #[serde(deserialize_with = "capacity")]
     pub capacity: usize,
     /// After this time a link is looked up again even if nobody said that it changed; 1 second to 1 day.

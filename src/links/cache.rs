@@ -130,17 +130,21 @@ impl RedirectCache {
     pub(super) fn get(&self, code: &ShortCode) -> Remembered {
         let now = Instant::now();
         if let Some(entry) = self.links.get(code) {
-            if entry.expires_at.is_some_and(|at| at <= now) {
-                return Remembered::Gone;
-            }
-            let url = entry.url.to_string();
             let epoch = self.epoch.load(Ordering::Acquire);
-            return if entry.epoch != epoch || !is_watching(epoch) {
-                Remembered::Stale(url, Staleness::Doubtful)
+            let staleness = if entry.epoch != epoch || !is_watching(epoch) {
+                Some(Staleness::Doubtful)
             } else if now.duration_since(entry.looked_up_at) >= self.options.ttl {
-                Remembered::Stale(url, Staleness::Old)
+                Some(Staleness::Old)
             } else {
-                Remembered::Fresh(url)
+                None
+            };
+            let expired = entry.expires_at.is_some_and(|at| at <= now);
+            return match staleness {
+                None if expired => Remembered::Gone,
+                // Its time may have been prolonged.
+                Some(_) if expired => Remembered::Nothing,
+                None => Remembered::Fresh(entry.url.to_string()),
+                Some(staleness) => Remembered::Stale(entry.url.to_string(), staleness),
             };
         }
         match self.misses.get(code) {

@@ -123,8 +123,12 @@ impl ObservedStore {
         }
     }
 
-    /// Has [`probe`](Self::probe) find out whether the store is away.
-    pub(super) fn check(&self) {
+    /// Has [`probe`](Self::probe) find out whether the store is away: something else than an operation has failed.
+    pub(super) fn check(&self, error: &StoreError) {
+        // A connection may break for reasons of its own, but what does not answer will not answer others either.
+        if matches!(error, StoreError::Timeout(_)) {
+            self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
+        }
         self.suspicion.notify_one();
     }
 
@@ -159,7 +163,7 @@ impl ObservedStore {
                     );
                 }
                 self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
-                self.check();
+                self.suspicion.notify_one();
             }
         }
         result

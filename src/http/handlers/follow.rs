@@ -2,8 +2,12 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
 };
+use tracing::warn;
 
 use crate::{
     http::{AppState, error::ApiError},
@@ -22,9 +26,16 @@ pub(in crate::http) async fn follow(
         _ => Visit::Counted,
     };
     match state.links.follow(&code, visit).await? {
-        Resolved::Found(url) => Ok(HttpResponse::Found()
-            .insert_header((header::LOCATION, url))
-            .finish()),
+        Resolved::Found(url) => match HeaderValue::try_from(url) {
+            Ok(url) => Ok(HttpResponse::Found()
+                .insert_header((header::LOCATION, url))
+                .finish()),
+            // Nothing that was shortened here: somebody has written to the table.
+            Err(_) => {
+                warn!(%code, "the URL of this link cannot stand in a header");
+                Err(ApiError::Gone)
+            }
+        },
         Resolved::Gone => Err(ApiError::Gone),
         Resolved::Unknown => Err(ApiError::NotFound),
     }

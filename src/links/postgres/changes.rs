@@ -4,7 +4,7 @@
 use std::{io, time::Duration};
 
 use sqlx::{
-    Executor, Postgres,
+    ConnectOptions, Connection, Executor, Postgres,
     pool::PoolOptions,
     postgres::{PgConnectOptions, PgListener},
 };
@@ -91,10 +91,13 @@ impl Changes {
         listener.eager_reconnect(false);
         let probe = format!("{CHANNEL}_probe_{:016x}", rand::random::<u64>());
         listener.listen_all([CHANNEL, &probe]).await?;
+        // From another connection: such a pooler would bring our own back to us.
+        let mut other = self.connect.connect().await?;
         sqlx::query("SELECT pg_notify($1, '')")
             .bind(&probe)
-            .execute(&mut listener)
+            .execute(&mut other)
             .await?;
+        other.close().await?;
         // Whatever is announced before the probe comes back was committed before anything is remembered.
         while listener.recv().await?.channel() != probe {}
         listener.unlisten(&probe).await?;
