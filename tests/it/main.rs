@@ -5,6 +5,7 @@
 //! | `stores` | one contract per trait, run on every implementation; the model test |
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
+//! | `cache` | redirects from memory: what they save, and that nobody is told what is no longer true |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
@@ -12,6 +13,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod api;
+mod cache;
 mod cluster;
 mod faults;
 mod harness;

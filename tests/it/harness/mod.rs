@@ -16,13 +16,13 @@ pub use client::{Answer, Client};
 pub use cluster::Cluster;
 pub use nginx::{Nginx, configuration};
 pub use node::{Node, NodeBuilder};
-pub use postgres::{Database, Postgres};
+pub use postgres::{Database, Postgres, execute};
 pub use process::{Process, find};
 pub use proxy::Proxy;
-pub use raw::RawConnection;
+pub use raw::{RawConnection, unread};
 pub use redis::Redis;
 pub use traffic::{Seen, Traffic};
-pub use wait::{eventually, free_port};
+pub use wait::{eventually, free_port, within};
 
 /// Whether the servers that a test needs are there. Elsewhere than in CI a test without them is skipped, and
 /// says so; with CI=true it fails.

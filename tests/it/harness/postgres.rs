@@ -133,14 +133,8 @@ impl Postgres {
     pub async fn database(&self) -> Database {
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
-        let mut connection = PgConnection::connect(&self.url("postgres"))
-            .await
-            .expect("postgres answers");
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::query(create)
-            .execute(&mut connection)
-            .await
-            .expect("a database");
+        let create = format!("CREATE DATABASE {name}");
+        execute(&mut self.administrator().await, &create).await;
         Database {
             port: self.port,
             name,
@@ -150,6 +144,11 @@ impl Postgres {
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
+
+    /// A connection to no test's database.
+    pub async fn administrator(&self) -> PgConnection {
+        connect(&self.url("postgres")).await
+    }
 }
 
 impl Database {
@@ -157,16 +156,33 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection past the nodes, as an administrator's with psql.
+    pub async fn connect(&self) -> PgConnection {
+        connect(&self.url()).await
+    }
+
     /// One number, such as a count.
     pub async fn number(&self, sql: &'static str) -> i64 {
-        let mut connection = PgConnection::connect(&self.url())
-            .await
-            .expect("postgres answers");
         sqlx::query_scalar(sql)
-            .fetch_one(&mut connection)
+            .fetch_one(&mut self.connect().await)
             .await
             .expect(sql)
     }
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("postgres answers")
+}
+
+/// Runs one statement; how many rows it touched.
+pub async fn execute(connection: &mut PgConnection, sql: &str) -> u64 {
+    let statement = sqlx::AssertSqlSafe(sql.to_owned());
+    let done = sqlx::query(statement).execute(connection).await;
+    done.expect(sql).rows_affected()
 }
 
 /// One of Postgres's programs, not as root.

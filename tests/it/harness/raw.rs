@@ -44,3 +44,24 @@ impl RawConnection {
         None
     }
 }
+
+/// Bytes that have arrived at a port of this machine and that its owner has not read.
+pub fn unread(port: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let hexadecimal = |number| u64::from_str_radix(number, 16).expect("a number");
+    let unread = table.lines().skip(1).map(|socket| {
+        // `number: local_address remote_address state tx_queue:rx_queue`
+        let fields: Vec<&str> = socket.split_whitespace().collect();
+        let [_, local, _, _, queues] = fields[..5] else {
+            panic!("{socket}");
+        };
+        let (_, of) = local.split_once(':').expect(socket);
+        let (_, received) = queues.split_once(':').expect(socket);
+        if hexadecimal(of) == u64::from(port) {
+            hexadecimal(received)
+        } else {
+            0
+        }
+    });
+    unread.sum()
+}

@@ -10,13 +10,23 @@ use std::{
 const BOUND: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` returns something.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(BOUND, what, condition).await
+}
+
+/// Waits until `condition` returns something, which is promised to be soon.
+pub async fn within<T>(
+    bound: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(started.elapsed() < BOUND, "never happened: {what}");
+        let waited = started.elapsed();
+        assert!(waited < bound, "not within {bound:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
