@@ -39,8 +39,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let count = PORTS.end - PORTS.start;
-    // Two runs at once begin at different places.
-    let offset = (std::process::id() % u32::from(count)) as u16;
+    // Two runs at once begin at different places, far apart also if their process ids are not.
+    let offset = (std::process::id().wrapping_mul(499) % u32::from(count)) as u16;
     (0..count)
         .map(|_| PORTS.start + (offset + NEXT.fetch_add(1, Ordering::Relaxed) % count) % count)
         .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
