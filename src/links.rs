@@ -72,17 +72,14 @@ pub struct Links {
 
 struct Cache {
     redirects: Arc<RedirectCache>,
-    look_ups: Arc<LookUps>,
+    look_ups: LookUps,
     metrics: CacheMetrics,
 }
 
 impl Cache {
     /// One look-up for all who ask for the same code at the same time; `None` if the store failed.
     async fn look_up(&self, code: &ShortCode) -> Option<LookUp> {
-        let look_up = || {
-            let (look_ups, code) = (self.look_ups.clone(), code.clone());
-            async move { look_ups.look_up(code).await }
-        };
+        let look_up = |landing| self.look_ups.look_up(landing);
         self.redirects.look_up(code, look_up).await
     }
 }
@@ -131,7 +128,7 @@ impl Links {
     pub fn with_cache(mut self, options: CacheOptions, metrics: CacheMetrics) -> Self {
         self.cache = Some(Cache {
             redirects: Arc::new(RedirectCache::new(options)),
-            look_ups: Arc::new(LookUps::new(self.store.clone())),
+            look_ups: LookUps::new(self.store.clone()),
             metrics,
         });
         self
@@ -349,8 +346,10 @@ impl Links {
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, ShortenError> {
         let insert = self.store.run("insert", self.store.store().insert(link));
         let created = insert.await.map_err(|_| Unavailable)?;
-        if let (Created::Stored(code), Some(cache)) = (&created, &self.cache) {
-            // Somebody may just have asked whether it is free.
+        if let (Created::Stored(code), Some(cache)) = (&created, &self.cache)
+            && code == link.code
+        {
+            // It is new, and somebody may just have asked whether it is free.
             cache.redirects.forget(code);
         }
         Ok(created)

@@ -23,7 +23,7 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared, WeakShared},
+    future::{BoxFuture, Shared},
 };
 use quick_cache::{Weighter, sync::Cache};
 
@@ -110,8 +110,7 @@ pub(super) type Answer = Option<LookUp>;
 
 struct Flight {
     number: u64,
-    /// Ends when nobody waits for it any more.
-    answer: WeakShared<BoxFuture<'static, Answer>>,
+    answer: Shared<BoxFuture<'static, Answer>>,
 }
 
 impl RedirectCache {
@@ -155,20 +154,19 @@ impl RedirectCache {
         }
     }
 
-    /// The answer to a look-up of `code`, which is remembered: that of the one under way, if there is one,
-    /// else of the one that `look_up` begins.
+    /// The answer to a look-up of `code`: that of the one under way, if there is one, else of the one that `look_up` begins.
+    /// It is to be remembered by the [`Landing`].
     pub(super) fn look_up<F>(
         self: &Arc<Self>,
         code: &ShortCode,
-        look_up: impl FnOnce() -> F,
+        look_up: impl FnOnce(Landing) -> F,
     ) -> Shared<BoxFuture<'static, Answer>>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
         let mut flights = self.flights();
-        let under_way = flights.get(code).and_then(|flight| flight.answer.upgrade());
-        if let Some(answer) = under_way {
-            return answer;
+        if let Some(flight) = flights.get(code) {
+            return flight.answer.clone();
         }
         let number = self.next_flight.fetch_add(1, Ordering::Relaxed);
         let landing = Landing {
@@ -177,21 +175,12 @@ impl RedirectCache {
             number,
             epoch: self.epoch.load(Ordering::Acquire),
         };
-        let look_up = look_up();
-        let answer = async move {
-            let answer = look_up.await;
-            landing.remember(answer.as_ref());
-            answer
+        let answer = look_up(landing).boxed().shared();
+        let flight = Flight {
+            number,
+            answer: answer.clone(),
         };
-        let answer = answer.boxed().shared();
-        // Not finished: it has not begun.
-        if let Some(weak) = answer.downgrade() {
-            let flight = Flight {
-                number,
-                answer: weak,
-            };
-            flights.insert(code.clone(), flight);
-        }
+        flights.insert(code.clone(), flight);
         answer
     }
 
@@ -200,6 +189,7 @@ impl RedirectCache {
         match change {
             Change::Link(code) => self.forget(code),
             Change::Everything => {
+                self.forget_flights();
                 self.epoch.fetch_add(2, Ordering::AcqRel);
                 self.misses.clear();
             }
@@ -225,9 +215,11 @@ impl RedirectCache {
     /// answer goes to those who wait for it, and no further.
     pub(super) fn forget(&self, code: &ShortCode) {
         let mut flights = self.flights();
-        flights.remove(code);
+        let flight = flights.remove(code);
         self.links.remove(code);
         self.misses.remove(code);
+        drop(flights);
+        drop(flight);
     }
 
     /// Whether changes are being heard.
@@ -240,6 +232,12 @@ impl RedirectCache {
         (self.links.len(), self.misses.len())
     }
 
+    /// Nobody joins a look-up any more that has begun before.
+    fn forget_flights(&self) {
+        let flights = std::mem::take(&mut *self.flights());
+        drop(flights);
+    }
+
     fn flights(&self) -> MutexGuard<'_, HashMap<ShortCode, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,8 +247,9 @@ fn is_watching(epoch: u64) -> bool {
     !epoch.is_multiple_of(2)
 }
 
-/// The end of a flight, also of one that everybody has left.
-struct Landing {
+/// The end of a flight, which it outlives neither in memory nor in the list of those under way. Whoever makes the look-up has
+/// it, and not those who wait: an answer that comes after all of them have lost patience is worth remembering, too.
+pub(super) struct Landing {
     cache: Arc<RedirectCache>,
     code: ShortCode,
     number: u64,
@@ -258,8 +257,13 @@ struct Landing {
 }
 
 impl Landing {
-    fn remember(&self, answer: Option<&LookUp>) {
-        let Some(answer) = answer else { return };
+    /// What is looked up.
+    pub(super) fn code(&self) -> &ShortCode {
+        &self.code
+    }
+
+    /// Takes in the answer, unless the code has changed since the look-up began.
+    pub(super) fn remember(&self, answer: &LookUp) {
         // Held while the answer is put in: `forget` comes before, and then the flight is not there any more, or after.
         let flights = self.cache.flights();
         let current = flights.get(&self.code);
@@ -303,11 +307,12 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let mut flights = self.cache.flights();
-        let mine = flights
-            .get(&self.code)
-            .is_some_and(|f| f.number == self.number);
-        if mine {
-            flights.remove(&self.code);
+        let current = flights.get(&self.code);
+        if current.is_some_and(|flight| flight.number == self.number) {
+            let flight = flights.remove(&self.code);
+            // Not under the lock: what the answer comes from may be dropped with it.
+            drop(flights);
+            drop(flight);
         }
     }
 }
@@ -370,10 +375,19 @@ mod tests {
         }
     }
 
+    /// What whoever makes look-ups does with an answer.
+    fn remembered(landing: Landing, answer: Answer) -> Answer {
+        if let Some(answer) = &answer {
+            landing.remember(answer);
+        }
+        answer
+    }
+
     /// Begins a look-up, which is answered by hand.
     fn begin(cache: &Arc<RedirectCache>, text: &str) -> (Waiting, oneshot::Sender<Answer>) {
         let (sender, answer) = oneshot::channel();
-        let look_up = || answer.map(|answer| answer.expect("an answer"));
+        let look_up =
+            |landing| answer.map(|answer| remembered(landing, answer.expect("an answer")));
         let mut waiting = Waiting(cache.look_up(&code(text), look_up));
         assert_eq!(waiting.poll(), None);
         assert!(!sender.is_closed(), "there was one under way");
@@ -383,7 +397,7 @@ mod tests {
     /// Asks while a look-up is under way.
     fn join(cache: &Arc<RedirectCache>, text: &str) -> Waiting {
         let mut begun = false;
-        let look_up = || {
+        let look_up = |_| {
             begun = true;
             ready(None)
         };
@@ -396,7 +410,9 @@ mod tests {
     /// A look-up that is answered at once.
     fn look_up(cache: &Arc<RedirectCache>, text: &str, answer: LookUp) {
         let expected = Some(answer.clone());
-        let answer = cache.look_up(&code(text), || ready(Some(answer)));
+        let answer = cache.look_up(&code(text), |landing| {
+            ready(()).map(|()| remembered(landing, Some(answer)))
+        });
         assert_eq!(answer.now_or_never(), Some(expected));
     }
 
@@ -508,21 +524,45 @@ mod tests {
         assert_eq!(cache.get(&code("abc")), fresh("https://a/"));
     }
 
+    /// Those who ask may lose patience, or be gone.
     #[test]
-    fn a_look_up_that_everybody_has_left_leaves_nothing_behind() {
+    fn a_look_up_that_everybody_has_left_goes_on_and_is_worth_remembering() {
         let cache = watching(OPTIONS);
-        let (first, answer) = begin(&cache, "abc");
-        let mut second = join(&cache, "abc");
-        // Who leaves takes nobody else's answer along.
-        drop(first);
-        assert!(!answer.is_closed());
-        assert_eq!(second.poll(), None);
-        drop(second);
-        assert!(answer.is_closed(), "the look-up goes on");
-        assert!(cache.flights().is_empty());
-        look_up(&cache, "abc", found("https://a/"));
+        let mut landing = None;
+        let waiting = cache.look_up(&code("abc"), |mine| {
+            landing = Some(mine);
+            ready(None)
+        });
+        drop(waiting);
+        let landing = landing.expect("a look-up");
+        landing.remember(&found("https://a/"));
+        drop(landing);
         assert!(cache.flights().is_empty());
         assert_eq!(cache.get(&code("abc")), fresh("https://a/"));
+    }
+
+    #[test]
+    fn a_look_up_that_is_given_up_leaves_nothing_behind() {
+        let cache = watching(OPTIONS);
+        let (waiting, _answer) = begin(&cache, "abc");
+        drop(waiting);
+        cache.forget(&code("abc"));
+        assert!(cache.flights().is_empty());
+        look_up(&cache, "abc", found("https://a/"));
+        assert_eq!(cache.get(&code("abc")), fresh("https://a/"));
+    }
+
+    #[test]
+    fn a_link_that_expired_is_looked_up_again_once_it_may_have_changed() {
+        let cache = watching(OPTIONS);
+        let expired = Link {
+            expires_in: Some(Duration::ZERO),
+            ..link("https://a/")
+        };
+        look_up(&cache, "abc", LookUp::Found(expired));
+        assert_eq!(cache.get(&code("abc")), Remembered::Gone);
+        cache.changed(&Change::Everything);
+        assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
     }
 
     #[test]
@@ -577,7 +617,7 @@ mod tests {
         begun_before.poll();
         let doubtful = || stale("https://a/", Staleness::Doubtful);
         assert_eq!(cache.get(&code("abc")), doubtful());
-        assert_eq!(cache.get(&code("def")), doubtful());
+        assert_eq!(cache.get(&code("def")), Remembered::Nothing);
         assert_eq!(cache.get(&code("unknown")), Remembered::Nothing);
         look_up(&cache, "abc", found("https://b/"));
         assert_eq!(cache.get(&code("abc")), fresh("https://b/"));
@@ -696,13 +736,13 @@ mod tests {
             tokio::spawn(async move {
                 loop {
                     let at_least = announced.load(Ordering::SeqCst);
-                    let read = || {
+                    let read = |landing| {
                         let stored = stored.clone();
                         async move {
                             let version = stored.load(Ordering::SeqCst);
                             // The answer is under way.
                             yield_now().await;
-                            Some(found(&version.to_string()))
+                            remembered(landing, Some(found(&version.to_string())))
                         }
                     };
                     let told = match cache.get(&code("abc")) {

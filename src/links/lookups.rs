@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot};
 
-use super::{ShortCode, cache::Answer, observed::ObservedStore};
+use super::{
+    cache::{Answer, Landing},
+    observed::ObservedStore,
+};
 
 /// Queries under way at once: while one is slow, the others go on.
 const QUERIES: usize = 4;
@@ -32,7 +35,7 @@ struct Waiting {
 }
 
 struct Request {
-    code: ShortCode,
+    landing: Landing,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -45,18 +48,24 @@ impl LookUps {
         }
     }
 
-    /// What the store knows of `code`; `None` if it fails. Waits for [`run`](Self::run) to make the look-up.
-    pub(super) async fn look_up(&self, code: ShortCode) -> Answer {
+    /// What the store knows of a code; `None` if it fails. Waits for [`run`](Self::run) to make the look-up.
+    pub(super) fn look_up(&self, landing: Landing) -> impl Future<Output = Answer> + Send + use<> {
         let (answer, answered) = oneshot::channel();
-        {
-            let mut waiting = self.waiting();
-            if waiting.over {
-                return None;
-            }
-            waiting.requests.push(Request { code, answer });
-        }
+        let request = Request { landing, answer };
+        let mut waiting = self.waiting();
+        let refused = if waiting.over {
+            Some(request)
+        } else {
+            waiting.requests.push(request);
+            None
+        };
+        drop(waiting);
         self.more.notify_one();
-        answered.await.unwrap_or(None)
+        async move {
+            // Not before somebody waits: whoever calls this is not ready for the end of the flight.
+            drop(refused);
+            answered.await.unwrap_or(None)
+        }
     }
 
     /// Makes the look-ups that are asked for. Never returns; when it is dropped, so is whatever waits.
@@ -72,14 +81,15 @@ impl LookUps {
                 self.more.notified().await;
                 continue;
             }
-            let (codes, answers): (Vec<_>, Vec<_>) = requests
-                .into_iter()
-                .map(|request| (request.code, request.answer))
-                .unzip();
+            let codes: Vec<_> = requests
+                .iter()
+                .map(|request| request.landing.code().clone())
+                .collect();
             let query = self.store.store().look_up(&codes);
             // What was wrong is logged and counted there. Those who asked are told by dropping their channels.
             if let Ok(found) = self.store.run("resolve", query).await {
-                for (answer, found) in answers.into_iter().zip(found) {
+                for (Request { landing, answer }, found) in requests.into_iter().zip(found) {
+                    landing.remember(&found);
                     // Whoever is gone needs no answer.
                     let _ = answer.send(Some(found));
                 }
@@ -89,9 +99,6 @@ impl LookUps {
 
     fn take(&self) -> Vec<Request> {
         let mut waiting = self.waiting();
-        waiting
-            .requests
-            .retain(|request| !request.answer.is_closed());
         let most = waiting.requests.len().min(CODES_PER_QUERY);
         let taken = waiting.requests.drain(..most).collect();
         if !waiting.requests.is_empty() {
@@ -111,6 +118,8 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting();
         waiting.over = true;
-        waiting.requests.clear();
+        let requests = std::mem::take(&mut waiting.requests);
+        drop(waiting);
+        drop(requests);
     }
 }

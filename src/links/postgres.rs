@@ -52,7 +52,8 @@ const LOOK_UP: &str = "
         SELECT original_url,
                max_visits IS NOT NULL AS limited,
                coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone,
-               extract(epoch FROM expires_at - now())::float8 AS expires_in
+               CASE WHEN isfinite(expires_at)
+                    THEN extract(epoch FROM expires_at - now())::float8 END AS expires_in
         FROM urls WHERE short_code = asked.code LIMIT 1
     ) AS found ON true
     ORDER BY number";

@@ -152,28 +152,26 @@ async fn outage_is_noticed(node: &Node) {
     .await;
 }
 
-/// Whoever waited for the database took the timeout. That the machine is busy with other tests slows down the rest, but
-/// not most of it.
-fn assert_nobody_waited(mut took: Vec<Duration>) {
+/// A machine that is busy with other tests slows some answers down, but not most of them.
+fn assert_most_are_quick(mut took: Vec<Duration>) {
     took.sort_unstable();
     let median = took[took.len() / 2];
     assert!(median < Duration::from_millis(50), "{took:?}");
-    assert!(took.last() < Some(&TIMEOUT), "{took:?}");
 }
 
 /// What a node does that knows of an outage.
-async fn assert_calm(node: &Node, traffic: &Traffic) {
+async fn assert_calm(node: &Node) {
     let client = node.client();
-    traffic.take();
     let (asked_before, stale) = (asked(node).await, counted(node, "stale").await);
     let mut took = Vec::new();
     for number in (1..=5).flat_map(|_| LINKS) {
         let answer = client.get(&format!("/{}", known(number))).await;
         assert_eq!(answer.status, 302);
         assert_eq!(answer.header("location"), Some(TARGET));
+        assert!(answer.took < TIMEOUT, "{answer:?}");
         took.push(answer.took);
     }
-    assert_nobody_waited(took);
+    assert_most_are_quick(took);
     assert!(counted(node, "stale").await >= stale + 100.0);
     let mut took = Vec::new();
     for _ in 0..20 {
@@ -183,11 +181,14 @@ async fn assert_calm(node: &Node, traffic: &Traffic) {
             shorten_something(&client).await,
         ] {
             assert_eq!(answer.status, 503, "{answer:?}");
+            assert!(answer.took < TIMEOUT, "{answer:?}");
             took.push(answer.took);
         }
     }
-    assert_nobody_waited(took);
-    assert_undisturbed(traffic, TIMEOUT, "once the outage is noticed").await;
+    assert_most_are_quick(took);
+    let traffic = redirects(node);
+    assert_undisturbed(&traffic, TIMEOUT, "once the outage is noticed").await;
+    assert_eq!(traffic.stop().await.failed(), 0);
     assert_eq!(asked(node).await, asked_before, "who is away is not asked");
 }
 
@@ -226,8 +227,8 @@ async fn links_that_are_known_work_while_the_database_is_dead() {
     postgres.kill();
     outage_is_noticed(&node).await;
     assert_undisturbed(&traffic, TIMEOUT + MARGIN, "when the database dies").await;
-    assert_calm(&node, &traffic).await;
     assert_eq!(traffic.stop().await.failed(), 0);
+    assert_calm(&node).await;
     postgres.restart().await;
     assert_everything_is_fresh_again(&node, &database).await;
 }
@@ -249,8 +250,8 @@ async fn links_that_are_known_work_while_the_database_is_frozen() {
     let bound = Duration::from_secs(2 + 5) + 2 * TIMEOUT + 2 * MARGIN;
     assert!(noticed < bound, "{noticed:?}");
     assert_undisturbed(&traffic, TIMEOUT + MARGIN, "when the database freezes").await;
-    assert_calm(&node, &traffic).await;
     assert_eq!(traffic.stop().await.failed(), 0);
+    assert_calm(&node).await;
     postgres.thaw();
     assert_everything_is_fresh_again(&node, &database).await;
 }
