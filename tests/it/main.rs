@@ -5,6 +5,7 @@
 //! | `stores` | one contract per trait, run on every implementation; the model test |
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
+//! | `shield` | floods that a node refuses by itself: nothing that a client or another node sees gives it away |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
@@ -17,4 +18,5 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod shield;
 mod stores;
