@@ -6,6 +6,7 @@
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
 //! | `shield` | floods that a node refuses by itself: nothing that a client or another node sees gives it away |
+//! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
@@ -18,5 +19,6 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod redis_connections;
 mod shield;
 mod stores;
