@@ -38,6 +38,7 @@ fn the_defaults_are_the_documented_ones() {
         ("database.url", "sqlite://shunt.db"),
         ("database.timeout", "2s"),
         ("limiter.quota", "10/minute"),
+        ("limiter.write_back", "250ms"),
         ("limiter.redis.timeout", "100ms"),
         ("limiter.on_redis_failure", "local"),
         ("cache.ttl", "1m"),
@@ -51,6 +52,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(get("links.code_length").as_integer(), Some(6));
     assert_eq!(get("cache.capacity").as_integer(), Some(100_000));
     assert_eq!(get("limiter.enabled").as_bool(), Some(true));
+    assert_eq!(get("limiter.shield").as_bool(), Some(true));
     assert_eq!(get("http.trusted_proxies").as_array(), Some(&Vec::new()));
     let cores = std::thread::available_parallelism().expect("cores").get();
     assert_eq!(get("http.workers").as_integer(), Some(cores as i64));
@@ -86,6 +88,25 @@ fn what_is_remembered_of_links_has_bounds() {
         let milliseconds = (cache.ttl.as_millis(), cache.miss_ttl.as_millis());
         assert_eq!((cache.capacity, milliseconds), (capacity, (ttl, miss_ttl)));
     }
+}
+
+#[test]
+fn the_shield_and_its_write_back_can_be_set_up_to_their_bounds() {
+    for (text, millis) in [("10ms", 10), ("1s", 1_000), ("10s", 10_000)] {
+        let file = format!("[limiter]\nshield = false\nwrite_back = \"{text}\"");
+        let limiter = load(&file, &[], &[]).expect("a configuration").limiter;
+        assert!(!limiter.shield);
+        assert_eq!(limiter.write_back.as_millis(), millis, "{text}");
+    }
+    let environment = [
+        ("SHUNT__LIMITER__SHIELD", "false"),
+        ("SHUNT__LIMITER__WRITE_BACK", "2s"),
+    ];
+    let limiter = load("", &environment, &[])
+        .expect("a configuration")
+        .limiter;
+    assert!(!limiter.shield);
+    assert_eq!(limiter.write_back.as_secs(), 2);
 }
 
 #[test]
@@ -229,6 +250,11 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "[limiter]\non_redis_failure = \"panic\"",
             "limiter.on_redis_failure",
         ),
+        ("[limiter]\nshield = \"maybe\"", "limiter.shield"),
+        ("[limiter]\nwrite_back = 250", "limiter.write_back"),
+        ("[limiter]\nwrite_back = \"soon\"", "limiter.write_back"),
+        ("[limiter]\nwrite_back = \"9ms\"", "limiter.write_back"),
+        ("[limiter]\nwrite_back = \"10001ms\"", "limiter.write_back"),
         (
             "[limiter.redis]\ntimeout = \"0ms\"",
             "limiter.redis.timeout",

@@ -67,7 +67,7 @@ impl RedisStore {
     /// [`StoreError::Connect`] if the endpoint is one that the client library refuses.
     pub fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         Ok(Self {
-            connections: Connections::new(&options.endpoint)?,
+            connections: Connections::new(&options.endpoint, options.timeout / 2)?,
             clock: RedisClock::new(),
             new_member: rand::random,
             timeout: options.timeout,
@@ -113,7 +113,14 @@ impl RedisStore {
     /// [`StoreError`] if Redis does not answer within the timeout.
     pub async fn sample_clock(&self) -> Result<(), StoreError> {
         let connection = self.connections.common()?;
-        self.sample_clock_on(&connection).await
+        self.sample_clock_on(&connection).await?;
+        let others = async {
+            self.connections.keep_alive().await;
+            Ok(())
+        };
+        // One that does not answer is noticed by its thread's requests.
+        let _ = self.within(others).await;
+        Ok(())
     }
 
     /// Connections that are open at the moment.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ClientId, Decision, LogTime, Policy, RedisStore, Source, StoreError, WindowStore,
@@ -93,8 +93,8 @@ impl ShieldedRedis {
             shield.has_written(&backlog);
             Ok(())
         });
-        let results: Vec<_> = writes.buffer_unordered(WRITES_AT_ONCE).collect().await;
-        results.into_iter().collect()
+        // Not one more after the first that fails: each would wait as long for a Redis that does not answer.
+        writes.buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
     /// Forgets whom to refuse: Redis was away, and may know nothing of them any more.

@@ -6,6 +6,8 @@
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
 //! | `cache` | redirects from memory: what they save, and that nobody is told what is no longer true |
+//! | `shield` | floods that a node refuses by itself: nothing that a client or another node sees gives it away |
+//! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
@@ -19,4 +21,6 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod redis_connections;
+mod shield;
 mod stores;

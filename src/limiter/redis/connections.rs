@@ -1,9 +1,14 @@
 //! The connections of a node: a common one, and one for each thread that serves requests.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use thread_local::ThreadLocal;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::{
@@ -20,6 +25,8 @@ pub(super) struct Connections {
     /// A connection is driven by the runtime that it was made in. On one of its own a thread wakes no other, neither to send
     /// a request nor to take in the answer.
     own: ThreadLocal<Mutex<Own>>,
+    /// What a request may spend on making one: it has to be decided in time on the common one if that fails.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -31,11 +38,12 @@ struct Own {
 }
 
 impl Connections {
-    pub(super) fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
+    pub(super) fn new(endpoint: &RedisEndpoint, patience: Duration) -> Result<Self, StoreError> {
         Ok(Self {
             connector: Connector::new(endpoint)?,
             common: ArcSwapOption::empty(),
             own: ThreadLocal::new(),
+            patience,
         })
     }
 
@@ -76,7 +84,8 @@ impl Connections {
                 connection: None,
             };
         }
-        match self.connect().await {
+        let connection = timeout(self.patience, self.connect()).await;
+        match connection.unwrap_or(Err(StoreError::Timeout(self.patience))) {
             Ok(connection) => {
                 let mut own = lock(own);
                 let current = own.made_with.as_ref();
@@ -94,6 +103,20 @@ impl Connections {
                 Ok((*common).clone())
             }
         }
+    }
+
+    /// Uses every thread's own connection, so that nobody on the way takes it for abandoned, and lets go of those that
+    /// have ended: their threads make new ones.
+    pub(super) async fn keep_alive(&self) {
+        let own = self.own.iter().filter_map(|own| {
+            let connection = lock(own).connection.clone()?;
+            Some(async move {
+                if let Err(StoreError::Failed(_)) = connection.time().await {
+                    *lock(own) = Own::default();
+                }
+            })
+        });
+        join_all(own).await;
     }
 
     pub(super) fn open(&self) -> usize {

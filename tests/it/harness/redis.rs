@@ -93,6 +93,29 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The server's clock, in microseconds since the Unix epoch.
+    pub async fn now(&self) -> i64 {
+        let (seconds, micros): (i64, i64) = self.command("TIME").await;
+        seconds * 1_000_000 + micros
+    }
+
+    /// The times that a window log holds, oldest first.
+    pub async fn logged(&self, key: &str) -> Vec<i64> {
+        let log: Vec<(i64, f64)> = self.command(&format!("ZRANGE {key} 0 -1 WITHSCORES")).await;
+        log.into_iter().map(|(_, score)| score as i64).collect()
+    }
+
+    /// How often the server was sent a command, such as `zadd`, since it was started.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let statistics: String = self.command("INFO commandstats").await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let calls = statistics.lines().find_map(|line| {
+            let (calls, _) = line.strip_prefix(&prefix)?.split_once(',')?;
+            calls.parse().ok()
+        });
+        calls.unwrap_or(0)
+    }
+
     /// Runs one command, written as in `redis-cli`.
     pub async fn command<T: redis::FromRedisValue>(&self, command: &str) -> T {
         let client = Client::open(self.url()).expect("a URL");
