@@ -26,8 +26,8 @@ pub(crate) struct Load {
     /// The outcome of every decision, and who may decide.
     pub(crate) outcome: &'static str,
     pub(crate) deciders: &'static [&'static str],
-    /// Whether every request needs a look-up in the database.
-    pub(crate) looked_up: bool,
+    /// Whose database has to look up every code.
+    pub(crate) looked_up: Option<Table>,
     /// Where every request makes a link.
     pub(crate) table: Option<Table>,
     pub(crate) hot_links: Option<HotLinks>,
@@ -50,7 +50,7 @@ impl Load {
             status: 302,
             outcome: "admitted",
             deciders: &["local"],
-            looked_up: false,
+            looked_up: None,
             table: None,
             hot_links: None,
             nginx: None,
@@ -92,12 +92,20 @@ impl Load {
         if let Some(hot_links) = &self.hot_links {
             hot_links.warm_up().await?;
         }
+        let looked_up_before = match &self.looked_up {
+            Some(table) => table.look_ups().await,
+            None => 0,
+        };
         let nodes = || self.nodes.iter().map(|node| &**node);
         let warm_up = runner.warm_up(&self.target).await?;
         let before = Counters::settled(nodes()).await;
         let measured = runner.measure(name, &self.target).await?;
         let done = Counters::settled(nodes()).await.since(&before);
         self.check(&measured, &done)?;
+        if let Some(table) = &self.looked_up {
+            let look_ups = looked_up_before + warm_up.requests + measured.requests;
+            table.expect_look_ups(look_ups).await;
+        }
         if let Some(table) = &self.table {
             table
                 .expect(warm_up.requests + measured.requests, 2)
@@ -138,7 +146,7 @@ impl Load {
             self.deciders.join(" or "),
             done.shown(decisions)
         );
-        if self.looked_up {
+        if self.looked_up.is_some() {
             let look_ups = done.look_ups();
             ensure!(
                 expected(measured).contains(&look_ups),

@@ -6,6 +6,7 @@
 //! | `rounds` | measures one thing after another, each beside what it is compared with |
 //! | `servers`, `stage` | the servers, and the load for each of them |
 //! | `load`, `hot_links`, `table` | a load, and the proof that the servers did what is measured |
+//! | `fill` | links by the million |
 //! | `runner`, `wrk`, `pgbench` | the programs that measure |
 //! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
 //! | `report`, `machine`, `compare` | what comes of it |
@@ -19,6 +20,7 @@ mod harness;
 
 mod compare;
 mod counters;
+mod fill;
 mod hot_links;
 mod latency;
 mod load;

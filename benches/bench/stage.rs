@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::{
+    fill,
     harness::{Nginx, NodeBuilder, free_port},
     hot_links::HotLinks,
     load::Load,
@@ -17,6 +18,9 @@ use crate::{
 
 /// The default. All but the first ten of a flood are refused.
 const USUAL_QUOTA: &str = "10/minute";
+
+/// What a scan does not find. Without them, Postgres would read the whole table and no index.
+const OTHER_LINKS: u64 = 100_000;
 
 /// The servers of the chosen scenarios, and what is asked of them.
 pub(crate) struct Stage {
@@ -96,12 +100,14 @@ async fn distributed(
             return Ok(Some(load));
         }
         Scenario::Scan => {
+            let database = servers.postgres.database().await;
             // A link that is looked up again because its time is over was not pushed out.
-            let node = node().set("cache.ttl", "10m");
+            let node = node().postgres(&database).set("cache.ttl", "10m");
             let node = Arc::new(node.start().await);
+            fill::postgres(&database.url(), 1, OTHER_LINKS).await?;
             let mut load = Load::new(scenario, &node, "random-codes.lua", "/");
             load.status = 404;
-            load.looked_up = true;
+            load.looked_up = Some(Table::new(database));
             load.hot_links = Some(HotLinks::make(node).await);
             load
         }
