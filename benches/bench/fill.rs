@@ -1,13 +1,16 @@
-//! Many links at once: made by the database.
+//! Many links at once: made by the database, with codes that `benches/wrk/existing-codes.lua` can name.
 //!
 //! Link n has the code that n * 618033989 modulo 62^6 is in base 62, so links that were made one after another are far from
 //! each other in the index. An `x` follows: whoever tries random codes of the usual length finds none of them. Indexes
 //! are built again when all links are there, which takes a tenth of the time; those of a table that grew slowly are
 //! somewhat less dense.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-/// The code of the link whose number is `n`, and its URL, in SQL.
+/// Links that are made with one statement: SQLite keeps what a statement changes until it ends.
+const SQLITE_BATCH: i64 = 1_000_000;
+
+/// The code of the link whose number is `n`, and its URL, in SQL that both databases understand.
 fn columns() -> [String; 2] {
     let letters = "'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'";
     let digits = (0..6).rev().map(|place| {
@@ -48,6 +51,46 @@ pub(crate) async fn postgres(url: &str, first: u64, last: u64) -> sqlx::Result<(
     transaction.commit().await?;
     for statement in ["VACUUM ANALYZE urls", "CHECKPOINT"] {
         sqlx::query(statement).execute(&mut connection).await?;
+    }
+    connection.close().await
+}
+
+/// The same with an SQLite file that no node has open. SQLite knows no SHA-256: any 32 bytes do as well.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn sqlite(url: &str, first: u64, last: u64) -> sqlx::Result<()> {
+    let mut connection = SqliteConnection::connect(url).await?;
+    let indexes: Vec<(String, String)> = sqlx::query_as(
+        "SELECT name, sql FROM sqlite_master
+         WHERE type = 'index' AND tbl_name = 'urls' AND sql IS NOT NULL",
+    )
+    .fetch_all(&mut connection)
+    .await?;
+    let [code, link] = columns();
+    // Nothing is lost that could not be made again.
+    let mut statements = vec!["PRAGMA synchronous = OFF".to_owned()];
+    statements.extend(indexes.iter().map(|(name, _)| format!("DROP INDEX {name}")));
+    let (mut first, last) = (first as i64, last as i64);
+    while first <= last {
+        let end = last.min(first + SQLITE_BATCH - 1);
+        statements.push(format!(
+            "WITH RECURSIVE numbers (n) AS (
+                 SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {end}
+             )
+             INSERT INTO urls (short_code, original_url, url_sha256)
+             SELECT {code}, {link}, randomblob(32) FROM numbers"
+        ));
+        first = end + 1;
+    }
+    statements.extend(indexes.into_iter().map(|(_, definition)| definition));
+    for end in ["ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+        statements.push(end.to_owned());
+    }
+    for statement in statements {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await
 }
