@@ -11,7 +11,7 @@ NODES ?= 2
 PORT ?= 8000
 SET ?=
 
-# What `make bench` measures (names, with commas between them; everything, if empty).
+# What `make bench` and `make bench-scale` measure (names, with commas between them; everything, if empty).
 ONLY ?=
 
 ##@ Everyday
@@ -47,6 +47,11 @@ fmt: ## Format the code
 .PHONY: bench
 bench: servers ## Requests per second, latencies and memory on this machine; results in benches/results (ONLY=embedded,redis)
 	scripts/bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-scale
+bench-scale: ## How cost grows with links, clients, nodes and limits, in up to half an hour (ONLY=links,limits)
+	@scripts/tools --no-k6 --gnuplot
+	scripts/bench scale $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-compare
 bench-compare: ## Say what differs between two folders of benches/results (A=folder B=folder)

@@ -36,7 +36,8 @@ impl Counters {
         }
     }
 
-    fn requests(&self) -> u64 {
+    /// How many requests were answered.
+    pub(crate) fn requests(&self) -> u64 {
         self.sum("shunt_http_requests_total", &[])
     }
 

@@ -58,7 +58,7 @@ impl HotLinks {
         if *lost > TOLERATED {
             format!("hot links lost: {lost} of {of}")
         } else {
-            format!("hot links kept: all of {of}, but for {lost} looked up again")
+            format!("hot links kept: of {of}, {lost} were looked up again at most")
         }
     }
 

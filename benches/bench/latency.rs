@@ -30,9 +30,18 @@ pub(crate) async fn measure(
     stage: &Stage,
     maximum: f64,
 ) -> anyhow::Result<Vec<Row>> {
-    let redis = stage.load(Scenario::Redis).context("redis comes first")?;
+    let redis = stage
+        .loads
+        .get(&Scenario::Redis)
+        .context("redis comes first")?;
     let path = &redis.target.path;
-    let mut load = Load::new(Scenario::Latency, &redis.nodes[0], "paced.lua", path).with_redis();
+    let mut load = Load::new(
+        &Scenario::Latency.name(),
+        &redis.nodes[0],
+        "paced.lua",
+        path,
+    )
+    .with_redis();
     let millis = |name: &str, title: &str| Row::new(name, title, "ms", Better::Lower);
     let mut rate = Row::new(
         "latency-rate",

@@ -9,7 +9,6 @@ use crate::{
     harness::{Nginx, Node},
     hot_links::HotLinks,
     runner::Runner,
-    scenario::Scenario,
     servers::Servers,
     settings::CONNECTIONS,
     table::Table,
@@ -18,16 +17,17 @@ use crate::{
 
 /// What is asked of one or several nodes, and what they have to do.
 pub(crate) struct Load {
-    pub(crate) scenario: Scenario,
+    /// What it is called in messages and file names.
+    pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) nodes: Vec<Arc<Node>>,
     /// The status of every answer.
     pub(crate) status: u16,
-    /// The outcome of every decision, and who may decide.
+    /// The outcome of every decision, and who may decide; nobody, if there is no limit.
     pub(crate) outcome: &'static str,
     pub(crate) deciders: &'static [&'static str],
-    /// Whether every request needs a look-up in the database.
-    pub(crate) looked_up: bool,
+    /// Whose database has to look up every code.
+    pub(crate) looked_up: Option<Table>,
     /// Where every request makes a link.
     pub(crate) table: Option<Table>,
     pub(crate) hot_links: Option<HotLinks>,
@@ -37,20 +37,15 @@ pub(crate) struct Load {
 
 impl Load {
     /// Redirects by one node, decided in this process.
-    pub(crate) fn new(
-        scenario: Scenario,
-        node: &Arc<Node>,
-        script: &'static str,
-        path: &str,
-    ) -> Self {
+    pub(crate) fn new(name: &str, node: &Arc<Node>, script: &'static str, path: &str) -> Self {
         Self {
-            scenario,
+            name: name.to_owned(),
             target: Target::new(script, node.address(), path),
             nodes: vec![node.clone()],
             status: 302,
             outcome: "admitted",
             deciders: &["local"],
-            looked_up: false,
+            looked_up: None,
             table: None,
             hot_links: None,
             nginx: None,
@@ -72,16 +67,14 @@ impl Load {
         runner: &mut Runner<'_>,
         servers: Option<&Servers>,
     ) -> anyhow::Result<Measured> {
-        let name = self.scenario.name();
-        let measured = self.measure_checked(runner, servers, &name).await;
-        measured.with_context(|| format!("{name}: {}", self.last_words()))
+        let measured = self.measure_checked(runner, servers).await;
+        measured.with_context(|| format!("{}: {}", self.name, self.last_words()))
     }
 
     async fn measure_checked(
         &mut self,
         runner: &mut Runner<'_>,
         servers: Option<&Servers>,
-        name: &str,
     ) -> anyhow::Result<Measured> {
         if let Some(servers) = servers {
             servers.forget_clients().await;
@@ -92,12 +85,20 @@ impl Load {
         if let Some(hot_links) = &self.hot_links {
             hot_links.warm_up().await?;
         }
+        let looked_up_before = match &self.looked_up {
+            Some(table) => table.look_ups().await,
+            None => 0,
+        };
         let nodes = || self.nodes.iter().map(|node| &**node);
         let warm_up = runner.warm_up(&self.target).await?;
         let before = Counters::settled(nodes()).await;
-        let measured = runner.measure(name, &self.target).await?;
+        let measured = runner.measure(&self.name, &self.target).await?;
         let done = Counters::settled(nodes()).await.since(&before);
         self.check(&measured, &done)?;
+        if let Some(table) = &self.looked_up {
+            let look_ups = looked_up_before + warm_up.requests + measured.requests;
+            table.expect_look_ups(look_ups).await;
+        }
         if let Some(table) = &self.table {
             table
                 .expect(warm_up.requests + measured.requests, 2)
@@ -124,21 +125,8 @@ impl Load {
         );
         let status = format!("status=\"{}\"", self.status);
         expect_all(measured, done, "shunt_http_requests_total", &[&status])?;
-        let outcome = format!("outcome=\"{}\"", self.outcome);
-        let decisions = "shunt_limiter_decisions_total";
-        expect_all(measured, done, decisions, &[&outcome])?;
-        let by_deciders: u64 = self
-            .deciders
-            .iter()
-            .map(|source| done.sum(decisions, &[&format!("source=\"{source}\"")]))
-            .sum();
-        ensure!(
-            by_deciders == done.sum(decisions, &[]),
-            "somebody else than {} decided: {}",
-            self.deciders.join(" or "),
-            done.shown(decisions)
-        );
-        if self.looked_up {
+        self.check_decisions(measured, done)?;
+        if self.looked_up.is_some() {
             let look_ups = done.look_ups();
             ensure!(
                 expected(measured).contains(&look_ups),
@@ -146,6 +134,25 @@ impl Load {
                 measured.requests
             );
         }
+        Ok(())
+    }
+
+    fn check_decisions(&self, measured: &Measured, done: &Counters) -> anyhow::Result<()> {
+        let decisions = "shunt_limiter_decisions_total";
+        let outcome = format!("outcome=\"{}\"", self.outcome);
+        if !self.deciders.is_empty() {
+            expect_all(measured, done, decisions, &[&outcome])?;
+        }
+        let by_deciders = self.deciders.iter().map(|source| {
+            let source = format!("source=\"{source}\"");
+            done.sum(decisions, &[&source])
+        });
+        ensure!(
+            by_deciders.sum::<u64>() == done.sum(decisions, &[]),
+            "not only {} decided: {}",
+            self.deciders.join(" or "),
+            done.shown(decisions)
+        );
         Ok(())
     }
 

@@ -55,6 +55,18 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Date and commit.
+    pub(crate) fn title(&self) -> String {
+        let changes = if self.has_changes {
+            ", with changes"
+        } else {
+            ""
+        };
+        format!("{}, commit {}{changes}", self.date, self.commit)
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes = if self.has_changes {

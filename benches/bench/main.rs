@@ -6,9 +6,11 @@
 //! | `rounds` | measures one thing after another, each beside what it is compared with |
 //! | `servers`, `stage` | the servers, and the load for each of them |
 //! | `load`, `hot_links`, `table` | a load, and the proof that the servers did what is measured |
+//! | `fill` | links by the million |
 //! | `runner`, `wrk`, `pgbench` | the programs that measure |
 //! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
-//! | `report`, `machine`, `compare` | what comes of it |
+//! | `report`, `folder`, `machine`, `compare` | what comes of it |
+//! | `scale` | how cost grows: `make bench-scale` |
 //!
 //! Servers are those of the tests: they live in temporary directories, and end with this process, however it ends.
 
@@ -19,6 +21,8 @@ mod harness;
 
 mod compare;
 mod counters;
+mod fill;
+mod folder;
 mod hot_links;
 mod latency;
 mod load;
@@ -30,6 +34,7 @@ mod program;
 mod report;
 mod rounds;
 mod runner;
+mod scale;
 mod scenario;
 mod servers;
 mod settings;
@@ -44,7 +49,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{report::Report, scenario::Scenario, settings::Settings};
+use self::{report::Report, scale::Topic, scenario::Scenario, settings::Settings};
 
 /// Measures Shunt on this machine, as shares of what a bare web server or a bare Postgres does there.
 ///
@@ -72,6 +77,15 @@ enum Command {
         before: PathBuf,
         /// Another
         after: PathBuf,
+    },
+    /// Says how cost grows with links, clients, nodes and limits: takes up to half an hour
+    ///
+    /// How far is set by BENCH_SCALE_MAX_LINKS (default 10000000, from 1000), BENCH_SCALE_MAX_CLIENTS (1000000, from
+    /// 100), BENCH_SCALE_MAX_NODES (4) and BENCH_SCALE_MAX_LIMIT (10000, from 10).
+    Scale {
+        /// Measures only these
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        only: Vec<Topic>,
     },
 }
 
@@ -106,13 +120,16 @@ async fn interrupted() {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::Compare { before, after }) = arguments.command {
-        let [before, after] = [Report::read(&before)?, Report::read(&after)?];
+    if let Some(Command::Compare { before, after }) = &arguments.command {
+        let [before, after] = [Report::read(before)?, Report::read(after)?];
         print!("{}", compare::table_of(&before, &after));
         return Ok(());
     }
     // Scripts are named from here, so that what was measured can be read without knowing where.
     std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).context("the repository is gone")?;
+    if let Some(Command::Scale { only }) = &arguments.command {
+        return scale::run(only).await;
+    }
     let settings = Settings::new(&arguments.only)?;
     let machine = machine::Machine::describe(&settings)?;
     let (rows, raw) = rounds::measure(&settings).await?;

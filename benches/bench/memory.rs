@@ -3,6 +3,7 @@
 use std::{fs, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, ensure};
+use deadpool_redis::redis::{Client, Pipeline};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shunt::limiter::{ClientId, Policy, RedisOptions, RedisStore, WindowStore};
 
@@ -25,8 +26,8 @@ const QUOTA: &str = "10/hour";
 /// Requests under way at once while logs are filled.
 const AT_ONCE: usize = 512;
 
-/// Clients that Redis is asked about one by one.
-const SAMPLE: u32 = 1_000;
+/// The most clients that Redis is asked about one by one.
+const SAMPLE: usize = 1_000;
 
 /// Resident memory of nodes: just started, and after all that was measured.
 ///
@@ -54,7 +55,7 @@ pub(crate) async fn of_nodes(settings: &Settings, stage: &Stage) -> anyhow::Resu
             "the same of the node of `redis` and `post-same`",
         ),
     ] {
-        if let Some(load) = stage.load(scenario) {
+        if let Some(load) = stage.loads.get(&scenario) {
             let mut row = Row::new(name, title, "MB", Better::Lower);
             row.add(resident_megabytes(&load.nodes[0])?, None);
             rows.push(row);
@@ -82,7 +83,10 @@ async fn idle(
 }
 
 /// `VmRSS`, in 10^6 bytes.
-fn resident_megabytes(node: &Node) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// If the node is gone.
+pub(crate) fn resident_megabytes(node: &Node) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", node.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -116,15 +120,13 @@ pub(crate) async fn of_redis(runner: &mut Runner<'_>) -> anyhow::Result<Vec<Row>
         Better::Lower,
     );
     single.wanted = Some(Wanted::AtMost(300.0));
-    let mut usages = Vec::new();
-    for number in (0..CLIENTS).step_by((CLIENTS / SAMPLE) as usize) {
+    let keys = (0..CLIENTS).map(|number| policy.redis_key(client(number)));
+    single.add(usage_of_some(&redis, keys).await?, None);
+    for number in [0, CLIENTS / 2, CLIENTS - 1] {
         let key = policy.redis_key(client(number));
-        let command = format!("MEMORY USAGE {key} SAMPLES 0");
-        usages.push(redis.command::<f64>(&command).await);
         let logged: u64 = redis.command(&format!("ZCARD {key}")).await;
         ensure!(logged == REQUESTS, "the log of {key} has {logged} entries");
     }
-    single.add(crate::report::median(&usages), None);
 
     let title = format!("Redis per client with a full log: growth of used_memory for {CLIENTS}");
     let mut all = Row::new("redis-bytes-of-all", &title, "bytes", Better::Lower);
@@ -153,7 +155,38 @@ fn client(number: u32) -> ClientId {
     ClientId::new(Ipv4Addr::from_bits(bits).into(), 64)
 }
 
-async fn used_memory(redis: &Redis) -> anyhow::Result<f64> {
+/// The median of `MEMORY USAGE`, in bytes, of at most a thousand of these keys.
+///
+/// # Errors
+/// If Redis cannot be asked, or has none of them.
+pub(crate) async fn usage_of_some(
+    redis: &Redis,
+    keys: impl ExactSizeIterator<Item = String>,
+) -> anyhow::Result<f64> {
+    let step = keys.len().div_ceil(SAMPLE);
+    let mut pipeline = Pipeline::new();
+    for key in keys.step_by(step) {
+        pipeline
+            .cmd("MEMORY")
+            .arg("USAGE")
+            .arg(key)
+            .arg("SAMPLES")
+            .arg(0);
+    }
+    let client = Client::open(redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    // One that has expired meanwhile has none.
+    let usages: Vec<Option<f64>> = pipeline.query_async(&mut connection).await?;
+    let usages: Vec<f64> = usages.into_iter().flatten().collect();
+    ensure!(!usages.is_empty(), "Redis knows none of the clients");
+    Ok(crate::report::median(&usages))
+}
+
+/// In bytes.
+///
+/// # Errors
+/// If Redis does not say.
+pub(crate) async fn used_memory(redis: &Redis) -> anyhow::Result<f64> {
     let info: String = redis.command("INFO memory").await;
     let line = info
         .lines()

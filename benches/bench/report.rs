@@ -1,4 +1,4 @@
-//! What came of it: the table, and the files in `benches/results`.
+//! What came of it: the table, and what is kept of it.
 
 use std::{
     fmt::Write,
@@ -9,9 +9,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::{machine::Machine, runner::Raw, settings::Settings};
-
-const FOLDER: &str = "benches/results";
+use crate::{folder::Folder, machine::Machine, runner::Raw, settings::Settings};
 
 /// Which way numbers improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -158,13 +156,7 @@ impl Report {
 
     /// Date and commit.
     pub(crate) fn title(&self) -> String {
-        let Machine { date, commit, .. } = &self.machine;
-        let changes = if self.machine.has_changes {
-            ", with changes"
-        } else {
-            ""
-        };
-        format!("{date}, commit {commit}{changes}")
+        self.machine.title()
     }
 
     /// For a terminal.
@@ -193,56 +185,14 @@ impl Report {
     /// # Errors
     /// If that cannot be written.
     pub(crate) fn write(&self, raw: &Raw) -> anyhow::Result<PathBuf> {
-        let folder = free_folder(&self.machine);
-        let file = |name: &str, text: &str| {
-            fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))
-        };
-        fs::create_dir_all(folder.join("raw"))?;
-        for (name, text) in raw {
-            file(&format!("raw/{name}"), text)?;
-        }
-        let settings = &self.settings;
-        let machine = format!(
-            "{}\ncommand     {}\nmeasured    {} s after {} s of warm-up, {} times; {} connections of wrk; \
-             {} workers per server; {} sessions with Postgres\n",
-            self.machine,
-            settings.command,
-            settings.seconds,
-            settings.warm_up_seconds,
-            settings.rounds,
-            settings.connections,
-            settings.workers,
-            settings.database_sessions,
-        );
-        file("machine.txt", &machine)?;
-        file(
-            "results.json",
-            &(serde_json::to_string_pretty(self)? + "\n"),
-        )?;
-        let page = format!(
-            "# {}\n\n```console\n$ {}\n```\n\n{}\n\
-             On which machine: [machine.txt](machine.txt). What is measured, and how: `benches/README.md`.\n",
-            self.title(),
-            settings.command,
-            self.table()
-        );
-        file("results.md", &page)?;
-        Ok(folder)
+        let folder = Folder::create("", &self.machine)?;
+        folder.write_raw(raw)?;
+        folder.write_machine(&self.machine, &self.settings)?;
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        folder.write("results.json", &json)?;
+        folder.write_page(&self.machine, &self.settings, &self.table())?;
+        Ok(folder.path().to_owned())
     }
-}
-
-/// A second run of a day on a commit is `…-2`.
-fn free_folder(machine: &Machine) -> PathBuf {
-    let day = machine.date.split(' ').next().unwrap_or_default();
-    let changes = if machine.has_changes { "-dirty" } else { "" };
-    let name = format!("{day}-{}{changes}", machine.commit);
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    let mut folders = std::iter::once(name.clone())
-        .chain(numbered)
-        .map(|name| Path::new(FOLDER).join(name));
-    folders
-        .find(|folder| !folder.exists())
-        .unwrap_or_else(|| Path::new(FOLDER).join(name))
 }
 
 /// A table that is one in Markdown, and can be read as it is.

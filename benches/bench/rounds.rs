@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 
 use crate::{
-    latency,
-    load::Load,
-    memory, micro,
+    latency, memory, micro,
     report::Row,
     runner::{Raw, Runner},
     scenario::{Reference, Scenario},
@@ -70,8 +68,7 @@ async fn one_round(
     } = stage;
     let mut redis = None;
     let mut bare_was_measured = false;
-    for load in loads {
-        let scenario = load.scenario;
+    for (&scenario, load) in loads {
         announce(scenario, runner.round);
         let reference = match scenario.reference() {
             Some(Reference::Bare) => {
@@ -110,12 +107,8 @@ fn add(rows: &mut Rows, scenario: Scenario, rate: f64, reference: Option<f64>) {
 }
 
 fn note_hot_links(stage: &Stage, rows: &mut Rows) {
-    let hot_links = stage.loads.iter().filter_map(|load: &Load| {
-        let hot_links = load.hot_links.as_ref()?;
-        Some((load.scenario, hot_links))
-    });
-    for (scenario, hot_links) in hot_links {
-        if let Some(row) = rows.get_mut(&scenario) {
+    for (scenario, load) in &stage.loads {
+        if let (Some(hot_links), Some(row)) = (&load.hot_links, rows.get_mut(scenario)) {
             row.notes.push(hot_links.note());
             row.broken |= !hot_links.are_kept();
         }

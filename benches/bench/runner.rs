@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
+
 use crate::{
     settings::{Settings, WARM_UP},
     wrk::{self, Measured, Target},
@@ -54,6 +56,41 @@ impl<'a> Runner<'a> {
         Ok(measured)
     }
 
+    /// Runs wrk on all of them at once, as [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// As [`wrk::run`].
+    pub(crate) async fn warm_up_all(&mut self, targets: &[Target]) -> anyhow::Result<()> {
+        self.run_all(targets, WARM_UP).await.map(drop)
+    }
+
+    /// Runs wrk on all of them at once, as [`measure`](Self::measure).
+    ///
+    /// # Errors
+    /// As [`wrk::run`].
+    pub(crate) async fn measure_all(
+        &mut self,
+        name: &str,
+        targets: &[Target],
+    ) -> anyhow::Result<Vec<Measured>> {
+        let all = self.run_all(targets, self.settings.seconds).await?;
+        for measured in &all {
+            self.keep(name, &measured.raw);
+        }
+        Ok(all)
+    }
+
+    /// Each begins at another of the clients.
+    async fn run_all(&mut self, targets: &[Target], seconds: u32) -> anyhow::Result<Vec<Measured>> {
+        let runs = targets.iter().enumerate().map(|(number, target)| {
+            let apart = target.clients * number as u64 / targets.len() as u64;
+            wrk::run(target, seconds, self.requests + apart)
+        });
+        let all = try_join_all(runs).await?;
+        self.requests += all.iter().map(|measured| measured.requests).sum::<u64>();
+        Ok(all)
+    }
+
     /// Keeps a text for `raw/`.
     pub(crate) fn keep(&mut self, name: &str, text: &str) {
         let place = format!("{:03}", self.raw.len() + 1);
@@ -62,6 +99,11 @@ impl<'a> Runner<'a> {
             round => format!("{place}-round-{round}-{name}.txt"),
         };
         self.raw.insert(file, text.to_owned());
+    }
+
+    /// What was kept so far.
+    pub(crate) fn raw(&self) -> &Raw {
+        &self.raw
     }
 
     pub(crate) fn into_raw(self) -> Raw {

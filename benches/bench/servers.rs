@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use reqwest::StatusCode;
 
 use crate::{
-    harness::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis},
+    harness::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis, eventually},
     runner::Runner,
     settings::SESSIONS,
     wrk::Target,
@@ -61,8 +61,17 @@ impl Servers {
     }
 
     /// Forgets all clients, so that none of them expires while something else is measured.
+    ///
+    /// # Panics
+    /// If that takes Redis half a minute.
     pub(crate) async fn forget_clients(&self) {
-        self.redis.command::<String>("FLUSHALL").await;
+        // In the background: a client of Redis would not wait until millions of them are gone.
+        self.redis.command::<String>("FLUSHALL ASYNC").await;
+        eventually("Redis has forgotten all clients", async || {
+            let info: String = self.redis.command("INFO memory").await;
+            info.contains("lazyfree_pending_objects:0").then_some(())
+        })
+        .await;
     }
 }
 

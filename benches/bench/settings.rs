@@ -1,6 +1,6 @@
 //! What was asked for.
 
-use std::{collections::BTreeSet, num::NonZeroUsize};
+use std::{collections::BTreeSet, fmt, num::NonZeroUsize};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
@@ -35,6 +35,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// From the environment, for the scenarios named; for all, if none is.
+    ///
+    /// # Errors
+    /// If a variable is set to something else than a number from 1.
     pub(crate) fn new(only: &[Scenario]) -> anyhow::Result<Self> {
         let rounds = number("BENCH_ROUNDS", 3)?;
         let seconds = number("BENCH_SECONDS", 5)?;
@@ -61,6 +64,20 @@ impl Settings {
         })
     }
 
+    /// From the environment; `sizes` are what is set there as well, and `topics` what is measured.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn for_scale(sizes: &str, topics: &str) -> anyhow::Result<Self> {
+        let mut settings = Self::new(&[])?;
+        // Each size is measured once: what matters is how they differ, and by how much each differs from the next.
+        settings.rounds = 1;
+        let seconds = settings.seconds;
+        settings.command =
+            format!("BENCH_SECONDS={seconds} {sizes} scripts/bench scale --only {topics}");
+        Ok(settings)
+    }
+
     /// In the order in which they are measured.
     pub(crate) fn scenarios(&self) -> impl Iterator<Item = Scenario> {
         self.scenarios.iter().copied()
@@ -71,7 +88,30 @@ impl Settings {
     }
 }
 
-fn number(name: &str, default: u32) -> anyhow::Result<u32> {
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rounds, seconds, ..
+        } = self;
+        writeln!(f, "command     {}", self.command)?;
+        writeln!(
+            f,
+            "measured    {rounds} times {seconds} s, each after {} s of warm-up",
+            self.warm_up_seconds
+        )?;
+        write!(
+            f,
+            "with        {} connections of wrk, {} workers per server, {} sessions with Postgres",
+            self.connections, self.workers, self.database_sessions
+        )
+    }
+}
+
+/// A number from 1 that a variable of the environment sets.
+///
+/// # Errors
+/// If it is set to anything else.
+pub(crate) fn number(name: &str, default: u32) -> anyhow::Result<u32> {
     let number = match std::env::var(name) {
         Ok(text) => text
             .parse()

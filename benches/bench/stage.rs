@@ -1,10 +1,11 @@
 //! Starts what the chosen scenarios need: a node of its own for nearly every one.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
 
 use crate::{
+    fill,
     harness::{Nginx, NodeBuilder, free_port},
     hot_links::HotLinks,
     load::Load,
@@ -18,10 +19,12 @@ use crate::{
 /// The default. All but the first ten of a flood are refused.
 const USUAL_QUOTA: &str = "10/minute";
 
+/// What a scan does not find. Without them, Postgres would read the whole table and no index.
+const OTHER_LINKS: u64 = 100_000;
+
 /// The servers of the chosen scenarios, and what is asked of them.
 pub(crate) struct Stage {
-    /// In the order of the table.
-    pub(crate) loads: Vec<Load>,
+    pub(crate) loads: BTreeMap<Scenario, Load>,
     pub(crate) pgbench: Option<Pgbench>,
     /// Last: nodes end before what they need.
     pub(crate) servers: Option<Servers>,
@@ -33,20 +36,20 @@ impl Stage {
     pub(crate) async fn start(runner: &mut Runner<'_>) -> anyhow::Result<Self> {
         let settings = runner.settings;
         let mut stage = Self {
-            loads: Vec::new(),
+            loads: BTreeMap::new(),
             pgbench: None,
             servers: None,
         };
         if settings.includes(Scenario::Embedded) {
-            let node = servers::embedded(settings.workers);
-            stage.loads.push(redirect(Scenario::Embedded, &node).await);
+            let load = redirect(Scenario::Embedded, &servers::embedded(settings.workers)).await;
+            stage.loads.insert(Scenario::Embedded, load);
         }
         if settings.scenarios().any(Scenario::is_distributed) {
             let servers = stage.servers.insert(Servers::start().await);
             for scenario in settings.scenarios() {
                 let known = &stage.loads;
                 let load = distributed(scenario, servers, settings.workers, known).await?;
-                stage.loads.extend(load);
+                stage.loads.extend(load.map(|load| (scenario, load)));
             }
             if settings.includes(Scenario::PostUnique) {
                 stage.pgbench = Some(Pgbench::prepare(runner, servers).await?);
@@ -54,15 +57,6 @@ impl Stage {
         }
         Ok(stage)
     }
-
-    /// The load of a scenario that was chosen.
-    pub(crate) fn load(&self, scenario: Scenario) -> Option<&Load> {
-        find(&self.loads, scenario)
-    }
-}
-
-fn find(loads: &[Load], scenario: Scenario) -> Option<&Load> {
-    loads.iter().find(|load| load.scenario == scenario)
 }
 
 /// The load of a scenario with Redis and Postgres; of any other, none. `known` are those before it.
@@ -70,19 +64,15 @@ async fn distributed(
     scenario: Scenario,
     servers: &Servers,
     workers: usize,
-    known: &[Load],
+    known: &BTreeMap<Scenario, Load>,
 ) -> anyhow::Result<Option<Load>> {
     let node = || servers.node(workers);
+    let name = scenario.name();
     let load = match scenario {
         Scenario::Redis => redirect(scenario, &node()).await,
         Scenario::PostSame => {
-            let redis = find(known, Scenario::Redis).context("redis comes first")?;
-            let mut load = Load::new(
-                scenario,
-                &redis.nodes[0],
-                "distinct-clients.lua",
-                "/shorten",
-            );
+            let redis = known.get(&Scenario::Redis).context("redis comes first")?;
+            let mut load = Load::new(&name, &redis.nodes[0], "distinct-clients.lua", "/shorten");
             load.target.arguments = vec!["url=https%3A%2F%2Fexample.com%2Fsame".to_owned()];
             load.status = 200;
             load
@@ -96,19 +86,21 @@ async fn distributed(
             return Ok(Some(load));
         }
         Scenario::Scan => {
+            let database = servers.postgres.database().await;
             // A link that is looked up again because its time is over was not pushed out.
-            let node = node().set("cache.ttl", "10m");
+            let node = node().postgres(&database).set("cache.ttl", "10m");
             let node = Arc::new(node.start().await);
-            let mut load = Load::new(scenario, &node, "random-codes.lua", "/");
+            fill::postgres(&database.url(), 1, OTHER_LINKS).await?;
+            let mut load = Load::new(&name, &node, "random-codes.lua", "/");
             load.status = 404;
-            load.looked_up = true;
+            load.looked_up = Some(Table::new(database));
             load.hot_links = Some(HotLinks::make(node).await);
             load
         }
         Scenario::PostUnique => {
             let database = servers.postgres.database().await;
             let node = Arc::new(node().postgres(&database).start().await);
-            let mut load = Load::new(scenario, &node, "unique-urls.lua", "/shorten");
+            let mut load = Load::new(&name, &node, "unique-urls.lua", "/shorten");
             load.status = 200;
             load.table = Some(Table::new(database));
             load
@@ -131,5 +123,10 @@ async fn distributed(
 async fn redirect(scenario: Scenario, node: &NodeBuilder) -> Load {
     let node = Arc::new(node.start().await);
     let code = node.client().shorten(LOCATION).await.code();
-    Load::new(scenario, &node, "distinct-clients.lua", &format!("/{code}"))
+    Load::new(
+        &scenario.name(),
+        &node,
+        "distinct-clients.lua",
+        &format!("/{code}"),
+    )
 }

@@ -3,7 +3,10 @@
 use anyhow::ensure;
 use sqlx::{Connection, PgConnection};
 
-use crate::{harness::Database, settings::CONNECTIONS};
+use crate::{
+    harness::{Database, eventually},
+    settings::CONNECTIONS,
+};
 
 /// A database with the tables of a node, and nobody else's links.
 pub(crate) struct Table(Database);
@@ -38,5 +41,24 @@ impl Table {
             "{links} links were made, and the table has {found}"
         );
         Ok(())
+    }
+
+    /// How often a code was looked for so far, by Postgres's own count.
+    pub(crate) async fn look_ups(&self) -> u64 {
+        let count =
+            "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'urls_short_code_key'";
+        self.0.number(count).await as u64
+    }
+
+    /// Waits until that many were counted: a session that has nothing to do reports after ten seconds.
+    ///
+    /// # Panics
+    /// If that never happens.
+    pub(crate) async fn expect_look_ups(&self, look_ups: u64) {
+        let what = format!("Postgres has looked for a code {look_ups} times");
+        eventually(&what, async || {
+            (self.look_ups().await >= look_ups).then_some(())
+        })
+        .await;
     }
 }

@@ -1,0 +1,140 @@
+//! Redirects, while more and more clients are active.
+//!
+//! Clients take turns, so each asks once in as long as all of them take. The window of the quota grows with their
+//! number, so that logs are about as long whatever the number is: only the number of logs differs. The limit is one
+//! that nobody reaches.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use shunt::limiter::{Policy, Quota};
+
+use super::{
+    logs,
+    series::{Series, speed},
+    sizes::decades,
+};
+use crate::{
+    harness::{Node, NodeBuilder},
+    load::Load,
+    memory,
+    runner::Runner,
+    servers::{self, LOCATION, Servers},
+};
+
+/// Window per client: at 20,000 requests per second, a log has 4 entries.
+const WINDOW_PER_CLIENT: Duration = Duration::from_micros(200);
+
+const LIMIT: u32 = 100;
+
+/// Requests of every client before anything is measured, where a window is longer than a warm-up.
+const REQUESTS_BEFORE: u32 = 4;
+
+/// From a hundred clients on.
+///
+/// # Errors
+/// If a node did anything else than what is to be measured.
+pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Vec<Series>> {
+    Ok(vec![
+        in_redis(runner, most).await?,
+        in_process(runner, most).await?,
+    ])
+}
+
+async fn in_redis(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series> {
+    let columns = [
+        "clients",
+        "redirects_per_s",
+        "p50_ms",
+        "p99_ms",
+        "bytes_per_client",
+        "redis_mb",
+    ];
+    let title = "Active clients with logs in Redis: redirects of one link";
+    let mut series = Series::new("clients-redis", title, &columns);
+    let servers = Servers::start().await;
+    for clients in decades(100, most) {
+        eprintln!("clients: {clients} in Redis");
+        let policy = Policy::default_policy(quota(clients)?);
+        let node = servers.node(runner.settings.workers);
+        let mut load = redirects(&node, "redis", clients, &policy).await;
+        load.deciders = &["redis"];
+        servers.forget_clients().await;
+        if is_long(&policy) {
+            let window = policy.quota.window();
+            logs::fill(&servers.redis, &policy, clients, REQUESTS_BEFORE, window).await?;
+        }
+        let measured = load.measure(runner, None).await?;
+        let keys = (0..clients).map(|number| policy.redis_key(logs::client(number)));
+        let bytes = memory::usage_of_some(&servers.redis, keys).await?;
+        let megabytes = memory::used_memory(&servers.redis).await? / 1e6;
+        let [rate, p50, p99] = speed(&measured);
+        series.add(vec![f64::from(clients), rate, p50, p99, bytes, megabytes]);
+    }
+    Ok(series)
+}
+
+async fn in_process(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series> {
+    let columns = [
+        "clients",
+        "redirects_per_s",
+        "p50_ms",
+        "p99_ms",
+        "estimated_bytes_per_client",
+        "node_mb",
+    ];
+    let title = "Active clients with logs in process: redirects of one link";
+    let mut series = Series::new("clients-in-process", title, &columns);
+    for clients in decades(100, most) {
+        eprintln!("clients: {clients} in process");
+        let policy = Policy::default_policy(quota(clients)?);
+        // Nobody is to be forgotten for want of memory.
+        let node =
+            servers::embedded(runner.settings.workers).set("limiter.local_memory_mib", "1024");
+        let mut load = redirects(&node, "in-process", clients, &policy).await;
+        if is_long(&policy) {
+            fill(runner, &load, &policy).await?;
+        }
+        let measured = load.measure(runner, None).await?;
+        let node = &load.nodes[0];
+        let logs = node.metric("shunt_limiter_local_bytes", &[]).await;
+        let bytes = logs / node.metric("shunt_limiter_local_clients", &[]).await;
+        let megabytes = memory::resident_megabytes(node)?;
+        let [rate, p50, p99] = speed(&measured);
+        series.add(vec![f64::from(clients), rate, p50, p99, bytes, megabytes]);
+    }
+    Ok(series)
+}
+
+/// Lets every client ask a few times; at most for as long as a request counts, as logs do not grow after that.
+async fn fill(runner: &mut Runner<'_>, load: &Load, policy: &Policy) -> anyhow::Result<()> {
+    let wanted = load.target.clients * u64::from(REQUESTS_BEFORE);
+    let started = Instant::now();
+    let mut asked = 0;
+    while asked < wanted && started.elapsed() < policy.quota.window() {
+        asked += runner.warm_up(&load.target).await?.requests;
+    }
+    Ok(())
+}
+
+/// Redirects of one link for so many clients.
+async fn redirects(node: &NodeBuilder, store: &str, clients: u32, policy: &Policy) -> Load {
+    let node = node.clone().set("limiter.quota", &policy.quota.to_string());
+    let node: Arc<Node> = Arc::new(node.start().await);
+    let code = node.client().shorten(LOCATION).await.code();
+    let name = format!("clients-{store}-{clients}");
+    let mut load = Load::new(&name, &node, "distinct-clients.lua", &format!("/{code}"));
+    load.target.clients = u64::from(clients);
+    load
+}
+
+fn quota(clients: u32) -> anyhow::Result<Quota> {
+    Ok(Quota::new(LIMIT, WINDOW_PER_CLIENT * clients)?)
+}
+
+/// Whether a warm-up is too short for logs to become as long as they get.
+fn is_long(policy: &Policy) -> bool {
+    policy.quota.window() > Duration::from_secs(1)
+}

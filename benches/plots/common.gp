@@ -1,0 +1,11 @@
+# For gnuplot, before each of the others: two pictures beside each other, all axes logarithmic. `folder` holds the CSV
+# files, and takes the picture.
+
+set datafile separator ','
+set terminal svg size 1000,460 dynamic font 'sans-serif,12' background rgb 'white'
+set logscale xy
+set format '%.0s%c'
+set grid
+set key below
+set bmargin 7
+set style data linespoints
