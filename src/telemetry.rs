@@ -4,4 +4,4 @@ mod logging;
 mod metrics;
 
 pub use logging::{chain, init_logging};
-pub use metrics::{CacheMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics, StoreTimer};
+pub use metrics::{CacheMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics};

@@ -109,12 +109,8 @@ impl ShieldedRedis {
         operation: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let timer = self.metrics.start(operation);
-        let result = answer.await;
-        match &result {
-            Ok(_) => timer.succeeded(),
-            Err(error) => timer.failed(error.kind()),
-        }
-        result
+        self.metrics
+            .measure(operation, answer, StoreError::kind)
+            .await
     }
 }

@@ -137,11 +137,10 @@ impl ObservedStore {
         operation: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let timer = self.metrics.start(operation);
-        let result = answer.await;
+        let measured = self.metrics.measure(operation, answer, StoreError::kind);
+        let result = measured.await;
         match &result {
             Ok(_) => {
-                timer.succeeded();
                 if self.is_suspected() {
                     self.successes.fetch_add(1, Ordering::Relaxed);
                     self.belief.store(belief::FINE, Ordering::Relaxed);
@@ -153,7 +152,6 @@ impl ObservedStore {
                 }
             }
             Err(error) => {
-                timer.failed(error.kind());
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     error!(
                         store = self.store.name(),

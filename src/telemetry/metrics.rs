@@ -263,41 +263,30 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Begins to measure an operation, one of those that the metrics were made for.
-    pub fn start(&self, operation: &'static str) -> StoreTimer<'_> {
-        StoreTimer {
-            metrics: self,
-            operation,
-            started: Instant::now(),
+    /// Runs an operation, one of those that the metrics were made for, and counts how long it took and, by its `kind`,
+    /// how it failed. One that is given up is not counted.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub async fn measure<T, E>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, E>>,
+        kind: fn(&E) -> &'static str,
+    ) -> Result<T, E> {
+        let started = Instant::now();
+        let result = answer.await;
+        if let Err(error) = &result {
+            self.errors
+                .with_label_values(&[self.store, operation, kind(error)])
+                .inc();
         }
-    }
-}
-
-/// An operation under way. One that is given up is not counted.
-#[must_use]
-pub struct StoreTimer<'a> {
-    metrics: &'a StoreMetrics,
-    operation: &'static str,
-    started: Instant,
-}
-
-impl StoreTimer<'_> {
-    /// The store answered.
-    pub fn succeeded(self) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let operations = self.metrics.operations.iter();
-        for (_, histogram) in operations.filter(|(operation, _)| *operation == self.operation) {
+        let seconds = started.elapsed().as_secs_f64();
+        let operations = self.operations.iter();
+        for (_, histogram) in operations.filter(|(name, _)| *name == operation) {
             histogram.observe(seconds);
         }
-    }
-
-    /// The store failed, in a way named `kind`.
-    pub fn failed(self, kind: &str) {
-        let StoreMetrics { store, errors, .. } = self.metrics;
-        errors
-            .with_label_values(&[*store, self.operation, kind])
-            .inc();
-        self.succeeded();
+        result
     }
 }
 
