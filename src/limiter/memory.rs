@@ -6,7 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -29,6 +29,9 @@ const CLIENT_OVERHEAD_BYTES: usize = 200;
 
 /// Clients dropped per request at the most, so that no single request pays for a long quiet time.
 const SWEEP_PER_REQUEST: usize = 4;
+
+/// Clients dropped by a sweep before it lets requests of the same shard pass.
+const SWEEP_AT_ONCE: usize = 256;
 
 /// Window logs in memory, with the semantics of the Redis store.
 ///
@@ -57,24 +60,29 @@ struct Entry {
     log: WindowLog,
 }
 
-/// Logs in the order of their newest entry: whoever was silent longest stands in front.
-#[derive(Debug)]
+/// Clients, and what they cost.
+#[derive(Debug, Default)]
 struct Shard {
-    logs: LinkedHashMap<Key, Entry>,
+    /// One list for each length of window, so that nobody becomes idle before whoever stands in front. There are as
+    /// many as policies differ in it: a few.
+    lists: Vec<List>,
     bytes: usize,
+}
+
+/// Logs of one length of window, in the order of their newest entry: whoever was silent longest stands in front.
+#[derive(Debug)]
+struct List {
+    window: Duration,
+    logs: LinkedHashMap<Key, Entry>,
 }
 
 impl MemoryStore {
     /// An empty store that holds at most about `max_bytes` of logs.
     pub fn new(max_bytes: usize) -> Self {
-        let shard = || {
-            Mutex::new(Shard {
-                logs: LinkedHashMap::new(),
-                bytes: 0,
-            })
-        };
         Self {
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
             hasher: DefaultHashBuilder::default(),
             shard_bytes: max_bytes / SHARDS,
             origin: Instant::now(),
@@ -92,7 +100,10 @@ impl MemoryStore {
         let shard = &mut *shard;
         shard.drop_idle(at, SWEEP_PER_REQUEST);
 
-        let entry = match shard.logs.entry(key) {
+        let entry = match List::of(&mut shard.lists, policy.quota.window())
+            .logs
+            .entry(key)
+        {
             Occupied(mut known) => {
                 known.to_back();
                 known.into_mut()
@@ -109,24 +120,26 @@ impl MemoryStore {
         let decision = entry.log.record(policy.quota, at);
         shard.bytes = shard.bytes + entry.log.heap_bytes() - before;
 
-        while shard.bytes > self.shard_bytes && shard.logs.len() > 1 {
-            shard.drop_front();
+        while shard.bytes > self.shard_bytes && shard.clients() > 1 {
+            shard.drop_longest_silent();
             self.evictions.fetch_add(1, Ordering::Relaxed);
         }
         decision
     }
 
-    /// Drops every client whose log no longer counts. Called now and then, because requests drop only a few.
+    /// Drops every client whose log no longer counts. Called now and then, because requests drop only a few. Holds no
+    /// lock for longer than a few hundred of them take.
     pub fn sweep(&self) {
         let now = self.now();
         for shard in &self.shards {
-            lock(shard).drop_all_idle(now);
+            while lock(shard).drop_idle(now, SWEEP_AT_ONCE) == SWEEP_AT_ONCE {}
+            lock(shard).give_back_room();
         }
     }
 
     /// Clients that are remembered at the moment.
     pub fn clients(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).logs.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).clients()).sum()
     }
 
     /// Bytes that their logs occupy, about.
@@ -147,40 +160,73 @@ impl MemoryStore {
 }
 
 impl Shard {
-    /// Drops up to `most` clients from the front, while the one in front no longer counts.
-    fn drop_idle(&mut self, now: LogTime, most: usize) {
-        for _ in 0..most {
-            let idle = self
-                .logs
-                .front()
-                .is_some_and(|(_, entry)| entry.log.is_idle(entry.quota, now));
-            if !idle {
-                break;
+    fn clients(&self) -> usize {
+        self.lists.iter().map(|list| list.logs.len()).sum()
+    }
+
+    /// Drops up to `most` clients that no longer count. Returns how many there were.
+    fn drop_idle(&mut self, now: LogTime, most: usize) -> usize {
+        let mut dropped = 0;
+        for list in &mut self.lists {
+            while dropped < most && list.front().is_some_and(|entry| entry.is_idle(now)) {
+                self.bytes -= list.drop_front();
+                dropped += 1;
             }
-            self.drop_front();
+        }
+        dropped
+    }
+
+    /// Drops the client whose newest entry is the oldest of all.
+    fn drop_longest_silent(&mut self) {
+        let longest_silent = self
+            .lists
+            .iter_mut()
+            .filter(|list| !list.logs.is_empty())
+            .min_by_key(|list| list.front().and_then(|entry| entry.log.newest()));
+        if let Some(list) = longest_silent {
+            self.bytes -= list.drop_front();
         }
     }
 
-    /// Drops every client that no longer counts, also behind one whose policy has a longer window.
-    fn drop_all_idle(&mut self, now: LogTime) {
-        let mut bytes = 0;
-        self.logs.retain(|_, entry| {
-            let keep = !entry.log.is_idle(entry.quota, now);
-            bytes += if keep { entry.bytes() } else { 0 };
-            keep
-        });
-        self.bytes = bytes;
-        self.logs.shrink_to_fit();
-    }
-
-    fn drop_front(&mut self) {
-        if let Some((_, entry)) = self.logs.pop_front() {
-            self.bytes -= entry.bytes();
+    /// Lets go of tables that were made for far more clients than there are. Moving the few that are left is quick.
+    fn give_back_room(&mut self) {
+        for list in &mut self.lists {
+            if list.logs.len() < list.logs.capacity() / 8 {
+                list.logs.shrink_to_fit();
+            }
         }
     }
 }
 
+impl List {
+    /// The list of a shard's clients whose window is so long.
+    fn of(lists: &mut Vec<Self>, window: Duration) -> &mut Self {
+        let known = lists.iter().position(|list| list.window == window);
+        let position = known.unwrap_or_else(|| {
+            lists.push(Self {
+                window,
+                logs: LinkedHashMap::new(),
+            });
+            lists.len() - 1
+        });
+        &mut lists[position]
+    }
+
+    fn front(&self) -> Option<&Entry> {
+        self.logs.front().map(|(_, entry)| entry)
+    }
+
+    /// Forgets whoever was silent longest. Returns the bytes that this frees, about.
+    fn drop_front(&mut self) -> usize {
+        self.logs.pop_front().map_or(0, |(_, entry)| entry.bytes())
+    }
+}
+
 impl Entry {
+    fn is_idle(&self, now: LogTime) -> bool {
+        self.log.is_idle(self.quota, now)
+    }
+
     fn bytes(&self) -> usize {
         CLIENT_OVERHEAD_BYTES + self.log.heap_bytes()
     }
@@ -256,7 +302,7 @@ mod tests {
         for number in 0..1_000 {
             store.decide(&short, client(number), at);
         }
-        while store.now() - at < std::time::Duration::from_millis(2) {
+        while store.now() - at < Duration::from_millis(2) {
             std::hint::spin_loop();
         }
         store.sweep();
@@ -295,6 +341,31 @@ mod tests {
         }
         assert!(store.evictions() > 0);
         assert_eq!(admitted, 2);
+    }
+
+    #[test]
+    fn at_the_bound_whoever_was_silent_longest_goes_whatever_its_window() {
+        let store = MemoryStore::new(SHARDS * 64 * 1024);
+        let (long, short) = (policy("1/hour"), policy("1/minute"));
+        let at = LogTime::from_micros;
+        for number in 0..1_000 {
+            store.decide(&long, client(number), at(number.into()));
+        }
+        for number in 1_000..2_000 {
+            store.decide(&short, client(number), at(number.into()));
+        }
+        for number in 0..1_000 {
+            store.decide(&long, client(number), at(2_000 + i64::from(number)));
+        }
+        assert_eq!(store.evictions(), 0, "there is room for so many");
+        // Whoever asked before the moment 2,000 has to go first: nobody of the longer window did.
+        let mut newcomers = 2_000;
+        while store.evictions() < 200 {
+            newcomers += 1;
+            store.decide(&short, client(newcomers), at(10_000));
+        }
+        let refused = |number: &u32| !store.decide(&long, client(*number), at(10_001)).admitted;
+        assert_eq!((0..1_000).filter(refused).count(), 1_000);
     }
 
     #[test]

@@ -139,7 +139,12 @@ impl WindowLog {
     /// Whether no entry counts any more at `now`, so that forgetting the log changes no decision.
     pub fn is_idle(&self, quota: Quota, now: LogTime) -> bool {
         let cutoff = now.0.saturating_sub(quota.window_micros());
-        self.entries.back().is_none_or(|newest| newest.0 <= cutoff)
+        self.newest().is_none_or(|newest| newest.0 <= cutoff)
+    }
+
+    /// When the latest request that was logged arrived, if any was.
+    pub(super) fn newest(&self) -> Option<LogTime> {
+        self.entries.back().copied()
     }
 
     /// Entries held: at most L + 1.
