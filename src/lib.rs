@@ -7,6 +7,7 @@
 //! | [`http`] | the public listener and the management listener |
 //! | [`config`] | the configuration file, the environment, the flags |
 //! | [`telemetry`] | logs and metrics |
+//! | [`scheduling`] | how the kernel schedules the threads |
 //! | [`app`] | puts it all together: the only place that names concrete stores |
 //!
 //! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other; `http` uses both; `app`
@@ -17,4 +18,5 @@ pub mod config;
 pub mod http;
 pub mod limiter;
 pub mod links;
+pub mod scheduling;
 pub mod telemetry;

@@ -13,7 +13,7 @@ use shunt::{
     telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cli::{Arguments, Command};
 
@@ -96,6 +96,10 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // Before anything can take long: a signal during the start must not be lost.
     let mut signals = StopSignals::listen()?;
+    // Before there are other threads: they inherit it.
+    if let Err(error) = config.http.scheduling.apply() {
+        warn!(%error, "cannot choose how threads are scheduled (http.scheduling)");
+    }
     let application = tokio::select! {
         built = Application::build(config) => built?,
         () = signals.received() => return Ok(()),

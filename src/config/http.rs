@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::value::{bounded_duration, bounded_number, networks, print_list, text};
-use crate::http::PublicUrl;
+use crate::{http::PublicUrl, scheduling::Scheduling};
 
 /// The public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,6 +25,10 @@ pub struct HttpConfig {
     /// Worker threads, 1 to 512. Default: the number of cores.
     #[serde(deserialize_with = "workers")]
     pub workers: usize,
+    /// How the kernel schedules these and all other threads: `batch`, or `normal`, which lets them take the processor
+    /// from other programs the moment that they wake up. Default `batch`.
+    #[serde(with = "text")]
+    pub scheduling: Scheduling,
     /// How long the listener stays open after a stop signal, while `/readyz` already says 503, so that load
     /// balancers can turn away; up to 10 minutes. Default `5s`.
     #[serde(with = "drain")]
@@ -73,6 +77,7 @@ impl Default for HttpConfig {
             public_url: None,
             trusted_proxies: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)),
+            scheduling: Scheduling::default(),
             drain: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),

@@ -221,6 +221,7 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
         ("[http]\nworkers = 0", "http.workers"),
         ("[http]\nworkers = \"many\"", "http.workers"),
         ("[http]\nworkers = -1", "http.workers"),
+        ("[http]\nscheduling = \"fifo\"", "http.scheduling"),
         ("[http]\ndrain = \"soon\"", "http.drain"),
         ("[http]\ndrain = \"1h\"", "http.drain"),
         ("[http]\npublic_url = \"ftp://x\"", "http.public_url"),

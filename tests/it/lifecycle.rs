@@ -54,6 +54,33 @@ async fn sigint_drains_and_exits_0() {
 }
 
 #[tokio::test]
+async fn every_thread_is_scheduled_as_configured() {
+    const SCHED_OTHER: u32 = 0;
+    const SCHED_BATCH: u32 = 3;
+    let default = Node::embedded().await;
+    let normal = Node::builder().set("http.scheduling", "normal");
+    let normal = normal.start().await;
+    for (node, expected) in [(default, SCHED_BATCH), (normal, SCHED_OTHER)] {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).expect("its threads");
+        let policies: Vec<u32> = tasks
+            .map(|task| {
+                let stat = task.expect("a thread").path().join("stat");
+                let stat = std::fs::read_to_string(stat).expect("its state");
+                // See proc(5): field 41, where a name in parentheses is field 2.
+                let fields = stat.rsplit_once(") ").expect("a name").1;
+                let policy = fields.split(' ').nth(41 - 3).expect("a policy");
+                policy.parse().expect("a number")
+            })
+            .collect();
+        assert!(policies.len() > 2, "workers, and more");
+        assert!(
+            policies.iter().all(|&policy| policy == expected),
+            "{policies:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_drain() {
     let mut node = Node::builder().set("http.drain", "10m").start().await;
     node.signal(Signal::INT);

@@ -201,7 +201,6 @@ impl Node {
         self.management
     }
 
-    #[allow(dead_code, reason = "for benches/bench")]
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
