@@ -1,7 +1,7 @@
 //! Window logs in Redis: one exact limit over any number of nodes.
 //!
-//! A client's log is a sorted set (key: [`Policy::redis_key`]), a request is one `MULTI`/`EXEC`
-//! pipeline and so one round trip:
+//! A client's log is a sorted set (key: [`Policy::redis_key`]), a request is a few commands in one `MULTI`/`EXEC`
+//! pipeline and so one round trip.
 //!
 //! | command | why |
 //! |---|---|
@@ -22,13 +22,20 @@ mod connection;
 mod connections;
 mod endpoint;
 
+mod record;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Cmd, Pipeline};
+use deadpool_redis::redis::Pipeline;
 use tokio::time::timeout;
 
-use self::{clock::RedisClock, connection::Connection, connections::Connections};
+use self::{
+    clock::RedisClock,
+    connection::Connection,
+    connections::Connections,
+    record::{Record, add_commands},
+};
 use super::{ClientId, Decision, LogEntry, LogTime, Policy, Quota, StoreError, WindowStore};
 
 pub use self::endpoint::{InvalidRedisUrl, RedisEndpoint};
@@ -100,9 +107,11 @@ impl RedisStore {
             key: PROBE_KEY,
             quota: Quota::one_per_second(),
             at: self.now(),
+            member: (self.new_member)(),
+            earlier: &[],
         };
-        self.within(probe.run(&connection, &[], self.new_member))
-            .await?;
+        // Also if its member is taken: what counts is that Redis would have written.
+        self.within(connection.record(&probe)).await?;
         self.connections.establish(connection);
         Ok(())
     }
@@ -142,14 +151,24 @@ impl RedisStore {
         client: ClientId,
         at: LogTime,
     ) -> Result<Decision, StoreError> {
-        let record = Record {
-            key: &policy.redis_key(client),
-            quota: policy.quota,
-            at,
-        };
+        let key = policy.redis_key(client);
         let decision = async {
             let connection = self.connections.of_this_thread().await?;
-            record.run(&connection, earlier, self.new_member).await
+            for _ in 0..MEMBER_ATTEMPTS {
+                let record = Record {
+                    key: &key,
+                    quota: policy.quota,
+                    at,
+                    member: (self.new_member)(),
+                    earlier,
+                };
+                if let Some(decision) = connection.record(&record).await? {
+                    return Ok(decision);
+                }
+            }
+            Err(StoreError::Failed(
+                "every member that was tried is taken".into(),
+            ))
         };
         self.within(decision).await
     }
@@ -166,13 +185,8 @@ impl RedisStore {
         let key = policy.redis_key(client);
         let mut pipeline = Pipeline::with_capacity(4);
         pipeline.atomic();
-        for command in [
-            add_entries(&key, entries),
-            remove_old(&key, policy.quota, now),
-            remove_surplus(&key, policy.quota),
-            expire(&key, policy.quota),
-        ] {
-            pipeline.add_command(command).ignore();
+        for command in add_commands(&key, entries, policy.quota, now) {
+            pipeline.add_command(command);
         }
         self.within(connection.execute(&pipeline)).await
     }
@@ -192,111 +206,6 @@ impl RedisStore {
             .await
             .unwrap_or(Err(StoreError::Timeout(self.timeout)))
     }
-}
-
-/// The answers to the commands of [`Record::pipeline`] after the earlier entries: how many entries were added (0 if the member
-/// is taken); two counts of removed ones; how many the log holds; the oldest two with their scores; whether the key is there.
-type Recorded = (u64, i64, i64, u64, Vec<(i64, f64)>, i64);
-
-/// A request to be logged and decided.
-struct Record<'a> {
-    key: &'a str,
-    quota: Quota,
-    at: LogTime,
-}
-
-impl Record<'_> {
-    async fn run(
-        &self,
-        connection: &Connection,
-        earlier: &[LogEntry],
-        new_member: fn() -> i32,
-    ) -> Result<Decision, StoreError> {
-        for _ in 0..MEMBER_ATTEMPTS {
-            let pipeline = self.pipeline(earlier, new_member());
-            let recorded: Recorded = connection.execute(&pipeline).await?;
-            let (added, _, _, logged, first, _) = recorded;
-            if added == 1 {
-                return Ok(self.decision(logged, &first));
-            }
-        }
-        Err(StoreError::Failed(
-            "every member that was tried is taken".into(),
-        ))
-    }
-
-    fn pipeline(&self, earlier: &[LogEntry], member: i32) -> Pipeline {
-        let Self { key, quota, at } = *self;
-        let mut pipeline = Pipeline::with_capacity(7);
-        pipeline.atomic();
-        if !earlier.is_empty() {
-            pipeline.add_command(add_entries(key, earlier)).ignore();
-        }
-        let mut add = command("ZADD", key, 3);
-        add.arg("NX").arg(at.as_micros()).arg(member);
-        let count = command("ZCARD", key, 0);
-        let mut first = command("ZRANGE", key, 3);
-        first.arg(0).arg(1).arg("WITHSCORES");
-        pipeline
-            .add_command(add)
-            .add_command(remove_old(key, quota, at))
-            .add_command(remove_surplus(key, quota))
-            .add_command(count)
-            .add_command(first)
-            .add_command(expire(key, quota));
-        pipeline
-    }
-
-    /// `first`: the oldest two entries, as members and scores.
-    fn decision(&self, logged: u64, first: &[(i64, f64)]) -> Decision {
-        let score = |index: usize| {
-            let &(_, score) = first.get(index)?;
-            // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly.
-            Some(LogTime::from_micros(score as i64))
-        };
-        let oldest = score(0).unwrap_or(self.at);
-        Decision::from_log(self.quota, self.at, logged, oldest, score(1))
-    }
-}
-
-/// With room for `arguments` numbers or words, so that it does not grow with each.
-fn command(name: &str, key: &str, arguments: usize) -> Cmd {
-    /// The longest there are: Unix times in µs.
-    const ARGUMENT: usize = 16;
-    let mut command =
-        Cmd::with_capacity(2 + arguments, name.len() + key.len() + arguments * ARGUMENT);
-    command.arg(name).arg(key);
-    command
-}
-
-fn add_entries(key: &str, entries: &[LogEntry]) -> Cmd {
-    let mut add = command("ZADD", key, 1 + 2 * entries.len());
-    add.arg("NX");
-    for entry in entries {
-        add.arg(entry.at.as_micros()).arg(entry.member);
-    }
-    add
-}
-
-/// What counts no more.
-fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
-    let mut remove = command("ZREMRANGEBYSCORE", key, 2);
-    let newest = now - quota.window();
-    remove.arg("-inf").arg(newest.as_micros());
-    remove
-}
-
-/// What can change no decision.
-fn remove_surplus(key: &str, quota: Quota) -> Cmd {
-    let mut remove = command("ZREMRANGEBYRANK", key, 2);
-    remove.arg(0).arg(-i64::from(quota.limit()) - 2);
-    remove
-}
-
-fn expire(key: &str, quota: Quota) -> Cmd {
-    let mut expire = command("EXPIRE", key, 1);
-    expire.arg(quota.window_seconds());
-    expire
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_redis::{
     Runtime, Timeouts, cluster,
     redis::{
-        AsyncConnectionConfig, FromRedisValue, Pipeline, RedisError, RedisResult,
+        AsyncConnectionConfig, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
         aio::{ConnectionLike, MultiplexedConnection},
         cluster_async::ClusterConnection,
         cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
@@ -14,8 +14,11 @@ use deadpool_redis::{
     sentinel,
 };
 
-use super::endpoint::{Kind, RedisEndpoint};
-use crate::limiter::StoreError;
+use super::{
+    endpoint::{Kind, RedisEndpoint},
+    record::Record,
+};
+use crate::limiter::{Decision, StoreError};
 
 /// How long making a connection may take in the background, where that may be longer than what a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -126,15 +129,30 @@ fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Store
 }
 
 impl Connection {
-    pub(super) async fn execute<T: FromRedisValue>(
-        &self,
-        pipeline: &Pipeline,
-    ) -> Result<T, StoreError> {
-        match self.clone() {
-            Self::Multiplexed(mut connection) => pipeline.query_async(&mut connection).await,
-            Self::Cluster(mut connection) => pipeline.query_async(&mut connection).await,
+    /// Logs a request and decides it, in a transaction of its own; `None` if its member is taken.
+    pub(super) async fn record(&self, record: &Record<'_>) -> Result<Option<Decision>, StoreError> {
+        let mut pipeline = Pipeline::with_capacity(record.commands());
+        record.add_to(pipeline.atomic());
+        let replies = self.transaction(&pipeline).await;
+        replies
+            .and_then(|replies| record.decision(&replies))
+            .map_err(failed)
+    }
+
+    /// Runs commands whose replies say nothing.
+    pub(super) async fn execute(&self, pipeline: &Pipeline) -> Result<(), StoreError> {
+        let replies = self.transaction(pipeline).await.map_err(failed)?;
+        for reply in replies {
+            reply.extract_error().map_err(failed)?;
         }
-        .map_err(failed)
+        Ok(())
+    }
+
+    async fn transaction(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        match self.clone() {
+            Self::Multiplexed(mut connection) => transaction(&mut connection, pipeline).await,
+            Self::Cluster(mut connection) => transaction(&mut connection, pipeline).await,
+        }
     }
 
     /// Redis's clock, in microseconds since the Unix epoch.
@@ -153,10 +171,32 @@ impl Connection {
     }
 }
 
+/// The replies to the commands of an atomic pipeline, one each. Among them may be errors, each of which is about one command;
+/// an error instead of them is about all.
+async fn transaction(
+    connection: &mut impl ConnectionLike,
+    pipeline: &Pipeline,
+) -> RedisResult<Vec<Value>> {
+    let commands = pipeline.len();
+    // Nothing of what Redis says before `EXEC`, which is that it has queued each.
+    let mut answers = connection
+        .req_packed_commands(pipeline, commands + 1, 1)
+        .await?;
+    match answers.pop() {
+        Some(Value::Array(replies)) if replies.len() == commands => Ok(replies),
+        Some(Value::ServerError(error)) => Err(error.into()),
+        _ => Err((
+            ErrorKind::UnexpectedReturnType,
+            "not one reply for each command",
+        )
+            .into()),
+    }
+}
+
 fn failed(error: RedisError) -> StoreError {
     StoreError::Failed(error.into())
 }
 
-fn parse<T: FromRedisValue>(answer: RedisResult<deadpool_redis::redis::Value>) -> RedisResult<T> {
+fn parse<T: FromRedisValue>(answer: RedisResult<Value>) -> RedisResult<T> {
     Ok(T::from_redis_value(answer?)?)
 }
