@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# For the scripts beside this one: commands as root on a machine, written NAME=ADDRESS=INSTANCE.
+#
+#   SSH_COMMAND       the program, and perhaps options of it
+#   SSH_USER          who logs in: root, or somebody with sudo and no password
+#   SSH_PORT, SSH_KEY port, and key file (empty: as ssh itself decides)
+#   SSH_KNOWN_HOSTS   where the machines' keys are remembered
+#   SSH_WAIT          seconds until a machine has to answer
+
+: "${SSH_COMMAND:?}" "${SSH_USER:?}" "${SSH_PORT:?}" "${SSH_KNOWN_HOSTS:?}" "${SSH_WAIT:?}"
+
+name_of() { cut -d= -f1 <<<"$1"; }
+
+# as_root HOST SCRIPT [ARGUMENT...]: runs a bash script on the machine, with the standard input of the caller.
+as_root() {
+    local name address instance command=() options words
+    IFS='=' read -r name address instance <<<"$1"
+    shift
+    read -ra command <<<"$SSH_COMMAND"
+    options=(
+        -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -o LogLevel=ERROR
+        # Believed the first time. A machine that was made anew is another one, with another key.
+        -o StrictHostKeyChecking=accept-new -o "UserKnownHostsFile=$SSH_KNOWN_HOSTS" -o "HostKeyAlias=$name.$instance"
+        -p "$SSH_PORT" -l "$SSH_USER"
+    )
+    [[ -z "${SSH_KEY:-}" ]] || options+=(-i "$SSH_KEY" -o IdentitiesOnly=yes)
+    printf -v words ' %q' bash -c "$1" bash "${@:2}"
+    [[ "$SSH_USER" == root ]] || words="sudo -n$words"
+    "${command[@]}" "${options[@]}" "$address" "$words"
+}
+
+# Until the machine answers, and cloud-init, if there is one, has made it what it is to be.
+wait_for() {
+    local deadline=$((SECONDS + SSH_WAIT)) error
+    until error="$(as_root "$1" 'true' </dev/null 2>&1)"; do
+        if ((SECONDS >= deadline)); then
+            echo "$(name_of "$1") cannot be logged in to, after $SSH_WAIT s: $error" >&2
+            return 1
+        fi
+        sleep 2
+    done
+    # shellcheck disable=SC2016 # it is the machine's shell that has to expand it
+    as_root "$1" 'command -v cloud-init >/dev/null || exit 0
+        timeout "$1" cloud-init status --wait >/dev/null || [[ $? == 2 ]] || { echo "cloud-init failed: see cloud-init status --long" >&2; exit 1; }' \
+        "$SSH_WAIT" </dev/null
+}
