@@ -11,7 +11,7 @@
 
 name_of() { cut -d= -f1 <<<"$1"; }
 
-# as_root HOST SCRIPT [ARGUMENT...]: runs a bash script on the machine, with the standard input of the caller.
+# as_root HOST WORD...: runs a command on the machine, with the standard input of the caller.
 as_root() {
     local name address instance command=() options words
     IFS='=' read -r name address instance <<<"$1"
@@ -24,7 +24,7 @@ as_root() {
         -p "$SSH_PORT" -l "$SSH_USER"
     )
     [[ -z "${SSH_KEY:-}" ]] || options+=(-i "$SSH_KEY" -o IdentitiesOnly=yes)
-    printf -v words ' %q' bash -c "$1" bash "${@:2}"
+    printf -v words ' %q' "$@"
     [[ "$SSH_USER" == root ]] || words="sudo -n$words"
     "${command[@]}" "${options[@]}" "$address" "$words"
 }
@@ -32,15 +32,16 @@ as_root() {
 # Until the machine answers, and cloud-init, if there is one, has made it what it is to be.
 wait_for() {
     local deadline=$((SECONDS + SSH_WAIT)) error
-    until error="$(as_root "$1" 'true' </dev/null 2>&1)"; do
+    until error="$(as_root "$1" true </dev/null 2>&1)"; do
         if ((SECONDS >= deadline)); then
             echo "$(name_of "$1") cannot be logged in to, after $SSH_WAIT s: $error" >&2
             return 1
         fi
         sleep 2
     done
-    # shellcheck disable=SC2016 # it is the machine's shell that has to expand it
-    as_root "$1" 'command -v cloud-init >/dev/null || exit 0
-        timeout "$1" cloud-init status --wait >/dev/null || [[ $? == 2 ]] || { echo "cloud-init failed: see cloud-init status --long" >&2; exit 1; }' \
-        "$SSH_WAIT" </dev/null
+    # 2: done, with warnings. What a later step needs and does not find, it says.
+    as_root "$1" bash -c "! command -v cloud-init >/dev/null || timeout $SSH_WAIT cloud-init status --wait >/dev/null || ((\$? == 2))" </dev/null || {
+        echo "$(name_of "$1"): cloud-init failed, or takes longer than $SSH_WAIT s; see \`cloud-init status --long\` there" >&2
+        return 1
+    }
 }
