@@ -1,14 +1,8 @@
 # The same service on Debian 12 machines that exist already, wherever they came from: the same roles and releases.
 
 terraform {
+  # Validation of one variable by another; no provider but Terraform's own.
   required_version = ">= 1.9"
-
-  required_providers {
-    random = {
-      source  = "hashicorp/random"
-      version = "~> 3.7"
-    }
-  }
 }
 
 locals {
@@ -21,15 +15,22 @@ locals {
   )
 }
 
-# Letters and digits: they become part of URLs.
-resource "random_password" "postgres" {
-  length  = 32
-  special = false
+# 122 random bits each, of the operating system's generator, made once and kept in the state. For another one:
+# terraform apply -replace=terraform_data.redis_password
+resource "terraform_data" "postgres_password" {
+  input = sensitive(replace(uuid(), "-", ""))
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 }
 
-resource "random_password" "redis" {
-  length  = 32
-  special = false
+resource "terraform_data" "redis_password" {
+  input = sensitive(replace(uuid(), "-", ""))
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 }
 
 module "service" {
@@ -46,13 +47,13 @@ module "service" {
   ssh = {
     user             = var.ssh_user
     port             = var.ssh_port
-    private_key_file = var.ssh_private_key_file
+    private_key_file = pathexpand(var.ssh_private_key_file)
     command          = var.ssh_command
     wait_seconds     = var.ssh_wait_seconds
   }
 
-  postgres_password = coalesce(var.postgres_password, random_password.postgres.result)
-  redis_password    = coalesce(var.redis_password, random_password.redis.result)
+  postgres_password = coalesce(var.postgres_password, terraform_data.postgres_password.output)
+  redis_password    = coalesce(var.redis_password, terraform_data.redis_password.output)
   tls               = var.tls
 
   binary    = var.binary

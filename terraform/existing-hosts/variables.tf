@@ -108,7 +108,7 @@ variable "ssh_private_key_file" {
   default     = ""
 
   validation {
-    condition     = var.ssh_private_key_file == "" || fileexists(var.ssh_private_key_file)
+    condition     = var.ssh_private_key_file == "" ? true : fileexists(var.ssh_private_key_file)
     error_message = "ssh_private_key_file: there is no such file."
   }
 }
@@ -150,7 +150,7 @@ variable "k6_binary" {
   default     = ""
 
   validation {
-    condition     = var.k6_binary == "" || fileexists(var.k6_binary)
+    condition     = var.k6_binary == "" ? true : fileexists(var.k6_binary)
     error_message = "k6_binary: there is no such file."
   }
 }

@@ -24,7 +24,8 @@ as_root() {
         -p "$SSH_PORT" -l "$SSH_USER"
     )
     [[ -z "${SSH_KEY:-}" ]] || options+=(-i "$SSH_KEY" -o IdentitiesOnly=yes)
-    printf -v words ' %q' "$@"
+    # In single quotes, which every shell reads alike: printf's %q is for bash only.
+    words="$(printf " '%s'" "${@//\'/\'\\\'\'}")"
     [[ "$SSH_USER" == root ]] || words="sudo -n$words"
     "${command[@]}" "${options[@]}" "$address" "$words"
 }
