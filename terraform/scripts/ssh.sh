@@ -13,7 +13,7 @@ name_of() { cut -d= -f1 <<<"$1"; }
 
 # as_root HOST WORD...: runs a command on the machine, with the standard input of the caller.
 as_root() {
-    local name address instance command=() options words
+    local name address instance command=() options words quote="'\\''"
     IFS='=' read -r name address instance <<<"$1"
     shift
     read -ra command <<<"$SSH_COMMAND"
@@ -25,7 +25,7 @@ as_root() {
     )
     [[ -z "${SSH_KEY:-}" ]] || options+=(-i "$SSH_KEY" -o IdentitiesOnly=yes)
     # In single quotes, which every shell reads alike: printf's %q is for bash only.
-    words="$(printf " '%s'" "${@//\'/\'\\\'\'}")"
+    words="$(printf " '%s'" "${@//\'/$quote}")"
     [[ "$SSH_USER" == root ]] || words="sudo -n$words"
     "${command[@]}" "${options[@]}" "$address" "$words"
 }
