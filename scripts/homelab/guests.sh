@@ -109,7 +109,7 @@ on() {
 
 guest_is_up() {
     # `degraded` is up as well, and another step's finding.
-    on "$1" systemctl is-system-running 2>/dev/null </dev/null | grep -qx 'running\|degraded'
+    on "$1" systemctl is-system-running 2>/dev/null </dev/null | grep -x 'running\|degraded' >/dev/null
 }
 
 # within SECONDS WHAT COMMAND...

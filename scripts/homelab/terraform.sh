@@ -39,6 +39,48 @@ tf() {
 # apply ARGUMENT...: sets apply_seconds.
 apply() {
     local began=$SECONDS
-    tf apply -auto-approve "$@"
+    # bash does not heed `set -e` where the caller looks at the result.
+    tf apply -auto-approve "$@" || return
     apply_seconds=$((SECONDS - began))
+}
+
+# plan_is_empty
+plan_is_empty() {
+    local status=0
+    tf plan -detailed-exitcode || status=$?
+    ((status == 0))
+}
+
+# set_variable NAME VALUE: a line of terraform.tfvars, in Terraform's language.
+set_variable() {
+    sed -i "/^$1 *=/d" "$module/terraform.tfvars"
+    echo "$1 = $2" >>"$module/terraform.tfvars"
+}
+
+# set_web_nodes NAME...
+set_web_nodes() {
+    local name list=()
+    for name in "$@"; do
+        list+=("\"${address_of[$name]}\"")
+    done
+    set_variable web_nodes "[$(IFS=,; echo "${list[*]}")]"
+}
+
+# What runs on a web node: the checksum of the program of the service's process.
+running_program() {
+    # shellcheck disable=SC2016 # for the node's shell
+    on "$1" bash -c 'sha256sum "/proc/$(systemctl show -P MainPID shunt)/exe" | cut -d" " -f1' </dev/null
+}
+
+# every_node_runs FILE NAME...
+every_node_runs() {
+    local name sum
+    sum="$(sha256sum "$1" | cut -d' ' -f1)"
+    shift
+    for name in "$@"; do
+        [[ "$(running_program "$name")" == "$sum" ]] || {
+            echo "$name runs $(running_program "$name"), not $sum"
+            return 1
+        }
+    done
 }
