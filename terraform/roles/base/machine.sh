@@ -66,12 +66,10 @@ check_machine() {
 
 # Neither the firewall nor the end of passwords may shut out who is here now.
 check_operator_can_log_in() {
-    local port peer peers=() network
-    if ! /usr/sbin/sshd -T 2>/dev/null | grep --quiet --line-regexp "port $SSH_PORT"; then
-        port="$(/usr/sbin/sshd -T 2>/dev/null | awk '$1 == "port" { print $2; exit }')"
-        # Socket activation, for example, has its port elsewhere.
-        [[ -z "$port" ]] || die "sshd listens on port $port, and the firewall would admit $SSH_PORT only: set SSH_PORT"
-    fi
+    local settings peer peers=() network
+    settings="$(/usr/sbin/sshd -T 2>/dev/null)" || die "sshd -T fails: sshd's configuration is broken already"
+    grep --quiet --line-regexp "port $SSH_PORT" <<<"$settings" \
+        || die "sshd listens on $(grep '^port ' <<<"$settings"), and the firewall would admit $SSH_PORT only: set SSH_PORT"
     mapfile -t peers < <(ss --no-header --tcp --numeric state established "sport = :$SSH_PORT" \
         | awk '{ sub(/:[0-9]+$/, "", $NF); gsub(/[][]/, "", $NF); sub(/^::ffff:/, "", $NF); sub(/%.*/, "", $NF); print $NF }' | sort -u)
     if ((${#peers[@]})); then
@@ -89,8 +87,7 @@ check_operator_can_log_in() {
     for home in /root "$(getent passwd "${SUDO_USER:-root}" | cut -d : -f 6)"; do
         if [[ -s "$home/.ssh/authorized_keys" ]]; then return; fi
     done
-    if /usr/sbin/sshd -T 2>/dev/null | grep --quiet --extended-regexp \
-        '^(authorizedkeyscommand|trustedusercakeys) /'; then
+    if grep --quiet --extended-regexp '^(authorizedkeyscommand|trustedusercakeys) /' <<<"$settings"; then
         return
     fi
     die "nobody has a key in ~/.ssh/authorized_keys, and sshd is about to take no passwords. Nothing was changed."
@@ -149,7 +146,7 @@ activate_machine() {
         fi
         applied ssh /etc/ssh/sshd_config.d/10-shunt.conf
     fi
-    /usr/sbin/sshd -T 2>/dev/null | grep --quiet --line-regexp 'passwordauthentication no' \
+    grep --quiet --line-regexp 'passwordauthentication no' <<<"$(/usr/sbin/sshd -T 2>/dev/null)" \
         || die "sshd still takes passwords: a file in /etc/ssh/sshd_config.d comes before 10-shunt.conf"
     if [[ "${AUTOMATIC_UPGRADES:-true}" == true ]]; then
         local timer

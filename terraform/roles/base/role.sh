@@ -175,8 +175,9 @@ ensure_packages() {
 apt_get() {
     local log
     log="$(mktemp)"
-    if ! DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
-        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -q -y "$@" >"$log" 2>&1 9>&-; then
+    # Packages' own files are for everybody.
+    if ! (umask 022 && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -q -y "$@" >"$log" 2>&1 9>&-); then
         tail -n 20 "$log" >&2
         rm -f "$log"
         die "apt-get $* failed"
@@ -225,7 +226,7 @@ install_rendered() {
     while read -r mode owner path; do
         if is_installed "$mode" "$owner" "$path"; then continue; fi
         keep_before "$path"
-        mkdir -p -m 755 "${path%/*}"
+        (umask 022 && mkdir -p "${path%/*}")
         # In place at once, and never with other permissions.
         install -m "$mode" -o "${owner%:*}" -g "${owner#*:}" "$tree$path" "$path.shunt-new"
         mv -f "$path.shunt-new" "$path"

@@ -81,7 +81,7 @@ render_keepalived() {
 # The one that has this machine's address; while only rendering, any name.
 interface() {
     local name
-    name="$(ip -oneline address show to "$ADDRESS/32" 2>/dev/null | awk '{ print $2; exit }' || true)"
+    name="$(ip -oneline address show to "$ADDRESS/32" 2>/dev/null | awk 'NR == 1 { print $2 }' || true)"
     if [[ -z "$name" ]]; then
         $rendering || die "no interface has the address $ADDRESS"
         name=eth0

@@ -54,8 +54,9 @@ fetch_key() {
     [[ ! -s "$keyring" ]] || return 0
     curl --fail --silent --show-error --location --max-time 60 --output "$scratch/k6.asc" https://dl.k6.io/key.gpg \
         || die "k6's key could not be downloaded from https://dl.k6.io"
-    gpg --homedir "$scratch" --batch --quiet --with-colons --show-keys "$scratch/k6.asc" 2>/dev/null \
-        | grep --quiet "^fpr:::::::::$key_fingerprint:" || die "https://dl.k6.io/key.gpg is not the key $key_fingerprint"
+    grep --quiet "^fpr:::::::::$key_fingerprint:" \
+        <<<"$(gpg --homedir "$scratch" --batch --quiet --with-colons --show-keys "$scratch/k6.asc" 2>/dev/null)" \
+        || die "https://dl.k6.io/key.gpg is not the key $key_fingerprint"
     install -m 644 "$scratch/k6.asc" "$keyring"
     echo "changed: $keyring"
 }
