@@ -8,9 +8,9 @@ output "addresses" {
   value       = local.addresses
 }
 
-output "vm_ids" {
-  description = "Every machine's id in Proxmox VE."
-  value       = { for name, vm in module.vm : name => vm.vm_id }
+output "machines" {
+  description = "Every machine's id and MAC address in Proxmox VE, and what changes when it is made anew."
+  value       = { for name, vm in module.vm : name => { vm_id = vm.vm_id, mac_address = vm.mac_address, instance = vm.instance } }
 }
 
 output "commands" {

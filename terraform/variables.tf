@@ -407,7 +407,7 @@ variable "ssh_private_key_file" {
   nullable    = false
 
   validation {
-    condition     = var.ssh_private_key_file == "" || fileexists(var.ssh_private_key_file)
+    condition     = var.ssh_private_key_file == "" || try(fileexists(var.ssh_private_key_file), false)
     error_message = "ssh_private_key_file: there is no such file."
   }
 }

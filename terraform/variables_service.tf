@@ -16,7 +16,7 @@ variable "binary" {
   nullable    = false
 
   validation {
-    condition     = !var.set_up_machines || fileexists(var.binary)
+    condition     = !var.set_up_machines || try(fileexists(var.binary), false)
     error_message = "binary: there is no such file, ${var.binary}. `make release-binary` makes it, as dist/shunt."
   }
 }
@@ -28,7 +28,7 @@ variable "k6_binary" {
   nullable    = false
 
   validation {
-    condition     = var.k6_binary == "" ? true : fileexists(var.k6_binary)
+    condition     = var.k6_binary == "" ? true : try(fileexists(var.k6_binary), false)
     error_message = "k6_binary: there is no such file."
   }
 }
