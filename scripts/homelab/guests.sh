@@ -19,6 +19,9 @@ guest_ssh=(ssh -i "$SCRATCH/key" -l debian -o BatchMode=yes -o ConnectTimeout=2 
     -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ServerAliveInterval=5)
 
 start_network() {
+    # Where systemd-nspawn keeps track of guests: nobody else's.
+    mkdir -p /run/systemd/nspawn
+    mount -t tmpfs -o mode=0755 shunt-homelab /run/systemd/nspawn
     ip link set lo up
     ip link add shunt0 type bridge
     ip address add "$operator/24" dev shunt0
