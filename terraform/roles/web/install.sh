@@ -112,7 +112,8 @@ peers() {
                 ;;
         esac
     done
-    echo localhost "$ADDRESS" "$LOAD_BALANCER_ADDRESSES" "$POSTGRES_ADDRESS" "$REDIS_ADDRESS" ${MONITORING_NETWORKS:+"$MONITORING_NETWORKS"}
+    # In figures: systemd-run, for migrations, knows names only where they stand alone.
+    echo 127.0.0.0/8 ::1/128 "$ADDRESS" "$LOAD_BALANCER_ADDRESSES" "$POSTGRES_ADDRESS" "$REDIS_ADDRESS" ${MONITORING_NETWORKS:+"$MONITORING_NETWORKS"}
 }
 
 check() {
