@@ -194,10 +194,11 @@ step_release() {
     figure "$before → $(on web-1 shunt-release current </dev/null) in $apply_seconds s; $load_text"
 }
 
-# broken_release WHAT-SERVE-DOES: a program that does everything else.
+# broken_release [OPTION]: of broken.c, as the compiler is told.
 broken_release() {
     cp "$SCRATCH/shunt" "$SCRATCH/good"
-    printf '#!/bin/sh\ncase "$*" in *serve*) %s ;; esac\n' "$1" >"$SCRATCH/broken"
+    # Static, so that it does not matter which glibc it was made with.
+    cc -O1 -static "$@" -o "$SCRATCH/broken" "$here/broken.c"
     start_load
     set_release "$SCRATCH/broken"
     local status=0
@@ -210,12 +211,12 @@ broken_release() {
 }
 
 step_exits() {
-    broken_release 'echo "a broken release" >\&2; exit 1'
+    broken_release
     figure "switched back, the apply fails and says so; $load_text"
 }
 
 step_hangs() {
-    broken_release 'exec sleep 1000'
+    broken_release -DHANGS
     figure "switched back, the apply fails and says so; $load_text"
 }
 
