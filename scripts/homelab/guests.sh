@@ -58,6 +58,10 @@ create_guest() {
     printf '[Match]\nName=host0\n\n[Network]\nAddress=%s/24\nGateway=%s\n' "${address_of[$name]}" "$operator" \
         >"$root/etc/systemd/network/10-host0.network"
     ssh-keygen -A -f "$root" >/dev/null
+    # With control groups of version 1, systemd in a container does not notice that the last process of a group has ended:
+    # after a logout it would wait a minute for the end of the user's manager, and the next login for that.
+    mkdir -p "$root/var/lib/systemd/linger"
+    touch "$root/var/lib/systemd/linger/debian"
     install -d -m 0700 -o 1000 -g 1000 "$root/home/debian/.ssh"
     install -m 0600 -o 1000 -g 1000 "$SCRATCH/key.pub" "$root/home/debian/.ssh/authorized_keys"
 }
@@ -108,6 +112,17 @@ on() {
     local name="$1"
     shift
     "${guest_ssh[@]}" "${address_of[$name]}" "sudo -n$(printf ' %q' "$@")"
+}
+
+# keep_journals FOLDER: of all guests, without SSH, which may be what is wrong.
+keep_journals() {
+    local guest init
+    mkdir -p "$1"
+    for guest in "$SCRATCH"/guests/*; do
+        init="$(pgrep -P "$(cat "$guest/pid")" || true)"
+        [[ -z "$init" ]] || nsenter --target "$init" --all journalctl --quiet --no-pager \
+            >"$1/journal-${guest##*/}.log" 2>&1 </dev/null || true
+    done
 }
 
 guest_is_up() {

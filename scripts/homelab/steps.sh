@@ -31,12 +31,13 @@ step_apply() {
     [[ "$(curl -sS --max-time 5 "http://${address_of[lb-1]}/")" == 'URL Shortener is running!' ]] \
         || fail "the load balancer does not answer"
     every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "a web node runs something else"
-    figure "$apply_seconds s for ${#address_of[@]} machines at most, release $(on web-1 shunt-release current)"
+    figure "$apply_seconds s for 6 machines; release $(on web-1 shunt-release current)"
 }
 
 sample_processes() {
     while [[ -e "$SCRATCH/sampling" ]]; do
-        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n'
+        # Some have ended meanwhile.
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' || true
         sleep 0.05
     done | awk '!seen[$0]++ { print; fflush() }' >"$SCRATCH/log/words-of-processes"
 }
@@ -103,7 +104,7 @@ step_unchanged() {
     before="$(services)"
     apply "${arguments[@]}" | tee "$SCRATCH/again"
     # What set-up and roll-out print, apart from Terraform's own lines.
-    sed -n 's/^.* (local-exec): //p' "$SCRATCH/again" | grep -v '^Executing: \|^web-[0-9]*: ready with \|: runs .* is to run ' \
+    sed -n 's/^.* (local-exec): //p' "$SCRATCH/again" | grep -v '^Executing: \|^(output suppressed\|^web-[0-9]*: ready with \|: runs .* is to run ' \
         >"$SCRATCH/said" || true
     [[ ! -s "$SCRATCH/said" ]] || fail "it said: $(head -n 3 "$SCRATCH/said" | paste -sd' ')"
     diff <(echo "$before") <(services) || fail "a service was restarted"
