@@ -136,8 +136,9 @@ load_configuration() {
     local etc="$1" unit="$2" errors loaded tries waiting
     # These views read the files as they are on disk now.
     errors="$(sql <<<"SELECT 'line ' || coalesce(line_number, 0) || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL
-        UNION ALL SELECT sourcefile || ': ' || name || ': ' || error FROM pg_file_settings
-            WHERE error IS NOT NULL AND error NOT LIKE '%without restarting%'")"
+        UNION ALL SELECT f.sourcefile || ': ' || name || ': ' || error FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
+            -- What needs a restart cannot be applied now.
+            WHERE error IS NOT NULL AND NOT (context = 'postmaster' AND error = 'setting could not be applied')")"
     if [[ -n "$errors" ]]; then
         undo "$etc/conf.d/shunt.conf" "$etc/pg_hba.conf"
         die "Postgres would refuse its configuration: $errors"
