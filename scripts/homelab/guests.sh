@@ -47,6 +47,9 @@ cgroup_parents() {
     fi
 }
 
+# What runs once its package is installed, as a role finds it on a machine that is not new.
+declare -A service_of=([lb-1]=nginx [redis]=redis-server [postgres]=postgresql)
+
 # create_guest NAME: its files, with keys and a name of its own.
 create_guest() {
     local name="$1" guest="$SCRATCH/guests/$1" root="$SCRATCH/guests/$1/root"
@@ -58,6 +61,7 @@ create_guest() {
     printf '[Match]\nName=host0\n\n[Network]\nAddress=%s/24\nGateway=%s\n' "${address_of[$name]}" "$operator" \
         >"$root/etc/systemd/network/10-host0.network"
     ssh-keygen -A -f "$root" >/dev/null
+    [[ -z "${service_of[$name]:-}" ]] || systemctl --quiet --root="$root" enable "${service_of[$name]}"
     # With control groups of version 1, systemd in a container does not notice that the last process of a group has ended:
     # after a logout it would wait a minute for the end of the user's manager, and the next login for that.
     mkdir -p "$root/var/lib/systemd/linger"
@@ -84,9 +88,11 @@ boot_guest() {
     echo "$!" >"$guest/pid"
 }
 
-# kill_guest NAME: as if its power were cut.
+# kill_guest NAME: as if its power were cut. The link goes first, or else its kernel would still say goodbye to everybody
+# it is connected with.
 kill_guest() {
     local pid init
+    ip link set "vb-$1" down
     pid="$(<"$SCRATCH/guests/$1/pid")"
     # Its first process; all others go with it.
     for init in $(pgrep -P "$pid"); do

@@ -52,7 +52,8 @@ export default function (links) {
 }
 
 function judge(answer, isRight) {
-  if (isRight) return;
+  // What is under way when k6 is told to end, it gives up itself.
+  if (isRight || answer.error === 'context canceled') return;
   const { method, url } = answer.request;
   failed[method].add(1);
   console.error(`${new Date().toISOString()} ${method} ${url}: ${answer.status} ${answer.error}`
