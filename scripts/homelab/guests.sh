@@ -99,6 +99,8 @@ kill_guest() {
         kill -KILL "$init" 2>/dev/null || true
     done
     kill -KILL "$pid" 2>/dev/null || true
+    # Else it would stay for as long as the kernel tries to close the dead one's connections.
+    ip link delete "vb-$1"
     within 10 "the end of $1" guest_is_gone "$1"
 }
 
