@@ -3,8 +3,9 @@
 locals {
   # Connections of one node (database.max_connections) and the one on which it listens, for each; and some for
   # people, backups, and a node that is being replaced.
-  node_connections     = tonumber(lookup(var.web_settings, "database.max_connections", "16")) + 1
-  postgres_connections = local.node_connections * (length(local.by_role["web"]) + 1) + 10
+  node_connections = tonumber(lookup(var.web_settings, "database.max_connections", "16")) + 1
+  # In hundreds: another number restarts Postgres, which is not to happen with every node that is added.
+  postgres_connections = 100 * ceil((local.node_connections * (length(local.by_role["web"]) + 1) + 10) / 100)
 
   entrance = (
     var.virtual_address != "" ? split("/", var.virtual_address)[0]
