@@ -6,7 +6,7 @@ variable "load_balancers" {
   default     = ["10.0.0.100"]
 
   validation {
-    condition     = contains([1, 2], length(var.load_balancers)) && alltrue([for a in var.load_balancers : can(cidrhost("${a}/32", 0))])
+    condition     = contains([1, 2], length(var.load_balancers)) && alltrue([for a in var.load_balancers : can(cidrnetmask("${a}/32"))])
     error_message = "load_balancers: one or two IPv4 addresses."
   }
 }
@@ -17,7 +17,7 @@ variable "web_nodes" {
   default     = ["10.0.0.111", "10.0.0.112"]
 
   validation {
-    condition     = length(var.web_nodes) >= 1 && alltrue([for a in var.web_nodes : can(cidrhost("${a}/32", 0))])
+    condition     = length(var.web_nodes) >= 1 && alltrue([for a in var.web_nodes : can(cidrnetmask("${a}/32"))])
     error_message = "web_nodes: at least one IPv4 address."
   }
   validation {
@@ -34,7 +34,7 @@ variable "redis" {
   default     = "10.0.0.130"
 
   validation {
-    condition     = can(cidrhost("${var.redis}/32", 0))
+    condition     = can(cidrnetmask("${var.redis}/32"))
     error_message = "redis: an IPv4 address."
   }
 }
@@ -45,7 +45,7 @@ variable "postgres" {
   default     = "10.0.0.200"
 
   validation {
-    condition     = can(cidrhost("${var.postgres}/32", 0))
+    condition     = can(cidrnetmask("${var.postgres}/32"))
     error_message = "postgres: an IPv4 address."
   }
 }
@@ -56,7 +56,7 @@ variable "load_tester" {
   default     = "10.0.0.160"
 
   validation {
-    condition     = var.load_tester == "" || can(cidrhost("${var.load_tester}/32", 0))
+    condition     = var.load_tester == "" || can(cidrnetmask("${var.load_tester}/32"))
     error_message = "load_tester: an IPv4 address, or empty."
   }
 }
