@@ -252,7 +252,7 @@ step_killed() {
     end_load
     ((failed_gets == 0)) || fail "$failed_gets GETs failed, $failed_posts POSTs; $load_text"
     every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "web-1 came back with another release"
-    figure "$load_text ($failed_posts POSTs under way); back $began s after power-on"
+    figure "$load_text ($failed_posts POSTs); back $began s after power-on"
 }
 
 all_links() {
@@ -279,11 +279,17 @@ step_restore() {
     set_variable instances '{ postgres = "another" }'
     apply
     [[ "$(all_links 2>/dev/null || true)" != "$before" ]] || fail "the new database is not empty"
-    took=$SECONDS
     "${guest_ssh[@]}" "${address_of[postgres]}" 'cat >shunt.dump' <"$SCRATCH/shunt.dump"
-    "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore --replace shunt.dump </dev/null
+    took=$SECONDS
+    "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null
     took=$((SECONDS - took))
     [[ "$(all_links)" == "$before" ]] || fail "before: $before, after: $(all_links)"
+    # Once more, where links are: only if that is said.
+    if "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null; then
+        fail "shunt-restore took the place of links that were there"
+    fi
+    "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore --replace shunt.dump </dev/null
+    [[ "$(all_links)" == "$before" ]] || fail "before: $before, after --replace: $(all_links)"
     # By every node, new connections and all.
     for _ in 1 2 3 4; do
         [[ "$(curl -sS --max-time 5 -o /dev/null -w '%{redirect_url}' "http://${address_of[lb-1]}/$code")" \
