@@ -64,6 +64,7 @@ locals {
           NAME               = name
           ROLE               = machine.role
           ADDRESS            = machine.address
+          SSH_PORT           = tostring(var.ssh.port)
           ADMIN_NETWORKS     = join(" ", var.admin_networks)
           AUTOMATIC_UPGRADES = tostring(var.automatic_upgrades)
         },
