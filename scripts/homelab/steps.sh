@@ -204,11 +204,11 @@ broken_release() {
     set_release "$SCRATCH/broken"
     local status=0
     apply | tee "$SCRATCH/refusal" || status=$?
+    set_release "$SCRATCH/good"
     ((status != 0)) || fail "the apply succeeded with a broken release"
     grep -q 'does not become ready' "$SCRATCH/refusal" || fail "the apply does not say that a node does not become ready"
     no_request_failed
     every_node_runs "$SCRATCH/good" web-1 web-2 || fail "the release before is not everywhere"
-    set_release "$SCRATCH/good"
 }
 
 step_exits() {
