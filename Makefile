@@ -18,14 +18,15 @@ ONLY ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Start the embedded service on http://127.0.0.1:8080
 	$(CARGO) run --release
 
 .PHONY: test
-test: servers compose-check ## Install the servers that the tests need and are not there; then format check, lints and every test
+test: compose-check ## Install what the tests need and is not there; then format check, lints, every test, and checks of terraform/
+	@scripts/tools --no-k6 --terraform
 	scripts/test
 
 .PHONY: lint
@@ -35,6 +36,18 @@ lint: ## Format check, clippy, shellcheck
 .PHONY: compose-check
 compose-check: ## Check docker/compose.yaml, where Docker Compose is installed
 	scripts/compose-check
+
+.PHONY: terraform-check
+terraform-check: ## Check terraform/: format, validity, tests, and plans of the real provider (terraform and go; no server)
+	scripts/terraform-check
+
+.PHONY: roles-check
+roles-check: ## Check the files that terraform/roles put on machines: nginx, systemd, nftables, Postgres, Redis
+	scripts/roles-check
+
+.PHONY: homelab-test
+homelab-test: ## The whole homelab on guests of this machine: apply, proof, release under load, restore (root; may take long)
+	scripts/homelab-test
 
 .PHONY: image-test
 image-test: ## Build docker/Dockerfile and run the container: confined, healthy, drains (root; needs no registry)
@@ -68,16 +81,21 @@ cluster: servers ## Start Postgres, Redis, nodes and nginx on this machine until
 	@exec target/release/examples/cluster --nodes $(NODES) --port $(PORT) $(addprefix --set ,$(SET))
 
 .PHONY: k6
-k6: tools ## Load tests against a cluster on this machine, or against BASE_URL; reports in load-testing/reports
+k6: ## Load tests against a cluster on this machine, or against BASE_URL; reports in load-testing/reports
+	@scripts/tools
 	NODES=$(NODES) scripts/k6
 
 .PHONY: faults
 faults: servers ## Kill, freeze and restart every part of a cluster under load, and print what clients noticed
 	scripts/faults
 
+.PHONY: release-binary
+release-binary: ## Build dist/shunt, the stripped program for Debian 12 that terraform/ brings to the web nodes
+	scripts/release-binary
+
 .PHONY: tools
-tools: ## Install what tests, benchmarks and load tests need and do not find (apt; k6: go)
-	scripts/tools
+tools: ## Install what tests, benchmarks and load tests need and do not find (apt; k6, Terraform's providers: go)
+	scripts/tools --terraform
 
 # Without k6, which only `make k6` needs.
 .PHONY: servers

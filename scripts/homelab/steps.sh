@@ -1,0 +1,330 @@
+# shellcheck shell=bash disable=SC2154,SC2034 # variables of the other files beside this one
+# One function for each step of scripts/homelab/run. A step ends with `figure`, or early with `fail`.
+
+step_boot() {
+    local name began=$SECONDS names=(lb-1 web-1 web-2 redis postgres load-tester)
+    for name in "${names[@]}"; do
+        create_guest "$name"
+        boot_guest "$name"
+    done
+    for name in "${names[@]}"; do
+        within 60 "$name to boot" guest_is_up "$name"
+        [[ "$(on "$name" systemctl is-system-running)" == running ]] || {
+            on "$name" systemctl --failed
+            fail "$name: a service failed at boot"
+        }
+    done
+    (($(cat "$SCRATCH"/guests/*/root/etc/machine-id | sort -u | wc -l) == ${#names[@]})) \
+        || fail "guests share a machine id"
+    copy_repository
+    figure "${#names[@]} guests in $((SECONDS - began)) s"
+}
+
+step_apply() {
+    tf init
+    # Words of every process's command line, of all guests too: their processes are in this pid namespace.
+    : >"$SCRATCH/sampling"
+    sample_processes &
+    apply
+    rm "$SCRATCH/sampling"
+    wait "$!"
+    [[ "$(curl -sS --max-time 5 "http://${address_of[lb-1]}/")" == 'URL Shortener is running!' ]] \
+        || fail "the load balancer does not answer"
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "a web node runs something else"
+    figure "$apply_seconds s for 6 machines; release $(on web-1 shunt-release current)"
+}
+
+sample_processes() {
+    while [[ -e "$SCRATCH/sampling" ]]; do
+        # Some have ended meanwhile.
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' || true
+        sleep 0.05
+    done | awk '!seen[$0]++ { print; fflush() }' >"$SCRATCH/log/words-of-processes"
+}
+
+step_secrets() {
+    local name role mode file found
+    on web-1 cat /etc/shunt/secrets.env </dev/null | sed -n "s/^[A-Z_]*='\(.*\)'$/\1/p" >"$SCRATCH/passwords"
+    (($(wc -l <"$SCRATCH/passwords") == 2)) || fail "web-1 does not have two passwords"
+
+    # Otherwise nothing was looked at.
+    grep -q 'role/install.sh' "$SCRATCH/log/words-of-processes" || fail "the sample lacks the guests' processes"
+    grep -q 'put-secrets' "$SCRATCH/log/words-of-processes" || fail "the sample lacks Terraform's processes"
+    if grep -nFf "$SCRATCH/passwords" "$SCRATCH/log/words-of-processes"; then
+        fail "a password was in a list of processes"
+    fi
+    if grep -nFf "$SCRATCH/passwords" "$SCRATCH/log/apply.log"; then
+        fail "terraform printed a password"
+    fi
+
+    for name in web-1 web-2 redis postgres; do
+        mode="$(on "$name" stat -c '%a %U' /etc/shunt /etc/shunt/secrets.env </dev/null | paste -sd' ')"
+        [[ "$mode" == '700 root 600 root' ]] || fail "$name: /etc/shunt and secrets.env are $mode"
+    done
+    for name in redis postgres; do
+        (($(on "$name" grep -c = /etc/shunt/secrets.env </dev/null) == 1)) || fail "$name knows more than its own password"
+    done
+    for name in lb-1 load-tester; do
+        if on "$name" test -e /etc/shunt/secrets.env </dev/null; then fail "$name has secrets"; fi
+    done
+
+    # What guests wrote, wherever it is: files that everybody can read, below folders that everybody can enter.
+    for name in lb-1 web-1 web-2 redis postgres load-tester; do
+        while IFS= read -r -d '' file; do
+            if grep -qFf "$SCRATCH/passwords" "$file"; then
+                fail "$name: everybody can read a password in ${file#"$SCRATCH/guests/$name/upper"}"
+            fi
+        done < <(find "$SCRATCH/guests/$name/upper" -type d ! -perm -o=x -prune -o -type f -perm -o=r -print0)
+        # shellcheck disable=SC2016 # for the guest's shell
+        found="$(on "$name" bash -c 'words="$(cat)"; journalctl --quiet --no-pager | grep -cF "$words" || true' \
+            <"$SCRATCH/passwords")"
+        ((found == 0)) || fail "$name: a password is in the journal"
+    done
+    figure "in none of $(wc -l <"$SCRATCH/log/words-of-processes") words of processes, 6 journals, or readable files"
+}
+
+# pids of what serves, so that a restart shows.
+services() {
+    local name
+    for name in lb-1 web-1 web-2 redis postgres; do
+        echo "$name $(on "$name" systemctl show -P MainPID -P InvocationID nginx shunt redis-server 'postgresql@*' </dev/null \
+            | paste -sd' ')"
+    done
+}
+
+step_unchanged() {
+    plan_is_empty || fail "a second plan wants to change something"
+
+    # Everything once more: secrets, every role, the release.
+    local resource arguments=() before
+    while read -r resource; do
+        arguments+=("-replace=$resource")
+    done < <(tf state list | grep '^module.service.terraform_data')
+    ((${#arguments[@]} >= 10)) || fail "only ${#arguments[@]} resources"
+    before="$(services)"
+    apply "${arguments[@]}" | tee "$SCRATCH/again"
+    # What set-up and roll-out print, apart from Terraform's own lines.
+    sed -n 's/^.* (local-exec): //p' "$SCRATCH/again" | grep -v '^Executing: \|^(output suppressed\|^web-[0-9]*: ready with \|: runs .* is to run ' \
+        >"$SCRATCH/said" || true
+    [[ ! -s "$SCRATCH/said" ]] || fail "it said: $(head -n 3 "$SCRATCH/said" | paste -sd' ')"
+    diff <(echo "$before") <(services) || fail "a service was restarted"
+    plan_is_empty || fail "a third plan wants to change something"
+    figure "no change in the plan; ${#arguments[@]} steps done again, nothing changed, nothing restarted"
+}
+
+# probe FROM TARGET...: those of the targets (NAME:PORT) that FROM can connect to.
+probe() {
+    local from="$1" target pairs=()
+    shift
+    for target in "$@"; do
+        pairs+=("$target=${address_of[${target%:*}]}/${target#*:}")
+    done
+    # shellcheck disable=SC2016 # for the other shell
+    local script='for pair in "$@"; do
+        (timeout 1 bash -c "</dev/tcp/${pair#*=}" 2>/dev/null && echo "${pair%%=*}") &
+    done; wait'
+    if [[ "$from" == operator ]]; then
+        bash -c "$script" bash "${pairs[@]}" | sort
+    else
+        on "$from" bash -c "$script" bash "${pairs[@]}" </dev/null | sort
+    fi
+}
+
+step_firewall() {
+    local name port targets=() names=(lb-1 web-1 web-2 redis postgres load-tester)
+    for name in "${names[@]}"; do
+        # All that something listens on beyond loopback, and what should be, or could be by mistake.
+        while read -r port; do
+            targets+=("$name:$port")
+        done < <({
+            on "$name" ss -Hltn </dev/null | awk '$4 !~ /^(127\.|\[::1\])/ { sub(/.*:/, "", $4); print $4 }'
+            printf '%s\n' 22 80 443 5432 6379 8080 9180
+        } | sort -un)
+        port="$(on "$name" ss -Hlun </dev/null | awk '$4 !~ /^(127\.|\[::1\])/ { print $4 }')"
+        [[ -z "$port" ]] || fail "$name listens on UDP $port"
+    done
+    echo "targets: ${targets[*]}"
+
+    # As the picture shows: the service and SSH, for people and for the load tester.
+    local outside=(lb-1:22 lb-1:80 load-tester:22 postgres:22 redis:22 web-1:22 web-2:22) from expected found
+    for from in operator load-tester redis web-1 web-2 lb-1 postgres; do
+        expected=("${outside[@]}")
+        case "$from" in
+            web-*) expected+=(redis:6379 postgres:5432) ;;
+            lb-1) expected+=(web-1:8080 web-2:8080) ;;
+        esac
+        # From itself it comes by loopback, which is open.
+        found="$(probe "$from" "${targets[@]}" | grep -v "^$from:" || true)"
+        diff <(printf '%s\n' "${expected[@]}" | grep -v "^$from:" | sort) <(echo "$found") \
+            || fail "from $from, other ports are open than should be"
+    done
+    # Closed by more than one lock.
+    on redis ss -Hltn </dev/null | grep "${address_of[redis]}:6379" || fail "Redis does not listen on its address"
+    on web-1 ss -Hltn </dev/null | grep '127.0.0.1:9180' || fail "web-1's probes are not on loopback"
+    figure "${#targets[@]} ports, asked for from 7 places: open are SSH, lb-1:80, and each role's to those who need it"
+}
+
+step_proof() {
+    local status=0
+    "${guest_ssh[@]}" "${address_of[load-tester]}" shunt-proof </dev/null | tee "$SCRATCH/proof" || status=$?
+    ((status == 0)) || fail "shunt-proof ended with $status"
+    grep -q 'admitted count==10, was 10' "$SCRATCH/proof" || fail "shunt-proof does not say that 10 were admitted"
+    local spread
+    spread="$(on lb-1 cat /var/log/nginx/shunt.json </dev/null \
+        | jq -r 'select(.client == "'"${address_of[load-tester]}"'") | .upstream' | sort | uniq -c | awk '{ print $2 ": " $1 }' | paste -sd, | sed 's/,/, /g')"
+    grep -q "${address_of[web-1]}.*${address_of[web-2]}" <<<"$spread" || fail "not every web node was asked: $spread"
+    figure "$(sed -n 's/^ *answers *//p' "$SCRATCH/proof" | head -n 1); $spread"
+}
+
+# another_release: the program with one byte more, which runs like it and is another file.
+another_release() {
+    cp "$SCRATCH/shunt" "$SCRATCH/release"
+    printf '\0' >>"$SCRATCH/release"
+    chmod 0755 "$SCRATCH/release"
+    set_release "$SCRATCH/release"
+}
+
+step_release() {
+    local before
+    before="$(on web-1 shunt-release current </dev/null)"
+    start_load
+    another_release
+    apply
+    no_request_failed
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "not every node runs the new release"
+    figure "$before → $(on web-1 shunt-release current </dev/null) in $apply_seconds s; $load_text"
+}
+
+# broken_release [OPTION]: of broken.c, as the compiler is told.
+broken_release() {
+    cp "$SCRATCH/shunt" "$SCRATCH/good"
+    # Static, so that it does not matter which glibc it was made with.
+    cc -O1 -static "$@" -o "$SCRATCH/broken" "$here/broken.c"
+    start_load
+    set_release "$SCRATCH/broken"
+    local status=0
+    apply | tee "$SCRATCH/refusal" || status=$?
+    set_release "$SCRATCH/good"
+    ((status != 0)) || fail "the apply succeeded with a broken release"
+    grep -q 'does not become ready' "$SCRATCH/refusal" || fail "the apply does not say that a node does not become ready"
+    no_request_failed
+    every_node_runs "$SCRATCH/good" web-1 web-2 || fail "the release before is not everywhere"
+}
+
+step_exits() {
+    broken_release
+    figure "switched back, the apply fails and says so; $load_text"
+}
+
+step_hangs() {
+    broken_release -DHANGS
+    figure "switched back, the apply fails and says so; $load_text"
+}
+
+step_repaired() {
+    start_load
+    another_release
+    apply
+    no_request_failed
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "not every node runs the new release"
+    plan_is_empty || fail "the plan after it wants to change something"
+    figure "applied in $apply_seconds s; $load_text"
+}
+
+# node_gets_requests NAME
+node_gets_requests() {
+    # Not --quiet: it would end before ssh does.
+    on lb-1 tail -n 50 /var/log/nginx/shunt.json </dev/null \
+        | grep "\"upstream\":\"${address_of[$1]}:8080\",\"upstream_status\":\"[23]" >/dev/null
+}
+
+step_killed() {
+    local began
+    start_load
+    kill_guest web-1
+    # Longer than nginx waits for an answer.
+    sleep 20
+    if node_gets_requests web-1; then fail "web-1 answers"; fi
+    began=$SECONDS
+    boot_guest web-1
+    within 60 "web-1 to answer requests again" node_gets_requests web-1
+    began=$((SECONDS - began))
+    end_load
+    ((failed_gets == 0)) || fail "$failed_gets GETs failed, $failed_posts POSTs; $load_text"
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "web-1 came back with another release"
+    figure "$load_text ($failed_posts POSTs); back $began s after power-on"
+}
+
+all_links() {
+    on postgres sudo -u postgres psql -d shunt -Atc \
+        "SELECT count(*), md5(string_agg(short_code || ' ' || original_url, ',' ORDER BY short_code)) FROM urls" </dev/null
+}
+
+step_restore() {
+    local before answer code took
+    start_load
+    end_load
+    answer="$(curl -sS --max-time 5 -d url=https://example.com/before-the-backup "http://${address_of[lb-1]}/shorten")"
+    code="$(jq -r .code <<<"$answer")"
+    before="$(all_links)"
+    echo "before: $before"
+    on postgres systemctl start shunt-backup </dev/null
+    # shellcheck disable=SC2016 # for the guest's shell
+    on postgres bash -c 'cat "$(ls -t /var/backups/shunt/*.dump | head -n 1)"' </dev/null >"$SCRATCH/shunt.dump"
+
+    delete_guest postgres
+    create_guest postgres
+    boot_guest postgres
+    within 60 "the new postgres to boot" guest_is_up postgres
+    set_variable instances '{ postgres = "another" }'
+    apply
+    [[ "$(all_links 2>/dev/null || true)" != "$before" ]] || fail "the new database is not empty"
+    "${guest_ssh[@]}" "${address_of[postgres]}" 'cat >shunt.dump' <"$SCRATCH/shunt.dump"
+    took=$SECONDS
+    "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null
+    took=$((SECONDS - took))
+    [[ "$(all_links)" == "$before" ]] || fail "before: $before, after: $(all_links)"
+    # Once more, where links are: only if that is said.
+    if "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null; then
+        fail "shunt-restore took the place of links that were there"
+    fi
+    "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore --replace shunt.dump </dev/null
+    [[ "$(all_links)" == "$before" ]] || fail "before: $before, after --replace: $(all_links)"
+    # By every node, new connections and all.
+    for _ in 1 2 3 4; do
+        [[ "$(curl -sS --max-time 5 -o /dev/null -w '%{redirect_url}' "http://${address_of[lb-1]}/$code")" \
+            == https://example.com/before-the-backup ]] || fail "a restored link is not followed"
+    done
+    answer="$(curl -sS --max-time 5 -d url=https://example.com/after-the-restore "http://${address_of[lb-1]}/shorten")"
+    [[ "$answer" == *'"code"'* ]] || fail "no new link after the restore: $answer"
+    plan_is_empty || fail "the plan after it wants to change something"
+    figure "${before%|*} links, all there; new machine set up in $apply_seconds s, restored in $took s"
+}
+
+step_scale() {
+    local up down
+    create_guest web-3
+    boot_guest web-3
+    within 60 "web-3 to boot" guest_is_up web-3
+    start_load
+    set_web_nodes web-1 web-2 web-3
+    apply
+    up=$apply_seconds
+    within 10 "web-3 to get requests" node_gets_requests web-3
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 web-3 || fail "web-3 runs something else"
+    # As terraform/README.md says: first nginx forgets the nodes, then they go.
+    set_variable drained_web_nodes '["web-2", "web-3"]'
+    apply
+    down=$apply_seconds
+    set_variable drained_web_nodes '[]'
+    set_web_nodes web-1
+    apply
+    down=$((down + apply_seconds))
+    plan_is_empty || fail "with one node the plan wants to change something"
+    set_web_nodes web-1 web-2
+    apply
+    within 10 "web-2 to get requests" node_gets_requests web-2
+    no_request_failed
+    plan_is_empty || fail "with two nodes the plan wants to change something"
+    figure "2 → 3 in $up s, → 1 in $down s, → 2 in $apply_seconds s; $load_text"
+}

@@ -1,0 +1,86 @@
+# shellcheck shell=bash disable=SC2154,SC2034 # variables of the other files beside this one
+# Terraform on a copy of the folders that terraform/existing-hosts needs, so that neither its state nor a changed file
+# touches the checkout. There is no network but the guests': a provider that had to be downloaded would fail here.
+
+: "${SCRATCH:?}" "${BINARY:?}" "${K6:?}"
+
+repository="$SCRATCH/repository"
+module="$repository/terraform/existing-hosts"
+# What web nodes are told besides the defaults: the operator's requests are counted like all others, by a policy that does
+# not refuse them.
+operator_policy="{ \"limiter.policies.operator.quota\" = \"1000000/minute\", \"limiter.policies.operator.clients\" = \"$operator/32\" }"
+
+copy_repository() {
+    mkdir "$repository"
+    cp -r terraform nginx docker load-testing "$repository/"
+    rm -rf "$module"/{.terraform,terraform.tfstate*,terraform.tfvars,known_hosts}
+    cat >"$module/terraform.tfvars" <<END
+ssh_user             = "debian"
+ssh_private_key_file = "$SCRATCH/key"
+binary               = "$SCRATCH/shunt"
+k6_binary            = "$K6"
+web_settings         = $operator_policy
+web_nodes            = ["${address_of[web-1]}", "${address_of[web-2]}"]
+END
+    set_release "$BINARY"
+}
+
+# set_release FILE: what the next apply brings to the web nodes.
+set_release() {
+    install -m 0755 "$1" "$SCRATCH/shunt.new"
+    mv "$SCRATCH/shunt.new" "$SCRATCH/shunt"
+}
+
+tf() {
+    env -u TF_CLI_CONFIG_FILE TF_IN_AUTOMATION=1 TF_INPUT=0 CHECKPOINT_DISABLE=1 TF_CLI_ARGS=-no-color \
+        terraform -chdir="$module" "$@"
+}
+
+# apply ARGUMENT...: sets apply_seconds.
+apply() {
+    local began=$SECONDS
+    # bash does not heed `set -e` where the caller looks at the result.
+    tf apply -auto-approve "$@" || return
+    apply_seconds=$((SECONDS - began))
+}
+
+# plan_is_empty
+plan_is_empty() {
+    local status=0
+    tf plan -detailed-exitcode || status=$?
+    ((status == 0))
+}
+
+# set_variable NAME VALUE: a line of terraform.tfvars, in Terraform's language.
+set_variable() {
+    sed -i "/^$1 *=/d" "$module/terraform.tfvars"
+    echo "$1 = $2" >>"$module/terraform.tfvars"
+}
+
+# set_web_nodes NAME...
+set_web_nodes() {
+    local name list=()
+    for name in "$@"; do
+        list+=("\"${address_of[$name]}\"")
+    done
+    set_variable web_nodes "[$(IFS=,; echo "${list[*]}")]"
+}
+
+# What runs on a web node: the checksum of the program of the service's process.
+running_program() {
+    # shellcheck disable=SC2016 # for the node's shell
+    on "$1" bash -c 'sha256sum "/proc/$(systemctl show -P MainPID shunt)/exe" | cut -d" " -f1' </dev/null
+}
+
+# every_node_runs FILE NAME...
+every_node_runs() {
+    local name sum
+    sum="$(sha256sum "$1" | cut -d' ' -f1)"
+    shift
+    for name in "$@"; do
+        [[ "$(running_program "$name")" == "$sum" ]] || {
+            echo "$name runs $(running_program "$name"), not $sum"
+            return 1
+        }
+    done
+}

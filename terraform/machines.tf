@@ -1,0 +1,87 @@
+locals {
+  # Names and roles depend on the counts only: changing a size or an address changes no name, so it makes nothing anew.
+  roles = merge(
+    { for i in range(var.load_balancer_count) : "lb-${i + 1}" => "load-balancer" },
+    { for i in range(var.web_count) : "web-${i + 1}" => "web" },
+    { redis = "redis", postgres = "postgres" },
+    var.load_tester ? { load-tester = "load-tester" } : {},
+  )
+
+  # The web nodes come last, because there may be any number of them.
+  vm_id_offsets = merge(
+    { for i in range(var.load_balancer_count) : "lb-${i + 1}" => 1 + i },
+    { redis = 10, postgres = 20 },
+    var.load_tester ? { load-tester = 30 } : {},
+    { for i in range(var.web_count) : "web-${i + 1}" => 101 + i },
+  )
+
+  # Terraform cannot add to an address. Its number is the sum of its parts; that host of 0.0.0.0/0 is an address again.
+  web_first     = sum([for i, part in split(".", var.web_first_address) : tonumber(part) * pow(256, 3 - i)])
+  web_addresses = [for i in range(var.web_count) : cidrhost("0.0.0.0/0", local.web_first + i)]
+
+  addresses = merge(
+    { for i in range(var.load_balancer_count) : "lb-${i + 1}" => var.addresses.load_balancers[i] },
+    { for i in range(var.web_count) : "web-${i + 1}" => local.web_addresses[i] },
+    { redis = var.addresses.redis, postgres = var.addresses.postgres },
+    var.load_tester ? { load-tester = var.addresses.load_tester } : {},
+  )
+
+  # All that Proxmox VE needs to know of a role. The host starts what others wait for first.
+  machine_roles = {
+    postgres      = { size = var.sizes.postgres, startup = 1, protection = var.protect_database }
+    redis         = { size = var.sizes.redis, startup = 1, protection = false }
+    web           = { size = var.sizes.web, startup = 2, protection = false }
+    load-balancer = { size = var.sizes.load_balancer, startup = 3, protection = false }
+    load-tester   = { size = var.sizes.load_tester, startup = 4, protection = false }
+  }
+}
+
+resource "proxmox_virtual_environment_pool" "shunt" {
+  pool_id = var.pool
+  comment = "Shunt, made by Terraform"
+}
+
+resource "proxmox_download_file" "debian" {
+  node_name          = var.node_name
+  datastore_id       = var.datastores.image
+  content_type       = "import"
+  url                = var.image.url
+  checksum           = var.image.sha512
+  checksum_algorithm = "sha512"
+  # A name of our own: others may have downloaded the same image, and theirs would be in the way. It has the date of the
+  # URL in it, so that another image is another file.
+  file_name = "${var.pool}-${basename(var.image.url)}"
+  # A dated image does not change. With `true`, each plan would ask Debian how large it is now.
+  overwrite = false
+}
+
+module "vm" {
+  source   = "./modules/vm"
+  for_each = local.roles
+
+  name                = "${var.name_prefix}${each.key}"
+  vm_id               = lookup(var.vm_ids, each.key, var.vm_id_base + local.vm_id_offsets[each.key])
+  node_name           = var.node_name
+  pool                = proxmox_virtual_environment_pool.shunt.pool_id
+  description         = "Shunt: ${each.value}. Made by Terraform; see terraform/README.md."
+  tags                = setunion(var.tags, [each.value])
+  size                = local.machine_roles[each.value].size
+  cpu_type            = var.cpu_type
+  startup_order       = local.machine_roles[each.value].startup
+  protection          = local.machine_roles[each.value].protection
+  reboot_after_update = var.allow_reboots
+  datastore           = var.datastores.disks
+  image               = proxmox_download_file.debian.id
+
+  network = {
+    bridge  = var.network.bridge
+    vlan_id = var.network.vlan_id
+    address = "${local.addresses[each.key]}/${split("/", var.network.cidr)[1]}"
+    gateway = var.network.gateway
+    dns     = var.network.dns
+  }
+  user = {
+    name = var.ssh_user
+    keys = var.ssh_public_keys
+  }
+}

@@ -1,0 +1,174 @@
+# Roles, secrets and releases on machines that are reachable by SSH, wherever they came from.
+#
+# Each step is a terraform_data whose `triggers_replace` holds what the step depends on: files, settings, secrets and the
+# machine itself, as hashes. So a change of a role's files sets the role up again, and never touches the machine. A
+# step that fails is tainted, and done again by the next apply.
+
+terraform {
+  required_version = ">= 1.9"
+}
+
+locals {
+  scripts = abspath("${path.module}/../../scripts")
+
+  by_role = {
+    for role in ["load-balancer", "web", "redis", "postgres", "load-tester"] :
+    role => { for name, machine in var.machines : name => machine if machine.role == role }
+  }
+  addresses = { for role, machines in local.by_role : role => [for name in sort(keys(machines)) : machines[name].address] }
+
+  # What a role's machines get; `set-up` puts the same together.
+  role_files = {
+    for role in keys(local.by_role) : role => sort(flatten([
+      for pattern in concat(
+        ["terraform/roles/base/**", "terraform/roles/${role}/**"],
+        role == "load-balancer" ? ["nginx/*.conf"] : [],
+        role == "redis" ? ["docker/redis.conf"] : [],
+        role == "load-tester" ? ["load-testing/*.js", "load-testing/lib/*.js"] : [],
+      ) : tolist(fileset(var.repository, pattern))
+    ]))
+  }
+  role_hash = {
+    for role, files in local.role_files :
+    role => sha256(jsonencode([for file in files : [file, filesha256("${var.repository}/${file}")]]))
+  }
+
+  has_tls = nonsensitive(var.tls != null)
+
+  # On machines as /etc/shunt/secrets.env, each with no more than its role needs.
+  secrets = {
+    postgres = "POSTGRES_PASSWORD='${var.postgres_password}'\n"
+    redis    = "REDIS_PASSWORD='${var.redis_password}'\n"
+    web      = "POSTGRES_PASSWORD='${var.postgres_password}'\nREDIS_PASSWORD='${var.redis_password}'\n"
+  }
+  tls = {
+    certificate = try(var.tls.certificate, "")
+    private_key = try(var.tls.private_key, "")
+  }
+  with_secrets = {
+    for name, machine in var.machines : name => machine
+    if contains(keys(local.secrets), machine.role) || (machine.role == "load-balancer" && local.has_tls)
+  }
+  # That they changed is no secret.
+  secrets_hash = {
+    for name, machine in var.machines : name => nonsensitive(sha256(jsonencode([
+      lookup(local.secrets, machine.role, ""), machine.role == "load-balancer" ? local.tls : null,
+    ])))
+  }
+
+  # What every script needs to know of a machine.
+  ssh = {
+    SSH_COMMAND     = var.ssh.command
+    SSH_USER        = var.ssh.user
+    SSH_PORT        = tostring(var.ssh.port)
+    SSH_KEY         = var.ssh.private_key_file
+    SSH_KNOWN_HOSTS = abspath(var.known_hosts_file)
+    SSH_WAIT        = tostring(var.ssh.wait_seconds)
+  }
+  # A machine's key is remembered under its name and its instance: a machine that was made anew has another key.
+  host = {
+    for name, machine in var.machines :
+    name => "${name}=${machine.address}=${substr(sha256(machine.instance), 0, 12)}"
+  }
+
+  before_load_balancers = { for name, machine in var.machines : name => machine if machine.role != "load-balancer" }
+}
+
+resource "terraform_data" "secrets" {
+  for_each = var.enabled ? local.with_secrets : {}
+
+  triggers_replace = {
+    instance = each.value.instance
+    secrets  = local.secrets_hash[each.key]
+  }
+
+  # Apart from `role`, because Terraform shows nothing of what a step with a secret prints.
+  provisioner "local-exec" {
+    command = "\"$SCRIPTS/put-secrets\" \"$HOST\""
+    environment = merge(local.ssh, {
+      SCRIPTS         = local.scripts
+      HOST            = local.host[each.key]
+      SECRETS         = lookup(local.secrets, each.value.role, "")
+      TLS_CERTIFICATE = each.value.role == "load-balancer" ? local.tls.certificate : ""
+      TLS_PRIVATE_KEY = each.value.role == "load-balancer" ? local.tls.private_key : ""
+    })
+  }
+}
+
+resource "terraform_data" "role" {
+  for_each = var.enabled ? local.before_load_balancers : {}
+
+  triggers_replace = {
+    instance = each.value.instance
+    files    = local.role_hash[each.value.role]
+    settings = sha256(local.settings[each.key])
+    secrets  = local.secrets_hash[each.key]
+    k6       = each.value.role == "load-tester" && var.k6_binary != "" ? filesha256(var.k6_binary) : ""
+  }
+
+  provisioner "local-exec" {
+    command = "\"$SCRIPTS/set-up\" \"$HOST\""
+    environment = merge(local.ssh, {
+      SCRIPTS    = local.scripts
+      HOST       = local.host[each.key]
+      REPOSITORY = abspath(var.repository)
+      ROLE       = each.value.role
+      SETTINGS   = local.settings[each.key]
+      K6         = each.value.role == "load-tester" && var.k6_binary != "" ? abspath(var.k6_binary) : ""
+    })
+  }
+
+  depends_on = [terraform_data.secrets]
+}
+
+# One step for all web nodes, because it goes from one to the next.
+resource "terraform_data" "release" {
+  count = var.enabled ? 1 : 0
+
+  triggers_replace = {
+    binary = filesha256(var.binary)
+    nodes = {
+      for name, machine in local.by_role["web"] : name => [
+        machine.instance, local.role_hash["web"], sha256(local.settings[name]), local.secrets_hash[name],
+      ]
+    }
+  }
+
+  provisioner "local-exec" {
+    command = "\"$SCRIPTS/roll-out\" \"$BINARY\" $HOSTS"
+    environment = merge(local.ssh, {
+      SCRIPTS = local.scripts
+      BINARY  = abspath(var.binary)
+      HOSTS   = join(" ", [for name in sort(keys(local.by_role["web"])) : local.host[name]])
+    })
+  }
+
+  # Postgres and Redis too: a node is ready when it has both.
+  depends_on = [terraform_data.role]
+}
+
+# After the release: a new web node gets no request before it is ready.
+resource "terraform_data" "load_balancer" {
+  for_each = var.enabled ? local.by_role["load-balancer"] : {}
+
+  triggers_replace = {
+    instance = each.value.instance
+    files    = local.role_hash["load-balancer"]
+    settings = sha256(local.settings[each.key])
+    secrets  = local.secrets_hash[each.key]
+  }
+
+  provisioner "local-exec" {
+    command = "\"$SCRIPTS/set-up\" \"$HOST\""
+    environment = merge(local.ssh, {
+      SCRIPTS    = local.scripts
+      HOST       = local.host[each.key]
+      REPOSITORY = abspath(var.repository)
+      ROLE       = each.value.role
+      SETTINGS   = local.settings[each.key]
+      K6         = ""
+    })
+  }
+
+  depends_on = [terraform_data.secrets, terraform_data.release]
+}

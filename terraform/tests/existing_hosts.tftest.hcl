@@ -1,0 +1,71 @@
+# The same roles on machines that exist already. Here without any; scripts/homelab-test has real ones.
+
+variables {
+  ssh_command = "tests/ssh"
+  binary      = "../dist/shunt"
+}
+
+run "all_of_it_can_be_applied" {
+  module {
+    source = "./existing-hosts"
+  }
+  assert {
+    condition     = length(output.addresses) == 6 && output.service_url == "http://10.0.0.100"
+    error_message = "Not the six machines: ${jsonencode(output.addresses)}"
+  }
+}
+
+run "no_web_node" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    web_nodes = []
+  }
+  expect_failures = [var.web_nodes]
+}
+
+run "two_machines_with_one_address" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    web_nodes = ["10.0.0.111", "10.0.0.130"]
+  }
+  expect_failures = [var.web_nodes]
+}
+
+run "a_virtual_address_for_one_load_balancer" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    virtual_address = "10.0.0.99/24"
+  }
+  expect_failures = [var.virtual_address]
+}
+
+run "a_binary_that_is_not_there" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    binary = "no/such/file"
+  }
+  expect_failures = [var.binary]
+}
+
+run "a_quota_of_nothing" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    quota = { limit = 0, window_seconds = 60 }
+  }
+  expect_failures = [var.quota]
+}
