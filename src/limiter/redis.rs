@@ -21,7 +21,6 @@ mod clock;
 mod connection;
 mod connections;
 mod endpoint;
-
 mod record;
 
 use std::time::Duration;
