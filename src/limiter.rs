@@ -26,6 +26,7 @@ mod memory;
 mod policy;
 mod quota;
 mod redis;
+mod shards;
 mod shield;
 mod shielded;
 mod store;

@@ -1,26 +1,20 @@
 //! Window logs in this process: the store of the embedded mode, and the stand-in while Redis is away.
 
 use std::{
-    hash::BuildHasher,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use hashlink::{
-    DefaultHashBuilder, LinkedHashMap,
+    LinkedHashMap,
     linked_hash_map::Entry::{Occupied, Vacant},
 };
 
 use super::{
     ClientId, Decision, LogTime, Policy, PolicyName, Quota, StoreError, WindowLog, WindowStore,
+    shards::{SHARDS, Shards},
 };
-
-/// Locks, so that worker threads rarely meet at one. A power of two.
-const SHARDS: usize = 16;
 
 /// What one client costs beside its entries: key, log, links, its share of the hash table, and what the allocator loses
 /// while logs grow. The resident memory of a release build grew by about 190 bytes per client with one request and by
@@ -41,8 +35,7 @@ const SWEEP_AT_ONCE: usize = 256;
 /// one client a new quota; [`evictions`](Self::evictions) counts how often.
 #[derive(Debug)]
 pub struct MemoryStore {
-    shards: Vec<Mutex<Shard>>,
-    hasher: DefaultHashBuilder,
+    shards: Shards<Shard>,
     shard_bytes: usize,
     origin: Instant,
     evictions: AtomicU64,
@@ -80,10 +73,7 @@ impl MemoryStore {
     /// An empty store that holds at most about `max_bytes` of logs.
     pub fn new(max_bytes: usize) -> Self {
         Self {
-            shards: std::iter::repeat_with(Mutex::default)
-                .take(SHARDS)
-                .collect(),
-            hasher: DefaultHashBuilder::default(),
+            shards: Shards::default(),
             shard_bytes: max_bytes / SHARDS,
             origin: Instant::now(),
             evictions: AtomicU64::new(0),
@@ -96,7 +86,7 @@ impl MemoryStore {
             client,
             policy: policy.name.clone(),
         };
-        let mut shard = self.shard(&key);
+        let mut shard = self.shards.of(&key);
         let shard = &mut *shard;
         shard.drop_idle(at, SWEEP_PER_REQUEST);
 
@@ -131,31 +121,31 @@ impl MemoryStore {
     /// lock for longer than a few hundred of them take.
     pub fn sweep(&self) {
         let now = self.now();
-        for shard in &self.shards {
-            while lock(shard).drop_idle(now, SWEEP_AT_ONCE) == SWEEP_AT_ONCE {}
-            lock(shard).give_back_room();
+        let drop_some = || -> usize {
+            let shards = self.shards.all();
+            shards
+                .map(|mut shard| shard.drop_idle(now, SWEEP_AT_ONCE))
+                .sum()
+        };
+        while drop_some() > 0 {}
+        for mut shard in self.shards.all() {
+            shard.give_back_room();
         }
     }
 
     /// Clients that are remembered at the moment.
     pub fn clients(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).clients()).sum()
+        self.shards.all().map(|shard| shard.clients()).sum()
     }
 
     /// Bytes that their logs occupy, about.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).bytes).sum()
+        self.shards.all().map(|shard| shard.bytes).sum()
     }
 
     /// How often a client was forgotten while its log still counted, for want of memory.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
-    }
-
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        let hash = self.hasher.hash_one(key);
-        // The upper bits: the hash table inside uses the lower ones.
-        lock(&self.shards[(hash >> 48) as usize % SHARDS])
     }
 }
 
@@ -230,11 +220,6 @@ impl Entry {
     fn bytes(&self) -> usize {
         CLIENT_OVERHEAD_BYTES + self.log.heap_bytes()
     }
-}
-
-/// A panic while the lock was held leaves a log that is at worst short of an entry: still usable.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

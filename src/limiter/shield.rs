@@ -14,26 +14,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::BuildHasher,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use hashlink::DefaultHashBuilder;
 
-use super::{ClientId, Decision, LogTime, Policy, Quota};
+use super::{ClientId, Decision, LogTime, Policy, Quota, shards::Shards};
 
 /// How late `Retry-After` of a shielded refusal may be, in write-back intervals.
 const LATENESS: u32 = 2;
 
 /// The most refusals that are remembered, over all clients; 16 bytes each. Beyond that, clients ask Redis.
 const MAX_ENTRIES: usize = 1 << 20;
-
-/// Locks, so that worker threads rarely meet at one. A power of two.
-const SHARDS: usize = 16;
 
 /// An entry of a window log as it stands in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +59,7 @@ pub(super) struct Backlog {
 pub(super) struct Shield {
     interval: Duration,
     new_member: fn() -> i32,
-    shards: [Mutex<Clients>; SHARDS],
-    hasher: DefaultHashBuilder,
+    shards: Shards<Clients>,
     /// How many clients there are. Mostly none, and then most requests need to know no more.
     clients: AtomicUsize,
     /// How many refusals are remembered.
@@ -95,8 +87,7 @@ impl Shield {
         Self {
             interval,
             new_member,
-            shards: Default::default(),
-            hasher: DefaultHashBuilder::default(),
+            shards: Shards::default(),
             clients: AtomicUsize::new(0),
             entries: AtomicUsize::new(0),
         }
@@ -111,7 +102,7 @@ impl Shield {
         if self.clients() == 0 {
             return Opinion::Ask(Vec::new());
         }
-        let mut clients = self.shard(client);
+        let mut clients = self.shards.of(&client);
         let Some(refused) = find(&mut clients, policy, client) else {
             return Opinion::Ask(Vec::new());
         };
@@ -143,7 +134,7 @@ impl Shield {
             return;
         }
         let in_redis = at + decision.reset_after - policy.quota.window();
-        let mut clients = self.shard(client);
+        let mut clients = self.shards.of(&client);
         if let Some(refused) = find(&mut clients, policy, client) {
             refused.has_written(written);
             if !decision.admitted {
@@ -171,8 +162,7 @@ impl Shield {
         if self.clients() == 0 {
             return backlog;
         }
-        for shard in &self.shards {
-            let mut clients = lock(shard);
+        for mut clients in self.shards.all() {
             for (&client, policies) in clients.iter_mut() {
                 policies.retain(|refused| {
                     let keep = refused.unwritten > 0 || refused.is_flooding(now, self.interval);
@@ -198,7 +188,7 @@ impl Shield {
 
     /// Redis knows these now.
     pub(super) fn has_written(&self, backlog: &Backlog) {
-        let mut clients = self.shard(backlog.client);
+        let mut clients = self.shards.of(&backlog.client);
         if let Some(refused) = find(&mut clients, &backlog.policy, backlog.client) {
             refused.has_written(&backlog.entries);
         }
@@ -206,8 +196,7 @@ impl Shield {
 
     /// Forgets everything: Redis was away, and nobody knows what it still knows.
     pub(super) fn clear(&self) {
-        for shard in &self.shards {
-            let mut clients = lock(shard);
+        for mut clients in self.shards.all() {
             let entries: usize = clients.values().flatten().map(|r| r.own.len()).sum();
             self.entries.fetch_sub(entries, Ordering::Relaxed);
             self.clients.fetch_sub(clients.len(), Ordering::Release);
@@ -219,17 +208,6 @@ impl Shield {
     pub(super) fn clients(&self) -> usize {
         self.clients.load(Ordering::Acquire)
     }
-
-    fn shard(&self, client: ClientId) -> MutexGuard<'_, Clients> {
-        let hash = self.hasher.hash_one(client);
-        // The upper bits: the hash table inside uses the lower ones.
-        lock(&self.shards[(hash >> 48) as usize % SHARDS])
-    }
-}
-
-/// A panic while the lock was held leaves a log that is at worst short of an entry.
-fn lock(shard: &Mutex<Clients>) -> MutexGuard<'_, Clients> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn find<'a>(
