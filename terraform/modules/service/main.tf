@@ -71,6 +71,28 @@ locals {
     name => "${name}=${machine.address}=${substr(sha256(machine.instance), 0, 12)}"
   }
 
+  # How a machine is made what its role says, and what that depends on.
+  k6 = { for name in keys(local.by_role["load-tester"]) : name => abspath(var.k6_binary) if var.k6_binary != "" }
+  set_up = {
+    for name, machine in var.machines : name => merge(local.ssh, {
+      SCRIPTS    = local.scripts
+      HOST       = local.host[name]
+      REPOSITORY = abspath(var.repository)
+      ROLE       = machine.role
+      SETTINGS   = local.settings[name]
+      K6         = lookup(local.k6, name, "")
+    })
+  }
+  set_up_triggers = {
+    for name, machine in var.machines : name => {
+      instance = machine.instance
+      files    = local.role_hash[machine.role]
+      settings = sha256(local.settings[name])
+      secrets  = local.secrets_hash[name]
+      k6       = contains(keys(local.k6), name) ? filesha256(local.k6[name]) : ""
+    }
+  }
+
   before_load_balancers = { for name, machine in var.machines : name => machine if machine.role != "load-balancer" }
 }
 
@@ -98,24 +120,11 @@ resource "terraform_data" "secrets" {
 resource "terraform_data" "role" {
   for_each = var.enabled ? local.before_load_balancers : {}
 
-  triggers_replace = {
-    instance = each.value.instance
-    files    = local.role_hash[each.value.role]
-    settings = sha256(local.settings[each.key])
-    secrets  = local.secrets_hash[each.key]
-    k6       = each.value.role == "load-tester" && var.k6_binary != "" ? filesha256(var.k6_binary) : ""
-  }
+  triggers_replace = local.set_up_triggers[each.key]
 
   provisioner "local-exec" {
-    command = "\"$SCRIPTS/set-up\" \"$HOST\""
-    environment = merge(local.ssh, {
-      SCRIPTS    = local.scripts
-      HOST       = local.host[each.key]
-      REPOSITORY = abspath(var.repository)
-      ROLE       = each.value.role
-      SETTINGS   = local.settings[each.key]
-      K6         = each.value.role == "load-tester" && var.k6_binary != "" ? abspath(var.k6_binary) : ""
-    })
+    command     = "\"$SCRIPTS/set-up\" \"$HOST\""
+    environment = local.set_up[each.key]
   }
 
   depends_on = [terraform_data.secrets]
@@ -127,11 +136,7 @@ resource "terraform_data" "release" {
 
   triggers_replace = {
     binary = filesha256(var.binary)
-    nodes = {
-      for name, machine in local.by_role["web"] : name => [
-        machine.instance, local.role_hash["web"], sha256(local.settings[name]), local.secrets_hash[name],
-      ]
-    }
+    nodes  = { for name in keys(local.by_role["web"]) : name => local.set_up_triggers[name] }
   }
 
   provisioner "local-exec" {
@@ -151,23 +156,11 @@ resource "terraform_data" "release" {
 resource "terraform_data" "load_balancer" {
   for_each = var.enabled ? local.by_role["load-balancer"] : {}
 
-  triggers_replace = {
-    instance = each.value.instance
-    files    = local.role_hash["load-balancer"]
-    settings = sha256(local.settings[each.key])
-    secrets  = local.secrets_hash[each.key]
-  }
+  triggers_replace = local.set_up_triggers[each.key]
 
   provisioner "local-exec" {
-    command = "\"$SCRIPTS/set-up\" \"$HOST\""
-    environment = merge(local.ssh, {
-      SCRIPTS    = local.scripts
-      HOST       = local.host[each.key]
-      REPOSITORY = abspath(var.repository)
-      ROLE       = each.value.role
-      SETTINGS   = local.settings[each.key]
-      K6         = ""
-    })
+    command     = "\"$SCRIPTS/set-up\" \"$HOST\""
+    environment = local.set_up[each.key]
   }
 
   depends_on = [terraform_data.secrets, terraform_data.release]
