@@ -16,6 +16,10 @@ const ANY_PORT: u16 = 9;
 /// # Errors
 /// If the process or the machine has no socket left.
 pub(super) fn is_local(address: IpAddr) -> io::Result<bool> {
+    // A group of machines, which the kernel lets anybody bind.
+    if address.is_multicast() {
+        return Ok(false);
+    }
     // To what is its own, the kernel speaks from that very address. With IPv4 it prefers the first of a network's, unless
     // it is told which one to take.
     let source = match address {
@@ -47,6 +51,8 @@ mod tests {
             ("127.1.2.3", true),
             ("203.0.113.77", false),
             ("255.255.255.255", false),
+            ("224.0.0.1", false),
+            ("ff02::1", false),
             ("2001:db8::77", false),
             ("fe80::77", false),
             ("::ffff:203.0.113.77", false),

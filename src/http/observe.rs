@@ -28,18 +28,16 @@ pub(super) async fn observe(
     };
     let route = Route::of_path(request.path());
 
-    let mut response = match &state.cors {
-        Some(cors) if route == Route::Shorten => {
-            let mut response = match cors.preflight(&request, route) {
-                // Browsers ask by themselves: that is nobody's request.
-                Some(answer) => answer,
-                None => rate_limit(state, route, client, &request, payload).await,
-            };
-            cors.add(&request, response.headers_mut());
-            response
-        }
-        _ => rate_limit(state, route, client, &request, payload).await,
+    let cors = state.cors.as_ref().filter(|_| route == Route::Shorten);
+    // Browsers ask by themselves: it is nobody's request, and no store is asked.
+    let preflight = cors.and_then(|cors| cors.preflight(&request, route));
+    let mut response = match preflight {
+        Some(answer) => answer,
+        None => rate_limit(state, route, client, &request, payload).await,
     };
+    if let Some(cors) = cors {
+        cors.add(&request, response.headers_mut());
+    }
 
     let head = response.head_mut();
     if state.draining.has_begun() {
