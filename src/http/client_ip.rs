@@ -62,8 +62,8 @@ impl TrustedProxies {
     /// In a list that is the right-most address that is not itself trusted. What stands left of that was written by
     /// the client and means nothing. If all are trusted, it is the left-most; without the header, the peer.
     ///
-    /// A proxy that wrote something else than an address is the client itself: it has been trusted not to hide anybody,
-    /// and what stands left of its entry, nobody vouches for. A line in the log says so, once a minute at most.
+    /// A proxy that wrote something else than an address is the client itself: nothing vouches for what stands to the
+    /// left of its entry. A line in the log says so, once a minute at most.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_names_no_client_is_the_client() {
+    fn a_proxy_that_names_no_client_is_the_client() {
         for (lines, expected) in [
             (&["garbage"] as &[_], "10.0.0.1"),
             (&[""], "10.0.0.1"),

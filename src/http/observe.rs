@@ -29,7 +29,7 @@ pub(super) async fn observe(
     let route = Route::of_path(request.path());
 
     let cors = state.cors.as_ref().filter(|_| route == Route::Shorten);
-    // Browsers ask by themselves: it is nobody's request, and no store is asked.
+    // A browser sends it by itself, so it costs no quota; and it asks no store, so it needs no limit.
     let preflight = cors.and_then(|cors| cors.preflight(&request, route));
     let mut response = match preflight {
         Some(answer) => answer,

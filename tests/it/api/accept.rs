@@ -107,7 +107,7 @@ async fn every_answer_that_depends_on_accept_says_so() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_the_limit_says_so_as_well() {
+async fn a_refusal_for_the_limit_says_so() {
     let node = crate::harness::Node::builder()
         .set("limiter.quota", "1/minute")
         .start()

@@ -23,7 +23,7 @@ fn with(client: &Client, headers: &[(&str, &str)]) -> RequestBuilder {
     })
 }
 
-/// How many requests were counted for whoever a request is counted for.
+/// How many requests of the same client were counted, this one included.
 async fn counted(request: RequestBuilder) -> u64 {
     let answer = send(request).await;
     assert_status(&answer, 200, "within the quota");
