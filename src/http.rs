@@ -4,10 +4,12 @@
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod client_ip;
+mod cors;
 mod error;
 mod form;
 mod handlers;
 mod listener;
+mod local_address;
 mod management;
 mod observe;
 mod origin;
@@ -21,7 +23,8 @@ mod server;
 mod slow_client;
 mod state;
 
-pub use client_ip::{InvalidForwardedFor, TrustedProxies};
+pub use client_ip::{ClientIpHeader, InvalidHeaderName, TrustedProxies};
+pub use cors::{Cors, CorsOrigin, InvalidOrigin};
 pub use listener::{Gate, Listener};
 pub use management::{Management, management_server};
 pub use public_url::PublicUrl;

@@ -1,6 +1,10 @@
 //! `POST /shorten`
 
-use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+    web::Payload,
+};
 use serde::Serialize;
 
 use crate::{
@@ -34,6 +38,7 @@ pub(in crate::http) async fn shorten(
         Ok((short_url, _, target)) if html => Ok(page::shortened_page(&short_url, target.as_str())),
         Ok((short_url, code, target)) => Ok(HttpResponse::Ok()
             .content_type(ContentType::json())
+            .insert_header((header::VARY, "Accept"))
             .body(json_line(&Shortened {
                 short_url: &short_url,
                 code: &code,
@@ -49,7 +54,7 @@ async fn make_link(
     state: &AppState,
     form: &ShortenForm,
 ) -> Result<(String, String, TargetUrl), ApiError> {
-    let target = TargetUrl::parse(&form.url)?;
+    let target = TargetUrl::parse(&form.url, &state.schemes)?;
     let origin = origin_for(request, state, &target)?;
     let code = match &form.alias {
         Some(alias) => {

@@ -8,16 +8,25 @@
 //! | `terms` | aliases, expiry, a number of visits |
 //! | `follow` | `GET` and `HEAD /<code>`, and paths that no link could have |
 //! | `errors` | the form of every refusal |
+//! | `accept` | who gets a page, who JSON, and that caches are told |
+//! | `bodies` | what of a body is read: codings, byte-order marks, white space, encoded characters |
+//! | `schemes` | targets that are not of the web, where the configuration allows them |
+//! | `cors` | pages of other sites |
 //! | `bad_input` | a clear 4xx, and nothing stored |
 //! | `request_id` | `X-Request-Id` |
 //! | `rate_limit` | the headers, the countdown, the refusal |
 //! | `policies` | exemptions, named policies, tiers |
 //! | `clients` | who is counted: peers, proxies, networks |
+//! | `client_header` | other headers in which proxies name the client |
 //! | `slow_clients` | connections that take their time |
 //! | `management` | probes and metrics |
 
+mod accept;
 mod bad_input;
+mod bodies;
+mod client_header;
 mod clients;
+mod cors;
 mod errors;
 mod exchange;
 mod follow;
@@ -27,6 +36,7 @@ mod origin;
 mod policies;
 mod rate_limit;
 mod request_id;
+mod schemes;
 mod shorten;
 mod slow_clients;
 mod terms;
