@@ -7,10 +7,11 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tracing::debug;
 
 use super::{
-    AppState, Route,
+    AppState,
     error::{ApiError, sentence},
     rate_limit::rate_limit,
     request_id::{REQUEST_ID, request_id},
+    resource::Resource,
     slow_client::LastAnswer,
 };
 
@@ -27,11 +28,12 @@ pub(super) async fn observe(
         Some(peer) => state.trusted_proxies.client(peer.ip(), request.headers()),
         None => Ok(IpAddr::from([0, 0, 0, 0])),
     };
-    let route = Route::of_path(request.path());
+    let resource = Resource::of_path(request.path());
+    let route = resource.route(request.method());
 
     let mut response = match client {
         Ok(client) => rate_limit(state, route, client, &request, payload).await,
-        Err(error) => ApiError::Malformed(sentence(error)).answer(&request, route),
+        Err(error) => ApiError::Malformed(sentence(error)).answer(&request),
     };
 
     let head = response.head_mut();
@@ -59,6 +61,7 @@ pub(super) async fn observe(
     debug!(
         method,
         path = request.path(),
+        route = route.name(),
         status = status.as_u16(),
         micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         client = client.ok().map(tracing::field::display),

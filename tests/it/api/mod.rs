@@ -7,26 +7,36 @@
 //! | `origin` | what a short link begins with, and that it never leads back to the service |
 //! | `terms` | aliases, expiry, a number of visits |
 //! | `follow` | `GET` and `HEAD /<code>`, and paths that no link could have |
+//! | `spelling` | other spellings of a path, and what chat programs glue to a link |
+//! | `onlookers` | machines that only look use up no visit |
+//! | `assets` | what a browser fetches by itself |
 //! | `errors` | the form of every refusal |
+//! | `caching` | what caches are told |
 //! | `bad_input` | a clear 4xx, and nothing stored |
 //! | `request_id` | `X-Request-Id` |
 //! | `rate_limit` | the headers, the countdown, the refusal |
+//! | `routes` | which route a request is for, by its method and its path |
 //! | `policies` | exemptions, named policies, tiers |
 //! | `clients` | who is counted: peers, proxies, networks |
 //! | `slow_clients` | connections that take their time |
 //! | `management` | probes and metrics |
 
+mod assets;
 mod bad_input;
+mod caching;
 mod clients;
 mod errors;
 mod exchange;
 mod follow;
 mod home;
 mod management;
+mod onlookers;
 mod origin;
 mod policies;
 mod rate_limit;
 mod request_id;
+mod routes;
 mod shorten;
 mod slow_clients;
+mod spelling;
 mod terms;
