@@ -6,9 +6,9 @@ use std::{hint::black_box, net::IpAddr};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use criterion::Criterion;
 use shunt::{
-    http::TrustedProxies,
+    http::{ClientIpHeader, TrustedProxies},
     limiter::{LogTime, Quota, WindowLog},
-    links::{CodeLength, ShortCode, TargetUrl},
+    links::{CodeLength, Schemes, ShortCode, TargetUrl},
 };
 
 fn main() {
@@ -59,7 +59,10 @@ fn short_code(criterion: &mut Criterion) {
 
 fn client_address(criterion: &mut Criterion) {
     let network = |text: &str| text.parse().expect("a network");
-    let trusted = TrustedProxies::new(vec![network("10.0.0.0/8"), network("127.0.0.1/32")]);
+    let trusted = TrustedProxies::new(
+        vec![network("10.0.0.0/8"), network("127.0.0.1/32")],
+        ClientIpHeader::default(),
+    );
     let peer: IpAddr = "127.0.0.1".parse().expect("an address");
     for (name, entries) in [
         ("one proxy", "203.0.113.7"),
@@ -81,6 +84,7 @@ fn client_address(criterion: &mut Criterion) {
 }
 
 fn target_url(criterion: &mut Criterion) {
+    let schemes = Schemes::default();
     for (name, text) in [
         (
             "of usual length",
@@ -89,7 +93,7 @@ fn target_url(criterion: &mut Criterion) {
         ("with a name in Unicode", "https://bücher.example/ü?q=ö#ä"),
     ] {
         criterion.bench_function(&format!("TargetUrl: parse one {name}"), |bencher| {
-            bencher.iter(|| TargetUrl::parse(black_box(text)));
+            bencher.iter(|| TargetUrl::parse(black_box(text), &schemes));
         });
     }
 }

@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
     http::{
-        AppState, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule, Route,
-        Timeouts, TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
+        Route, Timeouts, TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
     links::{
@@ -63,7 +63,12 @@ impl Application {
                 Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),
                 None => None,
             },
-            trusted_proxies: TrustedProxies::new(config.http.trusted_proxies.clone()),
+            schemes: config.links.schemes.clone(),
+            trusted_proxies: TrustedProxies::new(
+                config.http.trusted_proxies.clone(),
+                config.http.client_ip_header.clone().unwrap_or_default(),
+            ),
+            cors: Cors::new(config.http.cors_origins.clone()),
             public_url: config.http.public_url.clone(),
             local_addr: public_address,
             request_timeout: config.http.request_timeout,

@@ -5,10 +5,12 @@
 
 mod assets;
 mod client_ip;
+mod cors;
 mod error;
 mod form;
 mod handlers;
 mod listener;
+mod local_address;
 mod management;
 mod observe;
 mod onlooker;
@@ -24,7 +26,8 @@ mod server;
 mod slow_client;
 mod state;
 
-pub use client_ip::{InvalidForwardedFor, TrustedProxies};
+pub use client_ip::{ClientIpHeader, InvalidHeaderName, TrustedProxies};
+pub use cors::{Cors, CorsOrigin, InvalidOrigin};
 pub use listener::{Gate, Listener};
 pub use management::{Management, management_server};
 pub use onlooker::ONLOOKERS;

@@ -11,6 +11,7 @@ mod lookups;
 mod merged;
 mod observed;
 mod postgres;
+mod schemes;
 mod short_code;
 mod sqlite;
 mod store;
@@ -39,6 +40,7 @@ use self::{
 
 pub use cache::CacheOptions;
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
 pub use short_code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use sqlite::{SqliteOptions, SqliteStore, SqliteUrl};
 pub use store::{

@@ -5,8 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::value::{bounded_duration, bounded_number, networks, print_list, text};
-use crate::{http::PublicUrl, scheduling::Scheduling};
+use super::value::{bounded_duration, bounded_number, list, networks, print_list, text};
+use crate::{
+    http::{ClientIpHeader, CorsOrigin, PublicUrl},
+    scheduling::Scheduling,
+};
 
 /// The public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -17,11 +20,19 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// What short links begin with, such as `https://sho.rt`. Unset by default: the scheme and host that
     /// the request came to.
-    #[serde(skip_serializing_if = "Option::is_none", with = "optional_public_url")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
     pub public_url: Option<PublicUrl>,
     /// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. None by default.
     #[serde(deserialize_with = "networks", serialize_with = "print_list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name the client in place of `X-Forwarded-For`: `Forwarded`, or one that holds a single
+    /// address, such as `CF-Connecting-IP` or `X-Real-IP`. Unset by default.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
+    pub client_ip_header: Option<ClientIpHeader>,
+    /// Origins such as `https://app.example` whose pages may shorten links and read the answers, or `*` for all. None
+    /// by default.
+    #[serde(deserialize_with = "list", serialize_with = "print_list")]
+    pub cors_origins: Vec<CorsOrigin>,
     /// Worker threads, 1 to 512. Default: the number of cores.
     #[serde(deserialize_with = "workers")]
     pub workers: usize,
@@ -76,6 +87,8 @@ impl Default for HttpConfig {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             trusted_proxies: Vec::new(),
+            client_ip_header: None,
+            cors_origins: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)),
             scheduling: Scheduling::default(),
             drain: Duration::from_secs(5),
@@ -87,21 +100,23 @@ impl Default for HttpConfig {
 }
 
 /// An empty string is the same as unset, so that a variable can undo what a file says.
-mod optional_public_url {
+mod optional_text {
+    use std::{fmt::Display, str::FromStr};
+
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    use crate::http::PublicUrl;
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<PublicUrl>,
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&value.as_ref().map_or_else(String::new, ToString::to_string))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<PublicUrl>, D::Error> {
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
         match String::deserialize(deserializer)?.trim() {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(de::Error::custom),

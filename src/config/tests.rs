@@ -144,6 +144,34 @@ fn lists_are_written_with_commas_in_the_environment() {
 }
 
 #[test]
+fn what_is_unset_can_be_set_and_unset_again() {
+    let unset = load("", &[], &[]).expect("defaults");
+    assert_eq!(unset.http.client_ip_header, None);
+    assert!(unset.http.cors_origins.is_empty());
+    let file = "[http]\nclient_ip_header = \"CF-Connecting-IP\"\n\
+        cors_origins = [\"https://App.example/\"]\n\
+        [links]\nschemes = [\"https\", \"MailTo\"]";
+    let shown = load(file, &[], &[])
+        .expect("a configuration")
+        .to_toml()
+        .expect("TOML");
+    for line in [
+        "client_ip_header = \"cf-connecting-ip\"",
+        "cors_origins = [\"https://app.example\"]",
+        "schemes = [\"https\", \"mailto\"]",
+    ] {
+        assert!(shown.contains(line), "no {line} in {shown}");
+    }
+    let environment = [
+        ("SHUNT__HTTP__CLIENT_IP_HEADER", ""),
+        ("SHUNT__HTTP__CORS_ORIGINS", ""),
+    ];
+    let config = load(file, &environment, &[]).expect("a configuration");
+    assert_eq!(config.http.client_ip_header, None);
+    assert!(config.http.cors_origins.is_empty());
+}
+
+#[test]
 fn short_forms_and_secret_files_are_accepted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
@@ -281,6 +309,31 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "limiter.policies.shorten.route",
         ),
         ("[links]\ncode_length = 3", "links.code_length"),
+        ("[links]\nschemes = []", "links.schemes"),
+        ("[links]\nschemes = \"\"", "links.schemes"),
+        ("[links]\nschemes = \"https://\"", "links.schemes"),
+        ("[links]\nschemes = [\"http\", \"a b\"]", "links.schemes"),
+        ("[links]\nschemes = [\"JavaScript\"]", "links.schemes"),
+        ("[links]\nschemes = \"https,data\"", "links.schemes"),
+        ("[links]\nschemes = \"file\"", "links.schemes"),
+        ("[links]\nschemes = \"vbscript\"", "links.schemes"),
+        ("[http]\ncors_origins = \"null\"", "http.cors_origins"),
+        (
+            "[http]\ncors_origins = \"app.example\"",
+            "http.cors_origins",
+        ),
+        (
+            "[http]\ncors_origins = [\"https://app.example/path\"]",
+            "http.cors_origins",
+        ),
+        (
+            "[http]\nclient_ip_header = \"CF Connecting IP\"",
+            "http.client_ip_header",
+        ),
+        (
+            "[http]\nclient_ip_header = \"X-Real-IP:\"",
+            "http.client_ip_header",
+        ),
         ("[cache]\ncapacity = -1", "cache.capacity"),
         ("[cache]\ncapacity = 10000001", "cache.capacity"),
         ("[cache]\ncapacity = \"64MB\"", "cache.capacity"),

@@ -46,6 +46,9 @@ pub(super) enum ApiError {
         "Send the URL as a form (application/x-www-form-urlencoded) or as JSON (application/json)"
     )]
     UnsupportedMediaType,
+    /// The body is compressed, or in another coding.
+    #[error("Send the body as it is: Content-Encoding cannot be anything but identity")]
+    UnsupportedCoding,
     /// The body is over 16 KiB.
     #[error("The request is too large")]
     TooLarge,
@@ -81,7 +84,9 @@ impl ResponseError for ApiError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedCoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::AliasTaken => StatusCode::CONFLICT,
@@ -139,6 +144,12 @@ impl ApiError {
     pub(super) fn add_headers(&self, response: &mut actix_web::HttpResponseBuilder) {
         // A cache may keep a 404, a 405 or a 410 that says nothing, and the alias may exist in a moment.
         response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        // Browsers get a page, and caches must not give them anything else.
+        response.insert_header((header::VARY, HeaderValue::from_static("Accept")));
+        if matches!(self, Self::UnsupportedCoding) {
+            let identity = HeaderValue::from_static("identity");
+            response.insert_header((header::ACCEPT_ENCODING, identity));
+        }
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
         }

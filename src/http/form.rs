@@ -1,6 +1,6 @@
 //! The body of `POST /shorten`: a form or JSON.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use actix_web::{
     HttpRequest,
@@ -9,7 +9,11 @@ use actix_web::{
 };
 use futures_util::StreamExt;
 use percent_encoding::percent_decode;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::error::ApiError;
@@ -17,6 +21,9 @@ use crate::links::Terms;
 
 /// The largest body.
 pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The longest a link may be made to live: ten years.
 const MAX_EXPIRES_IN: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -30,22 +37,16 @@ pub(super) struct ShortenForm {
 }
 
 /// The fields as they come, each at most once.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 struct Fields {
     url: Option<String>,
     alias: Option<String>,
-    expires_in: Option<Number>,
-    max_visits: Option<Number>,
+    expires_in: Option<String>,
+    max_visits: Option<String>,
 }
 
-/// In JSON a number may also be written as a string.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Number(u64),
-    Text(String),
-}
+/// The members of a JSON object, in their order, repeated ones included.
+struct Members(Vec<(String, Value)>);
 
 #[derive(Clone, Copy, Debug)]
 enum MediaType {
@@ -61,6 +62,9 @@ impl ShortenForm {
         within: Duration,
     ) -> Result<Self, ApiError> {
         let media_type = MediaType::of(request)?;
+        if is_coded(request) {
+            return Err(ApiError::UnsupportedCoding);
+        }
         let body = match timeout(within, read_body(request, payload)).await {
             Ok(body) => body?,
             Err(_) => return Err(ApiError::TooSlow),
@@ -75,9 +79,13 @@ impl ShortenForm {
 
 impl MediaType {
     fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let mut lines = request.headers().get_all(header::CONTENT_TYPE);
+        let (Some(content_type), None) = (lines.next(), lines.next()) else {
+            return Err(ApiError::UnsupportedMediaType);
+        };
         let media_type: mime::Mime = content_type
-            .and_then(|value| value.to_str().ok())
+            .to_str()
+            .ok()
             .and_then(|value| value.parse().ok())
             .ok_or(ApiError::UnsupportedMediaType)?;
         match media_type.essence_str() {
@@ -86,6 +94,16 @@ impl MediaType {
             _ => Err(ApiError::UnsupportedMediaType),
         }
     }
+}
+
+/// Whether the body would have to be decoded first, from gzip for example.
+fn is_coded(request: &HttpRequest) -> bool {
+    let lines = request.headers().get_all(header::CONTENT_ENCODING);
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
@@ -121,15 +139,8 @@ fn parse_form(body: &[u8]) -> Result<Fields, ApiError> {
         };
         let name = decode(name)?;
         let value = decode(value)?;
-        let repeated = match &*name {
-            "url" => fields.url.replace(value).is_some(),
-            "alias" => fields.alias.replace(value).is_some(),
-            "expires_in" => fields.expires_in.replace(Number::Text(value)).is_some(),
-            "max_visits" => fields.max_visits.replace(Number::Text(value)).is_some(),
-            _ => return Err(malformed(format!("Unknown field `{}`", shortened(&name)))),
-        };
-        if repeated {
-            return Err(malformed(format!("The field `{name}` is repeated")));
+        if fields.named(&name)?.replace(value).is_some() {
+            return Err(repeated(&name));
         }
     }
     Ok(fields)
@@ -150,22 +161,75 @@ fn decode(text: &[u8]) -> Result<String, ApiError> {
         .map_err(|_| malformed("The body is not valid UTF-8"))
 }
 
+/// A number may also be written as a string. `null` is the same as left out.
 fn parse_json(body: &[u8]) -> Result<Fields, ApiError> {
-    // Serde would take an array of the fields in their order for an object.
+    // Windows programs like to begin a file with it.
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first != Some(&b'{') {
         return Err(malformed("The body is not a JSON object"));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let text = error.to_string();
-        malformed(format!(
-            "The JSON body is not acceptable: {}",
-            shortened(&text)
-        ))
-    })
+    // What the parser says of it is for programmers.
+    let Members(members) =
+        serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))?;
+    let mut fields = Fields::default();
+    for (name, value) in members {
+        let field = fields.named(&name)?;
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Number(number) if Fields::is_number(&name) => number.to_string(),
+            _ if Fields::is_number(&name) => {
+                return Err(malformed(format!("The field `{name}` must be a number")));
+            }
+            _ => return Err(malformed(format!("The field `{name}` must be a string"))),
+        };
+        if field.replace(value).is_some() {
+            return Err(repeated(&name));
+        }
+    }
+    Ok(fields)
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 impl Fields {
+    fn named(&mut self, name: &str) -> Result<&mut Option<String>, ApiError> {
+        match name {
+            "url" => Ok(&mut self.url),
+            "alias" => Ok(&mut self.alias),
+            "expires_in" => Ok(&mut self.expires_in),
+            "max_visits" => Ok(&mut self.max_visits),
+            _ => Err(malformed(format!("Unknown field `{}`", shortened(name)))),
+        }
+    }
+
+    fn is_number(name: &str) -> bool {
+        matches!(name, "expires_in" | "max_visits")
+    }
+
     fn into_form(self) -> Result<ShortenForm, ApiError> {
         // A form sends the fields that were left empty, too.
         let given = |text: &String| !text.trim().is_empty();
@@ -176,29 +240,26 @@ impl Fields {
                 .ok_or_else(|| malformed("The field `url` is missing"))?,
             alias: self.alias.filter(given),
             terms: Terms {
-                expires_in: match self.expires_in {
-                    Some(Number::Text(text)) if !given(&text) => None,
-                    Some(number) => Some(expires_in(number)?),
-                    None => None,
-                },
-                max_visits: match self.max_visits {
-                    Some(Number::Text(text)) if !given(&text) => None,
-                    Some(number) => Some(max_visits(number)?),
-                    None => None,
-                },
+                expires_in: self
+                    .expires_in
+                    .filter(given)
+                    .map(|text| expires_in(&text))
+                    .transpose()?,
+                max_visits: self
+                    .max_visits
+                    .filter(given)
+                    .map(|text| max_visits(&text))
+                    .transpose()?,
             },
         })
     }
 }
 
 /// Seconds, or a duration like `7d`.
-fn expires_in(number: Number) -> Result<Duration, ApiError> {
-    let duration = match number {
-        Number::Number(seconds) => Some(Duration::from_secs(seconds)),
-        Number::Text(text) => match text.trim().parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => humantime::parse_duration(text.trim()).ok(),
-        },
+fn expires_in(text: &str) -> Result<Duration, ApiError> {
+    let duration = match text.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text.trim()).ok(),
     };
     duration
         .filter(|duration| (Duration::from_secs(1)..=MAX_EXPIRES_IN).contains(duration))
@@ -210,16 +271,17 @@ fn expires_in(number: Number) -> Result<Duration, ApiError> {
         })
 }
 
-fn max_visits(number: Number) -> Result<u32, ApiError> {
-    let visits = match number {
-        Number::Number(visits) => u32::try_from(visits).ok(),
-        Number::Text(text) => text.trim().parse().ok(),
-    };
+fn max_visits(text: &str) -> Result<u32, ApiError> {
+    let visits = text.trim().parse().ok();
     visits
         .filter(|visits| (1..=1_000_000_000).contains(visits))
         .ok_or_else(|| {
             ApiError::Unacceptable("`max_visits` is a number from 1 to 1000000000".to_owned())
         })
+}
+
+fn repeated(name: &str) -> ApiError {
+    malformed(format!("The field `{name}` is repeated"))
 }
 
 fn malformed(text: impl Into<String>) -> ApiError {

@@ -8,7 +8,6 @@ use tracing::debug;
 
 use super::{
     AppState,
-    error::{ApiError, sentence},
     rate_limit::rate_limit,
     request_id::{REQUEST_ID, request_id},
     resource::Resource,
@@ -26,15 +25,24 @@ pub(super) async fn observe(
     // A socket without a peer is one whose client is gone already.
     let client = match request.peer_addr() {
         Some(peer) => state.trusted_proxies.client(peer.ip(), request.headers()),
-        None => Ok(IpAddr::from([0, 0, 0, 0])),
+        None => IpAddr::from([0, 0, 0, 0]),
     };
     let resource = Resource::of_path(request.path());
     let route = resource.route(request.method());
 
-    let mut response = match client {
-        Ok(client) => rate_limit(state, route, client, &request, payload).await,
-        Err(error) => ApiError::Malformed(sentence(error)).answer(&request),
+    let cors = state
+        .cors
+        .as_ref()
+        .filter(|_| resource == Resource::Shorten);
+    // A browser sends it by itself, so it costs no quota; and it asks no store, so it needs no limit.
+    let preflight = cors.and_then(|cors| cors.preflight(&request));
+    let mut response = match preflight {
+        Some(answer) => answer,
+        None => rate_limit(state, route, client, &request, payload).await,
     };
+    if let Some(cors) = cors {
+        cors.add(&request, response.headers_mut());
+    }
 
     let head = response.head_mut();
     if state.draining.has_begun() {
@@ -64,7 +72,7 @@ pub(super) async fn observe(
         route = route.name(),
         status = status.as_u16(),
         micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        client = client.ok().map(tracing::field::display),
+        client = %client,
         request_id = id.to_str().unwrap_or_default(),
         "request"
     );

@@ -4,16 +4,21 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{
         StatusCode,
-        header::{self, ContentType, HeaderMap},
+        header::{
+            self, ContentType, HeaderMap, HeaderValue, Quality, QualityItem, from_comma_delimited,
+        },
     },
 };
 use askama::Template;
+use mime::Mime;
 
 use super::error::ApiError;
 
 /// Nothing but the page's own style, and its form only to ourselves.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html";
 
 #[derive(Template, Default)]
 #[template(path = "page.html")]
@@ -33,12 +38,31 @@ struct Shortened<'a> {
     target: &'a str,
 }
 
-/// Whether the client asks for a page: browsers do, scripts do not.
+/// Whether the client asks for a page: browsers do, scripts do not. It names `text/html`, and likes it no less than the
+/// kinds of JSON that it names. `*/*` is what scripts say.
+///
+/// An answer that depends on this says `Vary: Accept`.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).any(|accept| {
-        let accept = accept.as_bytes();
-        accept.windows(9).any(|part| part == b"text/html")
-    })
+    let lines = || headers.get_all(header::ACCEPT);
+    let names_html = |line: &HeaderValue| {
+        let mut parts = line.as_bytes().windows(HTML.len());
+        parts.any(|part| part.eq_ignore_ascii_case(HTML.as_bytes()))
+    };
+    // Most of those that are no browser need no parsing.
+    if !lines().any(names_html) {
+        return false;
+    }
+    let Ok(accepted) = from_comma_delimited::<_, QualityItem<Mime>>(lines()) else {
+        return false;
+    };
+    let quality = |names: &[&str]| {
+        let named = accepted
+            .iter()
+            .filter(|a| names.contains(&a.item.essence_str()));
+        named.map(|accepted| accepted.quality).max()
+    };
+    let html = quality(&[HTML]);
+    html > Some(Quality::ZERO) && html >= quality(&["application/json", "application/problem+json"])
 }
 
 /// The form.

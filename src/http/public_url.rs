@@ -24,7 +24,8 @@ impl FromStr for PublicUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+        let url =
+            Url::parse(text).map_err(|_| format!("`{text}` is not a URL like https://sho.rt"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err("expected http://host or https://host".to_owned());
         }

@@ -9,17 +9,24 @@ use std::{
     time::Duration,
 };
 
-use super::{PublicUrl, RateLimit, TrustedProxies};
-use crate::{links::Links, telemetry::HttpMetrics};
+use super::{Cors, PublicUrl, RateLimit, TrustedProxies};
+use crate::{
+    links::{Links, Schemes},
+    telemetry::HttpMetrics,
+};
 
 /// What every request on the public listener can reach.
 pub struct AppState {
     /// The links.
     pub links: Arc<Links>,
+    /// The schemes of URLs that may be shortened.
+    pub schemes: Schemes,
     /// The limit, if there is one.
     pub rate_limit: Option<RateLimit>,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// Which pages of other sites may shorten, if any.
+    pub cors: Option<Cors>,
     /// What short links begin with, unless it follows from the request.
     pub public_url: Option<PublicUrl>,
     /// Where the listener really is.

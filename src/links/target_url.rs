@@ -4,26 +4,28 @@ use std::fmt;
 
 use url::Url;
 
+use super::Schemes;
+
 /// The longest target, in bytes after normalisation.
 const MAX_LENGTH: usize = 8192;
 
-/// A URL that a link may lead to: absolute, `http` or `https`, with a host and without credentials, at
-/// most 8192 bytes, normalised as browsers do (host in lower case and punycode, default port left out).
+/// A URL that a link may lead to: absolute, with a scheme that is allowed, at most 8192 bytes, normalised as browsers do
+/// (host in lower case and punycode, default port left out). One of the web has a host and no credentials.
 ///
-/// Control characters are refused rather than dropped, also in their percent-encoded form (`%00`,
-/// `%0A`, `%0D`): they are how response splitting is tried on whatever stands behind a link.
+/// Control characters inside it are refused rather than dropped: they are how response splitting is tried on whatever
+/// stands behind a link. Percent-encoded they split nothing, and are kept byte for byte, as all percent-encoding is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
 /// Why a text is not an acceptable target.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidTarget {
     /// Not a URL, or a relative one.
-    #[error("that is not a complete URL; it begins with https:// or http://")]
+    #[error("that is not a complete URL, such as https://example.com/")]
     NotAbsolute,
-    /// `javascript:`, `ftp:` and all others but `http` and `https`.
-    #[error("only http and https URLs can be shortened")]
-    Scheme,
+    /// A scheme that is not allowed. Holds the ones that are.
+    #[error("only {0} URLs can be shortened")]
+    Scheme(Schemes),
     /// `https://` without a host, or with an impossible one.
     #[error("the URL has no valid host")]
     Host,
@@ -33,52 +35,53 @@ pub enum InvalidTarget {
     /// Over 8192 bytes.
     #[error("the URL is longer than {MAX_LENGTH} bytes")]
     TooLong,
-    /// Line breaks, NUL and the like, plain or percent-encoded.
+    /// Line breaks, NUL and the like, other than percent-encoded.
     #[error("the URL contains control characters")]
     ControlCharacter,
 }
 
 impl TargetUrl {
-    /// Parses a target. Spaces around it are ignored, as they come with copy and paste.
+    /// Parses a target with one of these schemes. White space around it is left out, as it comes with copy and paste,
+    /// and with the end of a file.
     ///
     /// # Errors
     /// [`InvalidTarget`] if the text is not acceptable.
-    pub fn parse(text: &str) -> Result<Self, InvalidTarget> {
-        let text = text.trim_matches(' ');
+    pub fn parse(text: &str, schemes: &Schemes) -> Result<Self, InvalidTarget> {
+        let text = text.trim_matches(is_around);
         if text.len() > MAX_LENGTH {
             return Err(InvalidTarget::TooLong);
         }
-        if text.chars().any(char::is_control) || has_encoded_control(text) {
+        // The parser would drop tabs and line breaks without a word, also in the midst of a host.
+        if text.chars().any(char::is_control) {
             return Err(InvalidTarget::ControlCharacter);
         }
-        let url = Url::parse(text).map_err(|error| match error {
-            url::ParseError::EmptyHost
-            | url::ParseError::IdnaError
-            | url::ParseError::InvalidPort
-            | url::ParseError::InvalidIpv4Address
-            | url::ParseError::InvalidIpv6Address
-            | url::ParseError::InvalidDomainCharacter => InvalidTarget::Host,
-            _ => InvalidTarget::NotAbsolute,
-        })?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(InvalidTarget::Scheme);
+        let url = parse(text)?;
+        if !schemes.allow(url.scheme()) {
+            return Err(InvalidTarget::Scheme(schemes.clone()));
         }
-        // `https:example.com` and `https:/example.com` are repaired by the parser: a guess at what was
-        // meant, which is not for a link that others will follow.
-        let after_scheme = text.get(url.scheme().len()..).unwrap_or_default();
-        if !after_scheme.starts_with("://") {
-            return Err(InvalidTarget::NotAbsolute);
-        }
-        if after_scheme.starts_with(":///") || url.host().is_none() {
-            return Err(InvalidTarget::Host);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(InvalidTarget::Credentials);
+        if url.is_special() {
+            // `https:example.com` and `https:/example.com` are repaired by the parser: a guess at what was
+            // meant, which is not for a link that others will follow.
+            let after_scheme = text.get(url.scheme().len()..).unwrap_or_default();
+            if !after_scheme.starts_with("://") {
+                return Err(InvalidTarget::NotAbsolute);
+            }
+            if after_scheme.starts_with(":///") || url.host().is_none() {
+                return Err(InvalidTarget::Host);
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err(InvalidTarget::Credentials);
+            }
         }
         if url.as_str().len() > MAX_LENGTH {
             return Err(InvalidTarget::TooLong);
         }
         Ok(Self(url))
+    }
+
+    /// Whether it is one of the web: `http` or `https`.
+    pub fn is_http(&self) -> bool {
+        matches!(self.0.scheme(), "http" | "https")
     }
 
     /// The normalised URL: ASCII only, fit for a `Location` header.
@@ -98,16 +101,46 @@ impl fmt::Display for TargetUrl {
     }
 }
 
-/// `%00`, `%0A`, `%0D` in either case.
-fn has_encoded_control(text: &str) -> bool {
-    text.as_bytes()
-        .windows(3)
-        .any(|window| matches!(window, [b'%', b'0', b'0' | b'a' | b'A' | b'd' | b'D']))
+/// White space, and the mark that some editors begin a file with.
+fn is_around(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
+fn parse(text: &str) -> Result<Url, InvalidTarget> {
+    let parse = |text: &str| {
+        Url::parse(text).map_err(|error| match error {
+            url::ParseError::EmptyHost
+            | url::ParseError::IdnaError
+            | url::ParseError::InvalidPort
+            | url::ParseError::InvalidIpv4Address
+            | url::ParseError::InvalidIpv6Address
+            | url::ParseError::InvalidDomainCharacter => InvalidTarget::Host,
+            _ => InvalidTarget::NotAbsolute,
+        })
+    };
+    let url = parse(text)?;
+    // A path as `tel:` has it is left as it is by the parser, spaces included. In a `Location` header it would be no URL.
+    if url.cannot_be_a_base() && url.path().contains(' ') {
+        return parse(&text.replace(' ', "%20"));
+    }
+    Ok(url)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn target(text: &str) -> Result<TargetUrl, InvalidTarget> {
+        TargetUrl::parse(text, &Schemes::default())
+    }
+
+    fn any_scheme() -> Schemes {
+        let names = ["http", "https", "ftp", "mailto", "tel", "app"];
+        let schemes = names.map(|name| name.parse().expect("a scheme"));
+        schemes.to_vec().try_into().expect("some")
+    }
 
     #[test]
     fn acceptable_urls_are_normalised() {
@@ -124,15 +157,24 @@ mod tests {
             ),
             ("http://[2001:DB8::1]/", "http://[2001:db8::1]/"),
             ("HTTPS://example.com/", "https://example.com/"),
+            (
+                "\r\n\t https://example.com/\u{85}\n",
+                "https://example.com/",
+            ),
+            (
+                "https://example.com/%0d%0a?%00#%0A%C2%85",
+                "https://example.com/%0d%0a?%00#%0A%C2%85",
+            ),
         ] {
-            let url = TargetUrl::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let url = target(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(url.as_str(), normalised);
         }
     }
 
     #[test]
     fn anything_else_is_refused_with_its_reason() {
-        use InvalidTarget::{ControlCharacter, Credentials, Host, NotAbsolute, Scheme};
+        use InvalidTarget::{ControlCharacter, Credentials, Host, NotAbsolute};
+        let scheme = || InvalidTarget::Scheme(Schemes::default());
         for (text, reason) in [
             ("", NotAbsolute),
             ("example.com", NotAbsolute),
@@ -141,10 +183,10 @@ mod tests {
             ("https:example.com", NotAbsolute),
             ("https:/example.com", NotAbsolute),
             ("https:\\\\example.com", NotAbsolute),
-            ("javascript:alert(1)", Scheme),
-            ("ftp://example.com/", Scheme),
-            ("data:text/html,x", Scheme),
-            ("mailto:a@example.com", Scheme),
+            ("javascript:alert(1)", scheme()),
+            ("ftp://example.com/", scheme()),
+            ("data:text/html,x", scheme()),
+            ("mailto:a@example.com", scheme()),
             ("http://", Host),
             ("https:///path", Host),
             ("http://exa mple.com/", Host),
@@ -153,13 +195,13 @@ mod tests {
             ("https://user@example.com/", Credentials),
             ("https://user:password@example.com/", Credentials),
             ("https://example.com/\r\nSet-Cookie: a=b", ControlCharacter),
-            ("https://example.com/\t", ControlCharacter),
+            ("https://example.com/\tx", ControlCharacter),
             ("https://example.com/\0", ControlCharacter),
-            ("https://example.com/\u{85}", ControlCharacter),
-            ("https://example.com/%0d%0aSet-Cookie:a", ControlCharacter),
-            ("https://example.com/?q=%00", ControlCharacter),
+            ("https://example.com/\u{85}x", ControlCharacter),
+            ("https://exa%0Ample.com/", Host),
+            ("https://exa%00mple.com/", Host),
         ] {
-            assert_eq!(TargetUrl::parse(text), Err(reason), "{text:?}");
+            assert_eq!(target(text), Err(reason), "{text:?}");
         }
     }
 
@@ -167,13 +209,41 @@ mod tests {
     fn the_length_counts_after_normalisation() {
         let base = "https://example.com/";
         let fits = format!("{base}{}", "a".repeat(MAX_LENGTH - base.len()));
-        assert!(TargetUrl::parse(&fits).is_ok());
-        assert_eq!(
-            TargetUrl::parse(&format!("{fits}a")),
-            Err(InvalidTarget::TooLong)
-        );
+        assert!(target(&fits).is_ok());
+        assert_eq!(target(&format!("{fits}a")), Err(InvalidTarget::TooLong));
         // Each of these two bytes becomes six.
         let grows = format!("{base}{}", "ü".repeat(2_000));
-        assert_eq!(TargetUrl::parse(&grows), Err(InvalidTarget::TooLong));
+        assert_eq!(target(&grows), Err(InvalidTarget::TooLong));
+    }
+
+    #[test]
+    fn what_is_not_of_the_web_needs_no_host() {
+        for (text, normalised) in [
+            ("mailto:a@example.com", "mailto:a@example.com"),
+            ("tel:+49 30 1", "tel:+49%2030%201"),
+            ("app:x ?a b#c d", "app:x%20?a%20b#c%20d"),
+            ("app:ü", "app:%C3%BC"),
+            ("app://me@there/", "app://me@there/"),
+        ] {
+            let url = TargetUrl::parse(text, &any_scheme()).expect(text);
+            assert_eq!((url.as_str(), url.is_http()), (normalised, false));
+        }
+        let ftp = TargetUrl::parse("ftp://me@example.com/", &any_scheme());
+        assert_eq!(ftp, Err(InvalidTarget::Credentials));
+    }
+
+    proptest! {
+        /// So every target can stand in a `Location` header, and means there what it means here.
+        #[test]
+        fn whatever_is_accepted_is_visible_ascii_and_stays_itself(
+            scheme in "(https?|ftp|mailto|tel|app):(//)?",
+            rest in any::<String>(),
+        ) {
+            if let Ok(url) = TargetUrl::parse(&format!("{scheme}{rest}"), &any_scheme()) {
+                prop_assert!(url.as_str().bytes().all(|b| b.is_ascii_graphic()), "{url}");
+                let again = TargetUrl::parse(url.as_str(), &any_scheme());
+                prop_assert_eq!(again, Ok(url));
+            }
+        }
     }
 }

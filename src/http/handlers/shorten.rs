@@ -1,6 +1,10 @@
 //! `POST /shorten`
 
-use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+    web::Payload,
+};
 use serde::Serialize;
 
 use crate::{
@@ -38,6 +42,7 @@ pub(in crate::http) async fn shorten(
         }
         Ok((short_url, code, target)) => Ok(page::not_to_be_served_again()
             .content_type(ContentType::json())
+            .insert_header((header::VARY, "Accept"))
             .body(json_line(&Shortened {
                 short_url: &short_url,
                 code: &code,
@@ -53,7 +58,7 @@ async fn make_link(
     state: &AppState,
     form: &ShortenForm,
 ) -> Result<(String, String, TargetUrl), ApiError> {
-    let target = TargetUrl::parse(&form.url)?;
+    let target = TargetUrl::parse(&form.url, &state.schemes)?;
     let origin = origin_for(request, state, &target)?;
     let code = match &form.alias {
         Some(alias) => {

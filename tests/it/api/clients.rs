@@ -1,8 +1,8 @@
 //! Who is counted: the peer, or the client that a trusted proxy names; networks for IPv6.
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, header::HeaderValue};
 
-use super::exchange::{assert_problem, assert_status, send};
+use super::exchange::{assert_status, send};
 use crate::harness::{Client, Node, NodeBuilder};
 
 fn behind_a_proxy() -> NodeBuilder {
@@ -145,32 +145,87 @@ async fn ipv6_is_counted_per_network_and_ipv4_per_address() {
     assert_networks(&node, &addresses).await;
 }
 
+/// What proxies write who do not know the client, or do not tell. The one that wrote it is counted.
 #[tokio::test]
-async fn a_trusted_proxy_that_names_nobody_is_refused() {
+async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it() {
+    let node = Node::builder()
+        .set("http.trusted_proxies", "127.0.0.1/32, 10.0.0.0/8")
+        .set("limiter.quota", "1000/minute")
+        .start()
+        .await;
+    let proxy = node.client();
+    let endless = vec!["10.1.1.1"; 64].join(", ");
+    let many = format!("203.0.113.1, 203.0.113.1, {endless}");
+    let mut requests = 0;
+    for entries in [
+        &b"unknown"[..],
+        b"garbage",
+        b"",
+        b",",
+        b"203.0.113.1,",
+        b"203.0.113.1, unknown",
+        b"203.0.113.1, fe80::1%eth0",
+        b"203.0.113.1, ,",
+        b"203.0.113",
+        b"203.0.113.256",
+        b"203.0.113.1 203.0.113.2",
+        b"for=203.0.113.1",
+        b"_hidden",
+        b"example.com",
+        b"2001:db8::g",
+        b"203.0.113.1, \xff",
+    ] {
+        let value = HeaderValue::from_bytes(entries).unwrap();
+        let request = proxy.request(Method::GET, "/");
+        requests += 1;
+        assert_eq!(
+            remaining(request.header("x-forwarded-for", value)).await,
+            1000 - requests,
+            "{}",
+            String::from_utf8_lossy(entries)
+        );
+    }
+    // Of a chain, the one that stands to the right of the entry.
+    for (left, entries) in [
+        (999, "203.0.113.1, unknown, 10.1.1.1"),
+        (998, "unknown, 10.1.1.1"),
+        (997, ", 10.1.1.1"),
+        (996, &many),
+    ] {
+        assert_eq!(
+            remaining(forwarded(&proxy, entries)).await,
+            left,
+            "{entries}"
+        );
+    }
+    // Nobody whose address stood to the left has been counted.
+    assert_eq!(remaining(forwarded(&proxy, "203.0.113.1")).await, 999);
+
+    let lines = node.log_lines("named no client");
+    assert_eq!(lines.len(), 1, "once a minute is enough: {lines:?}");
+    assert!(lines[0].contains("127.0.0.1"), "{lines:?}");
+}
+
+/// Else a client could choose to be counted as the proxy by a byte that is no text.
+#[tokio::test]
+async fn what_a_client_wrote_to_the_left_ends_no_search() {
     let node = behind_a_proxy().start().await;
     let proxy = node.client();
-    let many = vec!["203.0.113.1"; 1_000].join(", ");
-    for entries in [
-        "garbage",
-        "",
-        ",",
-        "203.0.113.1,",
-        "203.0.113.1, unknown",
-        "203.0.113",
-        "203.0.113.256",
-        "203.0.113.1 203.0.113.2",
-        "for=203.0.113.1",
-        "_hidden",
-        "example.com",
-        "2001:db8::g",
-        &many,
-    ] {
-        let answer = send(forwarded(&proxy, entries)).await;
-        assert_problem(&answer, 400, entries);
+    for (left, entries) in (0..10).rev().zip([
+        &b"\xff\xfe, 203.0.113.1"[..],
+        b"\xc3\xa9,203.0.113.1",
+        b"unknown, 203.0.113.1",
+        b", , ,203.0.113.1",
+        b"fe80::1%eth0, 203.0.113.1",
+    ]) {
+        let value = HeaderValue::from_bytes(entries).unwrap();
+        let request = proxy.request(Method::GET, "/");
+        assert_eq!(
+            remaining(request.header("x-forwarded-for", value)).await,
+            left,
+            "{}",
+            String::from_utf8_lossy(entries)
+        );
     }
-    assert_status(
-        &send(forwarded(&proxy, "203.0.113.1")).await,
-        200,
-        "a good one",
-    );
+    assert!(node.log_lines("named no client").is_empty());
 }

@@ -13,8 +13,9 @@ pub(super) const JSON: &str = "application/json";
 /// Longer than any bound that a node is given here.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What must not leave the house: names of libraries, files and statements.
-const INTERNALS: [&str; 10] = [
+/// What must not leave the house: names of libraries, files and statements, and the words in which parsers talk to
+/// programmers.
+const INTERNALS: [&str; 19] = [
     "sqlx",
     "sqlite",
     "postgres",
@@ -25,6 +26,15 @@ const INTERNALS: [&str; 10] = [
     "src/",
     ".rs",
     "serde",
+    "untagged",
+    "variant",
+    "expected",
+    "invalid type",
+    "line 1",
+    "column",
+    "eof while",
+    "trailing characters",
+    "relative url",
 ];
 
 /// A node whose limit is out of the way.

@@ -12,19 +12,28 @@
 //! | `assets` | what a browser fetches by itself |
 //! | `errors` | the form of every refusal |
 //! | `caching` | what caches are told |
+//! | `accept` | who gets a page, who JSON, and that caches are told |
+//! | `bodies` | what of a body is read: codings, byte-order marks, white space, encoded characters |
+//! | `schemes` | targets that are not of the web, where the configuration allows them |
+//! | `cors` | pages of other sites |
 //! | `bad_input` | a clear 4xx, and nothing stored |
 //! | `request_id` | `X-Request-Id` |
 //! | `rate_limit` | the headers, the countdown, the refusal |
 //! | `routes` | which route a request is for, by its method and its path |
 //! | `policies` | exemptions, named policies, tiers |
 //! | `clients` | who is counted: peers, proxies, networks |
+//! | `client_header` | other headers in which proxies name the client |
 //! | `slow_clients` | connections that take their time |
 //! | `management` | probes and metrics |
 
+mod accept;
 mod assets;
 mod bad_input;
+mod bodies;
 mod caching;
+mod client_header;
 mod clients;
+mod cors;
 mod errors;
 mod exchange;
 mod follow;
@@ -36,6 +45,7 @@ mod policies;
 mod rate_limit;
 mod request_id;
 mod routes;
+mod schemes;
 mod shorten;
 mod slow_clients;
 mod spelling;

@@ -1,9 +1,11 @@
 //! What a short link begins with, and that it never leads back to the service.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 use reqwest::Method;
 
 use super::exchange::{
-    assert_page, assert_problem, exchange, from_browser, post_form, send, unlimited,
+    assert_page, assert_problem, exchange, from_browser, post_form, raw_status, send, unlimited,
 };
 use crate::harness::{Client, Node};
 
@@ -84,6 +86,93 @@ async fn https_is_believed_from_a_trusted_proxy_only() {
         ];
         assert_eq!(short_url(client, &headers).await, expected, "{proto}");
     }
+}
+
+/// Each proxy of a chain may add what it saw; the client saw the first of them.
+#[tokio::test]
+async fn of_several_schemes_the_first_is_the_client_s() {
+    let node = unlimited()
+        .set("http.trusted_proxies", "127.0.0.1/32")
+        .start()
+        .await;
+    let proxy = node.client();
+    for (protos, expected) in [
+        (&["https, https"][..], "https://sho.rt"),
+        (&["https,https"], "https://sho.rt"),
+        (&["HTTPS , Http"], "https://sho.rt"),
+        (&["https", "https"], "https://sho.rt"),
+        (&["https", "http"], "https://sho.rt"),
+        (&["http, https"], "http://sho.rt"),
+        (&["http", "https"], "http://sho.rt"),
+        // What is no scheme of a request is passed over.
+        (&["javascript, https"], "https://sho.rt"),
+        (&[", https"], "https://sho.rt"),
+        (&["\u{e9}", "https"], "https://sho.rt"),
+        (&["wss"], "http://sho.rt"),
+    ] {
+        let mut headers = vec![("host", "sho.rt")];
+        headers.extend(protos.iter().map(|proto| ("x-forwarded-proto", *proto)));
+        assert_eq!(short_url(&proxy, &headers).await, expected, "{protos:?}");
+    }
+}
+
+/// Posts a URL with these very lines on top, and returns the answer.
+async fn post_raw(node: &Node, first_line: &str, headers: &[u8]) -> String {
+    let address = ([127, 0, 0, 1], node.address().port()).into();
+    let head = format!("{first_line}\r\n");
+    let rest = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 24\r\n\r\n\
+        url=https://example.com/";
+    exchange(address, &[head.as_bytes(), headers, rest].concat()).await
+}
+
+/// Else a short link would begin with an address that its client may not even reach.
+#[tokio::test]
+async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
+    let node = unlimited().start().await;
+    for host in [
+        "Host: sh\u{f6}rt.example\r\n".as_bytes(),
+        b"Host: sh\xf6rt.example\r\n",
+        b"Host: \xff\r\n",
+        b"Host:\r\n",
+        b"Host: \r\n",
+        b"Host: sho.rt/\r\n",
+        b"Host: sho.rt\\\r\n",
+        b"Host: a, b\r\n",
+        b"Host: http://sho.rt\r\n",
+    ] {
+        for version in ["1.1", "1.0"] {
+            let answer = post_raw(&node, &format!("POST /shorten HTTP/{version}"), host).await;
+            assert_eq!(raw_status(&answer), 400, "{host:?}: {answer}");
+            assert!(answer.contains("Host"), "{host:?}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_line_with_a_whole_url_says_the_host() {
+    let node = unlimited().start().await;
+    // RFC 9112, 3.2.2: what the Host header says does not count then.
+    let line = "POST http://sho.rt:8081/shorten HTTP/1.1";
+    let answer = post_raw(&node, line, b"Host: other.example\r\n").await;
+    assert!(answer.contains("\"http://sho.rt:8081/"), "{answer}");
+    let line = "POST http://user@sho.rt/shorten HTTP/1.1";
+    let answer = post_raw(&node, line, b"Host: sho.rt\r\n").await;
+    assert_eq!(raw_status(&answer), 400, "{answer}");
+}
+
+/// `0.0.0.0` is where a node listens, and nowhere a link could lead.
+#[tokio::test]
+async fn without_a_host_a_link_needs_another_address_to_begin_with() {
+    let builder = unlimited().set("http.bind", "0.0.0.0:0");
+    let node = builder.clone().start().await;
+    let answer = post_raw(&node, "POST /shorten HTTP/1.0", b"").await;
+    assert_eq!(raw_status(&answer), 400, "{answer}");
+    let node = builder
+        .set("http.public_url", "https://sho.rt")
+        .start()
+        .await;
+    let answer = post_raw(&node, "POST /shorten HTTP/1.0", b"").await;
+    assert!(answer.contains("\"https://sho.rt/"), "{answer}");
 }
 
 #[tokio::test]
@@ -205,4 +294,77 @@ async fn a_link_that_would_loop_is_refused_to_a_browser_too() {
     let request = node.client().request(Method::POST, "/shorten");
     let answer = send(from_browser(request.form(&[("url", &own)]))).await;
     assert_page(&answer, 422, &own);
+}
+
+/// The addresses of this machine's interfaces, as the kernel lists them; without those that need a zone.
+fn own_addresses() -> Vec<IpAddr> {
+    let table = std::fs::read_to_string("/proc/net/fib_trie").expect("Linux");
+    let lines: Vec<&str> = table.lines().map(str::trim).collect();
+    let local = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
+    let mut addresses: Vec<IpAddr> = local
+        .map(|pair| pair[0].trim_start_matches("|-- ").parse().expect(pair[0]))
+        .collect();
+    // Where there is no IPv6, there is no such file.
+    let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    for line in table.lines() {
+        let address = u128::from_str_radix(&line[..32], 16).expect(line);
+        addresses.push(Ipv6Addr::from(address).into());
+    }
+    addresses.retain(|address| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    });
+    addresses
+}
+
+#[tokio::test]
+async fn a_node_on_every_address_leads_to_none_of_its_machine_s_own() {
+    for bind in ["0.0.0.0:0", "[::]:0"] {
+        let node = unlimited().set("http.bind", bind).start().await;
+        let port = node.address().port();
+        let client = Client::new([127, 0, 0, 1].into(), ([127, 0, 0, 1], port).into());
+        let own = own_addresses();
+        let elsewhere: IpAddr = [203, 0, 113, 77].into();
+        assert!(!own.contains(&elsewhere));
+        let mut cases = vec![
+            (SocketAddr::new(elsewhere, port), false),
+            (SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port), true),
+            (([0x2001, 0xdb8, 0, 0, 0, 0, 0, 77], port).into(), false),
+        ];
+        for address in own {
+            cases.push((SocketAddr::new(address, port), true));
+            cases.push((SocketAddr::new(address, 1), false));
+            if let IpAddr::V4(address) = address {
+                let mapped = address.to_ipv6_mapped();
+                cases.push((SocketAddr::new(mapped.into(), port), true));
+            }
+        }
+        for (target, is_loop) in cases {
+            for scheme in ["http", "https"] {
+                let target = format!("{scheme}://{target}/Ab3xY9");
+                let request = post_form(&client, &[("url", &target)]).header("host", "sho.rt");
+                let answer = send(request).await;
+                let expected = if is_loop { 422 } else { 200 };
+                assert_eq!(answer.status, expected, "{target} on {bind}: {answer:?}");
+            }
+        }
+        // A name is not looked up.
+        let target = format!("http://shunt.example:{port}/");
+        let request = post_form(&client, &[("url", &target)]).header("host", "sho.rt");
+        send(request).await.code();
+    }
+}
+
+#[tokio::test]
+async fn a_node_on_one_address_may_lead_to_the_others() {
+    let node = unlimited().start().await;
+    let others = own_addresses().into_iter().filter(|a| !a.is_loopback());
+    for address in others {
+        let target = format!(
+            "http://{}/",
+            SocketAddr::new(address, node.address().port())
+        );
+        let request = post_form(&node.client(), &[("url", &target)]);
+        send(request.header("host", "sho.rt")).await.code();
+    }
 }

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use shunt::links::{
-    Alias, Created, LinkStore, NewLink, PostgresOptions, PostgresStore, Resolved, ShortCode,
-    SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms, Visit,
+    Alias, Created, LinkStore, NewLink, PostgresOptions, PostgresStore, Resolved, Schemes,
+    ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms, Visit,
 };
 use tempfile::TempDir;
 
@@ -114,7 +114,7 @@ contract!(
 );
 
 fn url(text: &str) -> TargetUrl {
-    TargetUrl::parse(text).expect("a URL")
+    TargetUrl::parse(text, &Schemes::default()).expect("a URL")
 }
 
 fn code(text: &str) -> ShortCode {
