@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
     http::{
-        AppState, Cors, Draining, Gate, Listener, Management, RateLimit, RateLimitRule, Route,
-        Timeouts, TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
+        Route, Timeouts, TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
     links::{
@@ -72,7 +72,7 @@ impl Application {
             public_url: config.http.public_url.clone(),
             local_addr: public_address,
             request_timeout: config.http.request_timeout,
-            metrics: metrics.http(&Route::ALL.map(Route::name))?,
+            metrics: metrics.http(&Route::ALL.map(Route::name), &ONLOOKERS)?,
             draining: draining.clone(),
         });
         let timeouts = Timeouts {

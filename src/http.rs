@@ -3,6 +3,7 @@
 //! A request passes, from the outside in: `slow_client` (the socket), `observe` (request id, metrics, access
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
+mod assets;
 mod client_ip;
 mod cors;
 mod error;
@@ -12,11 +13,13 @@ mod listener;
 mod local_address;
 mod management;
 mod observe;
+mod onlooker;
 mod origin;
 mod page;
 mod public_url;
 mod rate_limit;
 mod request_id;
+mod resource;
 mod route;
 mod routes;
 mod server;
@@ -27,6 +30,7 @@ pub use client_ip::{ClientIpHeader, InvalidHeaderName, TrustedProxies};
 pub use cors::{Cors, CorsOrigin, InvalidOrigin};
 pub use listener::{Gate, Listener};
 pub use management::{Management, management_server};
+pub use onlooker::ONLOOKERS;
 pub use public_url::PublicUrl;
 pub use rate_limit::{RateLimit, RateLimitRule};
 pub use route::Route;

@@ -204,13 +204,18 @@ impl Links {
         }
     }
 
-    /// Where `code` leads. A [`Visit::Counted`] visit uses up one of a link's visits if they are limited.
+    /// Where `code` leads. If the link's visits are limited, a [`Visit::Counted`] visit uses up one of them, and any other is
+    /// not told. What `visit` is matters to no other link, and is not asked for one that is remembered.
     ///
     /// # Errors
     /// [`Unavailable`] if the store had to be asked, and cannot answer.
-    pub async fn follow(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, Unavailable> {
+    pub async fn follow(
+        &self,
+        code: &ShortCode,
+        visit: impl FnOnce() -> Visit,
+    ) -> Result<Resolved, Unavailable> {
         let Some(cache) = &self.cache else {
-            let resolve = self.store.store().resolve(code, visit);
+            let resolve = self.store.store().resolve(code, visit());
             let resolved = self.store.run("resolve", resolve);
             return resolved.await.map_err(|_| Unavailable);
         };
@@ -247,11 +252,17 @@ impl Links {
         match (looked_up, stale) {
             (Some(LookUp::Found(link)), _) => {
                 metrics.misses.inc();
-                let counts = link.limited && visit == Visit::Counted;
-                if counts && !self.count_visit(code).await? {
-                    return Ok(Resolved::Gone);
+                if !link.limited {
+                    return Ok(Resolved::Found(link.url));
                 }
-                Ok(Resolved::Found(link.url))
+                if visit() == Visit::Uncounted {
+                    return Ok(Resolved::Withheld);
+                }
+                if self.count_visit(code).await? {
+                    Ok(Resolved::Visited(link.url))
+                } else {
+                    Ok(Resolved::Gone)
+                }
             }
             (Some(LookUp::Gone), _) => {
                 metrics.misses.inc();

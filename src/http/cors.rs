@@ -14,7 +14,7 @@ use actix_web::{
 };
 use url::Url;
 
-use super::{Route, error::ApiError};
+use super::error::ApiError;
 
 /// What a script may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -50,9 +50,9 @@ impl Cors {
         (!origins.is_empty()).then_some(Self(origins))
     }
 
-    /// The answer to a preflight, by which a browser asks whether a page may send a request to `route`; `None` if the
-    /// request is something else.
-    pub(super) fn preflight(&self, request: &HttpRequest, route: Route) -> Option<HttpResponse> {
+    /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` if the request is
+    /// something else.
+    pub(super) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
         let headers = request.headers();
         let is_preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
@@ -61,7 +61,7 @@ impl Cors {
             return None;
         }
         if self.allowed(headers).is_none() {
-            return Some(ApiError::MethodNotAllowed { allow: "POST" }.answer(request, route));
+            return Some(ApiError::MethodNotAllowed { allow: "POST" }.answer(request));
         }
         let answer = HttpResponse::NoContent()
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST"))

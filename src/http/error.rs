@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{Route, page};
+use super::{page, resource::form_action};
 use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
 
 /// Seconds after which a dependency that is down is worth another try.
@@ -61,6 +61,9 @@ pub(super) enum ApiError {
     /// Over the quota. The headers come from the rate limit.
     #[error("Rate limit exceeded")]
     RateLimited,
+    /// A browser fetches ahead what must not be fetched before somebody follows it.
+    #[error("Every visit of this link counts, so a browser cannot fetch it ahead")]
+    Prefetched,
     /// A dependency that this request needs is down.
     #[error("The service is temporarily unavailable")]
     Unavailable,
@@ -88,7 +91,7 @@ impl ResponseError for ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::AliasTaken => StatusCode::CONFLICT,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Prefetched | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -119,9 +122,9 @@ impl ResponseError for ApiError {
 
 impl ApiError {
     /// As a page for a browser, else as problem+json.
-    pub(super) fn answer(&self, request: &HttpRequest, route: Route) -> HttpResponse {
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         if page::is_wanted(request.headers()) {
-            page::error_page(self, route)
+            page::error_page(self, form_action(request.path()))
         } else {
             self.error_response()
         }
@@ -139,6 +142,8 @@ pub(super) fn json_line(value: &impl Serialize) -> String {
 impl ApiError {
     /// The headers that belong to the error in whatever form it is answered.
     pub(super) fn add_headers(&self, response: &mut actix_web::HttpResponseBuilder) {
+        // A cache may keep a 404, a 405 or a 410 that says nothing, and the alias may exist in a moment.
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         // Browsers get a page, and caches must not give them anything else.
         response.insert_header((header::VARY, HeaderValue::from_static("Accept")));
         if matches!(self, Self::UnsupportedCoding) {

@@ -7,9 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tracing::debug;
 
 use super::{
-    AppState, Route,
+    AppState,
     rate_limit::rate_limit,
     request_id::{REQUEST_ID, request_id},
+    resource::Resource,
     slow_client::LastAnswer,
 };
 
@@ -26,11 +27,15 @@ pub(super) async fn observe(
         Some(peer) => state.trusted_proxies.client(peer.ip(), request.headers()),
         None => IpAddr::from([0, 0, 0, 0]),
     };
-    let route = Route::of_path(request.path());
+    let resource = Resource::of_path(request.path());
+    let route = resource.route(request.method());
 
-    let cors = state.cors.as_ref().filter(|_| route == Route::Shorten);
+    let cors = state
+        .cors
+        .as_ref()
+        .filter(|_| resource == Resource::Shorten);
     // A browser sends it by itself, so it costs no quota; and it asks no store, so it needs no limit.
-    let preflight = cors.and_then(|cors| cors.preflight(&request, route));
+    let preflight = cors.and_then(|cors| cors.preflight(&request));
     let mut response = match preflight {
         Some(answer) => answer,
         None => rate_limit(state, route, client, &request, payload).await,
@@ -64,6 +69,7 @@ pub(super) async fn observe(
     debug!(
         method,
         path = request.path(),
+        route = route.name(),
         status = status.as_u16(),
         micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         client = %client,

@@ -12,7 +12,7 @@ use actix_web::{
 use askama::Template;
 use mime::Mime;
 
-use super::{Route, error::ApiError};
+use super::error::ApiError;
 
 /// Nothing but the page's own style, and its form only to ourselves.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
@@ -25,10 +25,10 @@ const HTML: &str = "text/html";
 struct Page<'a> {
     title: &'a str,
     error: Option<String>,
+    note: Option<&'a str>,
     shortened: Option<Shortened<'a>>,
-    /// Whether the form is shown. It is sent to `shorten` beside the page, so that it also works behind a proxy that
-    /// serves this under a path of its own.
-    form: bool,
+    /// Where the form is sent, if it is shown; see [`form_action`](super::resource::form_action).
+    form: Option<&'static str>,
     /// What stands in the form's field.
     url: &'a str,
 }
@@ -69,34 +69,62 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(super) fn form_page() -> HttpResponse {
     let page = Page {
         title: "Shorten a link",
-        form: true,
+        form: Some("shorten"),
         ..Page::default()
     };
-    page.answer(HttpResponse::Ok())
+    page.answer(not_to_be_served_again())
 }
 
 /// The short link, and the form for another.
-pub(super) fn shortened_page(short_url: &str, target: &str) -> HttpResponse {
+pub(super) fn shortened_page(
+    short_url: &str,
+    target: &str,
+    form: Option<&'static str>,
+) -> HttpResponse {
     let page = Page {
         title: "Your short link",
         shortened: Some(Shortened { short_url, target }),
-        form: true,
+        form,
         ..Page::default()
     };
-    page.answer(HttpResponse::Ok())
+    page.answer(not_to_be_served_again())
+}
+
+/// What is shown of a link that leads only those who follow it to its target.
+pub(super) fn onlooker_page() -> HttpResponse {
+    let page = Page {
+        title: "A link",
+        note: Some("This link opens in a browser. A preview is not told where it leads."),
+        ..Page::default()
+    };
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    page.answer(response)
+}
+
+/// 200 for what a cache must not answer others with: the headers are about this client's quota. Back in its history a
+/// browser may still show it.
+pub(super) fn not_to_be_served_again() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    response
 }
 
 /// The form, with what was typed and what is wrong with it.
-pub(super) fn form_page_with_error(error: &ApiError, url: &str) -> HttpResponse {
-    error_answer(error, true, url)
+pub(super) fn form_page_with_error(
+    error: &ApiError,
+    url: &str,
+    form: Option<&'static str>,
+) -> HttpResponse {
+    error_answer(error, form, url)
 }
 
 /// An error, and the form unless the page is somewhere where no form could be.
-pub(super) fn error_page(error: &ApiError, route: Route) -> HttpResponse {
-    error_answer(error, route != Route::Other, "")
+pub(super) fn error_page(error: &ApiError, form: Option<&'static str>) -> HttpResponse {
+    error_answer(error, form, "")
 }
 
-fn error_answer(error: &ApiError, form: bool, url: &str) -> HttpResponse {
+fn error_answer(error: &ApiError, form: Option<&'static str>, url: &str) -> HttpResponse {
     let status = error.status_code();
     let page = Page {
         title: status.canonical_reason().unwrap_or("Error"),

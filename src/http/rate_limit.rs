@@ -51,7 +51,7 @@ type PerPolicy<T> = SmallVec<[T; 1]>;
 
 impl RateLimit {
     /// A request that any of `rules` covers is under all that cover it, every other one under `default`.
-    /// Clients in `exempt` are not limited.
+    /// Clients in `exempt` are not limited, nor is [`Route::Asset`].
     pub fn new(
         limiter: Arc<Limiter>,
         default: Policy,
@@ -75,7 +75,7 @@ impl RateLimit {
 
     fn policies(&self, route: Route, client: IpAddr) -> PerPolicy<&Announcement> {
         let within = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&client));
-        if within(&self.exempt) {
+        if route == Route::Asset || within(&self.exempt) {
             return SmallVec::new();
         }
         let covering: PerPolicy<_> = self
@@ -158,7 +158,7 @@ pub(super) async fn rate_limit(
 ) -> HttpResponse {
     let Some(limit) = &state.rate_limit else {
         let answer = routes::answer(state, route, request, payload).await;
-        return answer.unwrap_or_else(|error| error.answer(request, route));
+        return answer.unwrap_or_else(|error| error.answer(request));
     };
     let verdict = limit.rule(route, client).await;
     verdict.count(&state.metrics);
@@ -169,7 +169,7 @@ pub(super) async fn rate_limit(
         }
         None => routes::answer(state, route, request, payload).await,
     };
-    let mut response = answer.unwrap_or_else(|error| error.answer(request, route));
+    let mut response = answer.unwrap_or_else(|error| error.answer(request));
     headers::add(response.headers_mut(), &verdict.0);
     response
 }

@@ -2,32 +2,30 @@
 
 use std::{fmt, str::FromStr};
 
-/// Which public route a request is for, whatever its method and whether or not it succeeds.
+/// Which public route a request is for, by its method and its path, whether or not it succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// `/`
+    /// `GET` or `HEAD` of `/`
     Home,
-    /// `/shorten`
+    /// `POST` of `/shorten`
     Shorten,
-    /// `/<code>`
+    /// `GET` or `HEAD` of `/<code>`
     Follow,
-    /// Any other path.
+    /// Any other path, and any other method.
     Other,
+    /// `GET` or `HEAD` of what a browser fetches by itself; under no limit.
+    Asset,
 }
 
 impl Route {
     /// All of them, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 4] = [Self::Home, Self::Shorten, Self::Follow, Self::Other];
-
-    /// The route that a path leads to.
-    pub fn of_path(path: &str) -> Self {
-        match path.strip_prefix('/') {
-            Some("") => Self::Home,
-            Some("shorten") => Self::Shorten,
-            Some(rest) if !rest.contains('/') => Self::Follow,
-            _ => Self::Other,
-        }
-    }
+    pub const ALL: [Self; 5] = [
+        Self::Home,
+        Self::Shorten,
+        Self::Follow,
+        Self::Other,
+        Self::Asset,
+    ];
 
     /// The name in configuration and metrics.
     pub fn name(self) -> &'static str {
@@ -36,6 +34,7 @@ impl Route {
             Self::Shorten => "shorten",
             Self::Follow => "follow",
             Self::Other => "other",
+            Self::Asset => "asset",
         }
     }
 
@@ -54,10 +53,11 @@ impl fmt::Display for Route {
 impl FromStr for Route {
     type Err = &'static str;
 
+    /// One that a policy can cover.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut routes = Self::ALL.into_iter();
         routes
-            .find(|route| route.name() == text)
+            .find(|route| route.name() == text && *route != Self::Asset)
             .ok_or("expected `home`, `shorten`, `follow` or `other`")
     }
 }
@@ -67,21 +67,12 @@ mod tests {
     use super::Route;
 
     #[test]
-    fn a_path_has_one_route() {
-        for (path, route) in [
-            ("/", Route::Home),
-            ("/shorten", Route::Shorten),
-            ("/Ab3xY9", Route::Follow),
-            ("/shortened", Route::Follow),
-            ("/a/b", Route::Other),
-            ("/shorten/", Route::Other),
-            ("*", Route::Other),
-        ] {
-            assert_eq!(Route::of_path(path), route, "{path}");
-        }
-        for route in Route::ALL {
-            assert_eq!(Route::ALL[route.index()], route);
-            assert_eq!(route.name().parse(), Ok(route));
+    fn a_route_has_one_place_and_one_name() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route.index(), index);
+            // What is under no limit cannot be under a policy.
+            let parsed = route.name().parse().ok();
+            assert_eq!(parsed, (route != Route::Asset).then_some(route));
         }
     }
 }

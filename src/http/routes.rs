@@ -1,10 +1,10 @@
 //! Every public route.
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
 
-use super::{AppState, Route, error::ApiError, handlers};
+use super::{AppState, Route, error::ApiError, handlers, resource::Resource};
 
-/// `GET /`, `POST /shorten`, `GET /<code>`; nothing else.
+/// `GET /`, `POST /shorten`, `GET /<code>`, and what a browser fetches by itself; nothing else.
 ///
 /// Written out instead of given to actix-web's router, which would match every path against a regular expression, at
 /// more than a third of what it takes to answer with a redirect.
@@ -14,12 +14,16 @@ pub(super) async fn answer(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    match (route, request.method()) {
-        (Route::Home, &(Method::GET | Method::HEAD)) => Ok(handlers::home(request)),
-        (Route::Shorten, &Method::POST) => handlers::shorten(state, request, payload).await,
-        (Route::Follow, &(Method::GET | Method::HEAD)) => handlers::follow(state, request).await,
-        (Route::Shorten, _) => Err(ApiError::MethodNotAllowed { allow: "POST" }),
-        (Route::Home | Route::Follow, _) => Err(ApiError::MethodNotAllowed { allow: "GET, HEAD" }),
-        (Route::Other, _) => Err(ApiError::NotFound),
+    match route {
+        Route::Home => Ok(handlers::home(request)),
+        Route::Shorten => handlers::shorten(state, request, payload).await,
+        Route::Follow => handlers::follow(state, request).await,
+        Route::Asset | Route::Other => match Resource::of_path(request.path()) {
+            Resource::Asset(asset) if route == Route::Asset => Ok(asset.answer()),
+            resource => Err(match resource.allow() {
+                Some(allow) => ApiError::MethodNotAllowed { allow },
+                None => ApiError::NotFound,
+            }),
+        },
     }
 }

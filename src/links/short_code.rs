@@ -22,8 +22,20 @@ pub struct ShortCode(Box<str>);
 impl ShortCode {
     /// The code that a path names, or `None` where no link could have that code.
     pub fn parse(text: &str) -> Option<Self> {
-        let valid = (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(is_code_byte);
+        let valid = (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(Self::allows);
         valid.then(|| Self(text.into()))
+    }
+
+    /// Whether a code may have this character.
+    pub fn allows(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+    }
+
+    /// The code without `_` at its end: those may be markup around a link, such as `_https://sho.rt/launch_`. `None` if
+    /// there are none, or nothing else.
+    pub fn without_emphasis(&self) -> Option<Self> {
+        let shorter = self.0.trim_end_matches('_');
+        (shorter.len() < self.0.len() && !shorter.is_empty()).then(|| Self(shorter.into()))
     }
 
     /// A new code of `length + extra` characters of `A-Z`, `a-z`, `0-9`, each equally likely and drawn
@@ -114,10 +126,6 @@ impl TryFrom<usize> for CodeLength {
             Err(InvalidCodeLength)
         }
     }
-}
-
-fn is_code_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
 fn is_reserved(code: &str) -> bool {

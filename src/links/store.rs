@@ -36,7 +36,7 @@ pub trait LinkStore: Send + Sync {
     /// [`StoreError`] if the store cannot answer.
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError>;
 
-    /// Where a code leads. A counted visit uses up one of a limited link's visits.
+    /// Where a code leads. Of a limited link, a counted visit uses up one of its visits, and any other is not told.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
@@ -44,13 +44,14 @@ pub trait LinkStore: Send + Sync {
         match self.look_up(std::slice::from_ref(code)).await?.pop() {
             None | Some(LookUp::Unknown) => Ok(Resolved::Unknown),
             Some(LookUp::Gone) => Ok(Resolved::Gone),
-            Some(LookUp::Found(link)) => {
-                let counts = link.limited && visit == Visit::Counted;
-                if counts && !self.count_visit(code).await? {
-                    return Ok(Resolved::Gone);
+            Some(LookUp::Found(link)) => match (link.limited, visit) {
+                (false, _) => Ok(Resolved::Found(link.url)),
+                (true, Visit::Uncounted) => Ok(Resolved::Withheld),
+                (true, Visit::Counted) if self.count_visit(code).await? => {
+                    Ok(Resolved::Visited(link.url))
                 }
-                Ok(Resolved::Found(link.url))
-            }
+                (true, Visit::Counted) => Ok(Resolved::Gone),
+            },
         }
     }
 
@@ -164,6 +165,10 @@ pub enum Change {
 pub enum Resolved {
     /// To this URL.
     Found(String),
+    /// To this URL, for this one of the visits that it had left.
+    Visited(String),
+    /// To somewhere that only a counted visit is told.
+    Withheld,
     /// Nowhere any more: expired or used up.
     Gone,
     /// There is no such link.
@@ -175,7 +180,7 @@ pub enum Resolved {
 pub enum Visit {
     /// Yes: it counts towards the link's visits.
     Counted,
-    /// No, it only looks (`HEAD`).
+    /// No, it only looks, as `HEAD` does or a link preview.
     Uncounted,
 }
 

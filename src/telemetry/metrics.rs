@@ -103,7 +103,11 @@ impl Metrics {
     ///
     /// # Errors
     /// If they are asked for twice.
-    pub fn http(&self, routes: &[&'static str]) -> Result<HttpMetrics, prometheus::Error> {
+    pub fn http(
+        &self,
+        routes: &[&'static str],
+        onlookers: &[&'static str],
+    ) -> Result<HttpMetrics, prometheus::Error> {
         let seconds = register(
             &self.registry,
             HistogramVec::new(
@@ -114,7 +118,22 @@ impl Metrics {
                 &["route"],
             )?,
         )?;
+        let onlooked = register(
+            &self.registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "shunt_onlookers_total",
+                    "Requests of machines that only looked at a link whose visits are limited",
+                ),
+                &["kind"],
+            )?,
+        )?;
+        for kind in onlookers {
+            // There from the start, so that expressions can subtract it.
+            onlooked.with_label_values(&[*kind]);
+        }
         Ok(HttpMetrics {
+            onlookers: onlooked,
             requests: register(
                 &self.registry,
                 IntCounterVec::new(
@@ -237,6 +256,8 @@ pub struct HttpMetrics {
     pub requests: IntCounterVec,
     /// Per route, in the order that the routes were given in.
     pub seconds: Vec<Histogram>,
+    /// By kind: machines that only looked at a link whose visits are limited.
+    pub onlookers: IntCounterVec,
     /// By policy, outcome and source.
     pub decisions: IntCounterVec,
 }

@@ -12,7 +12,7 @@ pub(in crate::http) fn home(request: &HttpRequest) -> HttpResponse {
     if page::is_wanted(request.headers()) {
         page::form_page()
     } else {
-        HttpResponse::Ok()
+        page::not_to_be_served_again()
             .content_type(ContentType::plaintext())
             .insert_header((header::VARY, "Accept"))
             .body("URL Shortener is running!\n")

@@ -14,6 +14,7 @@ use crate::{
         form::ShortenForm,
         origin::origin_for,
         page,
+        resource::form_action,
     },
     links::{Alias, TargetUrl},
 };
@@ -33,10 +34,13 @@ pub(in crate::http) async fn shorten(
 ) -> Result<HttpResponse, ApiError> {
     let form = ShortenForm::read(request, payload, state.request_timeout).await?;
     let html = page::is_wanted(request.headers());
+    let action = form_action(request.path());
     let made = make_link(request, state, &form).await;
     match made {
-        Ok((short_url, _, target)) if html => Ok(page::shortened_page(&short_url, target.as_str())),
-        Ok((short_url, code, target)) => Ok(HttpResponse::Ok()
+        Ok((short_url, _, target)) if html => {
+            Ok(page::shortened_page(&short_url, target.as_str(), action))
+        }
+        Ok((short_url, code, target)) => Ok(page::not_to_be_served_again()
             .content_type(ContentType::json())
             .insert_header((header::VARY, "Accept"))
             .body(json_line(&Shortened {
@@ -44,7 +48,7 @@ pub(in crate::http) async fn shorten(
                 code: &code,
                 original_url: target.as_str(),
             }))),
-        Err(error) if html => Ok(page::form_page_with_error(&error, &form.url)),
+        Err(error) if html => Ok(page::form_page_with_error(&error, &form.url, action)),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use actix_web::{
-    http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     web::Bytes,
 };
 
@@ -74,7 +74,6 @@ pub(super) fn add(headers: &mut HeaderMap, rulings: &[(&Announcement, Ruling)]) 
         headers.insert(X_RESET, number(decision.reset_seconds()));
         if !decision.admitted {
             headers.insert(RETRY_AFTER, number(decision.reset_seconds()));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
     }
 }

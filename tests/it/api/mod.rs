@@ -7,7 +7,11 @@
 //! | `origin` | what a short link begins with, and that it never leads back to the service |
 //! | `terms` | aliases, expiry, a number of visits |
 //! | `follow` | `GET` and `HEAD /<code>`, and paths that no link could have |
+//! | `spelling` | other spellings of a path, and what chat programs glue to a link |
+//! | `onlookers` | machines that only look use up no visit |
+//! | `assets` | what a browser fetches by itself |
 //! | `errors` | the form of every refusal |
+//! | `caching` | what caches are told |
 //! | `accept` | who gets a page, who JSON, and that caches are told |
 //! | `bodies` | what of a body is read: codings, byte-order marks, white space, encoded characters |
 //! | `schemes` | targets that are not of the web, where the configuration allows them |
@@ -15,6 +19,7 @@
 //! | `bad_input` | a clear 4xx, and nothing stored |
 //! | `request_id` | `X-Request-Id` |
 //! | `rate_limit` | the headers, the countdown, the refusal |
+//! | `routes` | which route a request is for, by its method and its path |
 //! | `policies` | exemptions, named policies, tiers |
 //! | `clients` | who is counted: peers, proxies, networks |
 //! | `client_header` | other headers in which proxies name the client |
@@ -22,8 +27,10 @@
 //! | `management` | probes and metrics |
 
 mod accept;
+mod assets;
 mod bad_input;
 mod bodies;
+mod caching;
 mod client_header;
 mod clients;
 mod cors;
@@ -32,11 +39,14 @@ mod exchange;
 mod follow;
 mod home;
 mod management;
+mod onlookers;
 mod origin;
 mod policies;
 mod rate_limit;
 mod request_id;
+mod routes;
 mod schemes;
 mod shorten;
 mod slow_clients;
+mod spelling;
 mod terms;

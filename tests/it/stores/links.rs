@@ -290,10 +290,7 @@ async fn visits_are_used_up_exactly(place: Place) {
     own(&*nodes[0], "limited", &target, terms).await;
     for _ in 0..20 {
         let looked = nodes[0].resolve(&code("limited"), Visit::Uncounted).await;
-        assert_eq!(
-            looked.expect("an answer"),
-            Resolved::Found(target.to_string())
-        );
+        assert_eq!(looked.expect("an answer"), Resolved::Withheld);
     }
     let visits = (0..50).map(|number| {
         let node = nodes[number % 2].clone();
@@ -302,7 +299,7 @@ async fn visits_are_used_up_exactly(place: Place) {
     let visits = join_all(visits).await;
     let found = visits
         .into_iter()
-        .filter(|visit| matches!(visit, Ok(Resolved::Found(_))));
+        .filter(|visit| matches!(visit, Ok(Resolved::Visited(_))));
     assert_eq!(found.count(), 7);
     let looked = nodes[1].resolve(&code("limited"), Visit::Uncounted).await;
     assert_eq!(looked.expect("an answer"), Resolved::Gone);
