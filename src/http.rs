@@ -4,6 +4,7 @@
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod client_ip;
+mod closing;
 mod error;
 mod form;
 mod handlers;

@@ -46,7 +46,7 @@ pub(super) enum ApiError {
         "Send the URL as a form (application/x-www-form-urlencoded) or as JSON (application/json)"
     )]
     UnsupportedMediaType,
-    /// The body is over 16 KiB.
+    /// The body is over 32 KiB.
     #[error("The request is too large")]
     TooLarge,
     /// The body did not arrive in time.

@@ -37,14 +37,15 @@ render() {
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then render_keepalived; fi
 }
 
-# The repository's file with its server lines replaced by one for each node, with the same parameters.
+# The repository's file with each of its two server lines, the second of them a backup, replaced by one for each node with
+# the same parameters.
 upstream() {
     [[ -f "$1" ]] || die "$1 is missing"
     awk -v addresses="$WEB_ADDRESSES" '
         # An example for those who write the file by hand.
         /^[ \t]*#[ \t]*server / { next }
         /^[ \t]*server / {
-            if (++servers > 1) exit 1
+            if (++servers > 2 || (servers == 2) != / backup;/) exit 1
             count = split(addresses, nodes, " ")
             for (i = 1; i <= count; i++) {
                 line = $0
@@ -55,7 +56,8 @@ upstream() {
             next
         }
         { print }
-        END { if (servers != 1) exit 1 }' "$1" || die "$1 is not as expected: it should have one server, with port 8080"
+        END { if (servers != 2) exit 1 }' "$1" \
+        || die "$1 is not as expected: it should have one server and one backup, with port 8080"
 }
 
 render_keepalived() {

@@ -90,22 +90,17 @@ pub fn configuration(file: &str) -> std::path::PathBuf {
 /// The repository's `upstream.conf` with these nodes in it.
 fn upstream(nodes: &[SocketAddr]) -> String {
     let example = fs::read_to_string(configuration("upstream.conf")).expect("upstream.conf");
-    let is_server = |line: &str| line.trim_start().starts_with("server ");
-    let server = example
-        .lines()
-        .find(|line| is_server(line))
-        .expect("a server");
-    let servers = nodes
-        .iter()
-        .map(|node| server.replace("127.0.0.1:8080", &node.to_string()));
-    let servers: Vec<String> = servers.collect();
-    let mut lines: Vec<&str> = example.lines().collect();
-    let position = lines
-        .iter()
-        .position(|line| is_server(line))
-        .expect("a server");
-    lines.splice(position..=position, servers.iter().map(String::as_str));
-    lines.join("\n")
+    // Each server line, of which the second is a backup, for every node.
+    let lines = example.lines().flat_map(|line| {
+        if !line.trim_start().starts_with("server ") {
+            return vec![line.to_owned()];
+        }
+        nodes
+            .iter()
+            .map(|node| line.replace("127.0.0.1:8080", &node.to_string()))
+            .collect()
+    });
+    lines.collect::<Vec<String>>().join("\n")
 }
 
 /// Whatever else belongs to a machine: the address, and folders for those who are not root.
