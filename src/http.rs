@@ -5,6 +5,7 @@
 
 mod assets;
 mod client_ip;
+mod closing;
 mod cors;
 mod error;
 mod form;

@@ -49,7 +49,7 @@ pub(super) enum ApiError {
     /// The body is compressed, or in another coding.
     #[error("Send the body as it is: Content-Encoding cannot be anything but identity")]
     UnsupportedCoding,
-    /// The body is over 16 KiB.
+    /// The body is over 32 KiB.
     #[error("The request is too large")]
     TooLarge,
     /// The body did not arrive in time.

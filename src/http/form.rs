@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::error::ApiError;
 use crate::links::Terms;
 
-/// The largest body.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+/// The largest body: the longest target with each of its bytes percent-encoded, and the other fields.
+pub(super) const MAX_BODY: usize = 32 * 1024;
 
 /// What some editors write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -55,7 +55,7 @@ enum MediaType {
 }
 
 impl ShortenForm {
-    /// Reads and parses the body: at most 16 KiB, within `within`.
+    /// Reads and parses the body: at most 32 KiB, within `within`.
     pub(super) async fn read(
         request: &HttpRequest,
         payload: Payload,

@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::closing::ClosingSocket;
+
 /// How long a connection may be in either state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -47,7 +49,7 @@ impl LastAnswer {
 
 /// A socket that ends when its client is too slow.
 pub(super) struct SlowClientGuard {
-    socket: TcpStream,
+    socket: ClosingSocket<TcpStream>,
     limits: Limits,
     /// Whether a request is arriving or being answered.
     in_request: bool,
@@ -60,7 +62,7 @@ pub(super) struct SlowClientGuard {
 impl SlowClientGuard {
     pub(super) fn new(socket: TcpStream, limits: Limits) -> Self {
         Self {
-            socket,
+            socket: ClosingSocket::new(socket),
             limits,
             in_request: false,
             deadline: Instant::now() + limits.idle,

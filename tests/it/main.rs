@@ -10,6 +10,7 @@
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
+//! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
@@ -21,6 +22,7 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod nginx;
 mod redis_connections;
 mod shield;
 mod stores;

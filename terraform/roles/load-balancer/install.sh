@@ -10,24 +10,31 @@ set -euo pipefail
 . "$(dirname "$0")/../base/role.sh"
 role="$(dirname "$0")"
 
+# Where put-secrets puts a certificate and its key, fullchain.pem and privkey.pem. nginx is given copies of them, once they
+# are known to be good.
+tls_folder="${TLS_FOLDER:-/etc/shunt/tls}"
+
 packages() {
     echo nginx-light
+    if [[ "${TLS:-}" == true ]]; then echo openssl; fi
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then echo keepalived curl; fi
 }
 
 render() {
     need WEB_ADDRESSES ALL_LOAD_BALANCERS TLS
     addresses WEB_ADDRESSES ALL_LOAD_BALANCERS
+    if [[ "$TLS" == true ]]; then bound_connections '{ 80, 443 }'; else bound_connections 80; fi
     accept 'tcp dport 80'
     copy shared/nginx/nginx.conf /etc/nginx/nginx.conf
     copy shared/nginx/proxy.conf /etc/nginx/proxy.conf
     # nginx.conf includes the one name.
     case "$TLS" in
         true)
-            copy shared/nginx/site-tls.conf /etc/nginx/site.conf
+            site shared/nginx/site-tls.conf | file /etc/nginx/site.conf
             accept 'tcp dport 443'
+            render_certificate
             ;;
-        false) copy shared/nginx/site.conf /etc/nginx/site.conf ;;
+        false) site shared/nginx/site.conf | file /etc/nginx/site.conf ;;
         *) die "settings.env: TLS is true or false" ;;
     esac
     upstream shared/nginx/upstream.conf | file /etc/nginx/upstream.conf
@@ -37,14 +44,44 @@ render() {
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then render_keepalived; fi
 }
 
-# The repository's file with its server lines replaced by one for each node, with the same parameters.
+# bound_connections PORTS: a client, as nginx counts them, has no more connections than these, whatever it does on them.
+# nginx itself counts requests, and those only once it has read their heads.
+bound_connections() {
+    local most=512 client
+    for client in 'clients4 size 65535 { ip saddr' 'clients6 size 65535 { ip6 saddr and ffff:ffff:ffff:ffff::'; do
+        rules+=("tcp dport $1 ct state new meter $client ct count over $most } reject with tcp reset")
+    done
+}
+
+# The repository's file. On a machine without IPv6 nginx cannot listen there, and would not start.
+site() {
+    [[ -f "$1" ]] || die "$1 is missing"
+    if [[ "${IPV6:-$(has_ipv6)}" == true ]]; then cat "$1"; else sed '/^ *listen \[::\]:/d' "$1"; fi
+}
+
+has_ipv6() {
+    if [[ -e /proc/net/if_inet6 ]]; then echo true; else echo false; fi
+}
+
+# What put-secrets brought; else what it put into nginx's own folder before there was another. A link is somebody else's
+# business, such as certbot's.
+render_certificate() {
+    local folder="$tls_folder" file
+    if [[ ! -e "$folder/fullchain.pem" && ! -e "$folder/privkey.pem" ]]; then folder=/etc/nginx/tls; fi
+    for file in fullchain.pem privkey.pem; do
+        if [[ -f "$folder/$file" && ! -L "$folder/$file" ]]; then copy "$folder/$file" "/etc/nginx/tls/$file" 600; fi
+    done
+}
+
+# The repository's file with each of its two server lines, the second of them a backup, replaced by one for each node with
+# the same parameters.
 upstream() {
     [[ -f "$1" ]] || die "$1 is missing"
     awk -v addresses="$WEB_ADDRESSES" '
         # An example for those who write the file by hand.
         /^[ \t]*#[ \t]*server / { next }
         /^[ \t]*server / {
-            if (++servers > 1) exit 1
+            if (++servers > 2 || (servers == 2) != / backup;/) exit 1
             count = split(addresses, nodes, " ")
             for (i = 1; i <= count; i++) {
                 line = $0
@@ -55,7 +92,8 @@ upstream() {
             next
         }
         { print }
-        END { if (servers != 1) exit 1 }' "$1" || die "$1 is not as expected: it should have one server, with port 8080"
+        END { if (servers != 2) exit 1 }' "$1" \
+        || die "$1 is not as expected: it should have one server and one backup, with port 8080"
 }
 
 render_keepalived() {
@@ -91,11 +129,14 @@ interface() {
 
 check() {
     local answer
+    # A copy of what nginx will read, in which the certificate is the new one.
+    cp -r "$tree/etc/nginx" "$scratch/nginx"
     if [[ "$TLS" == true ]]; then
-        [[ -s /etc/nginx/tls/fullchain.pem && -s /etc/nginx/tls/privkey.pem ]] \
-            || die "TLS needs a certificate in /etc/nginx/tls: fullchain.pem and privkey.pem"
+        [[ -e "$scratch/nginx/tls" || ! -e /etc/nginx/tls ]] || cp -rL /etc/nginx/tls "$scratch/nginx/tls"
+        check_certificate "$scratch/nginx/tls"
+        sed -i "s|/etc/nginx/tls/|$scratch/nginx/tls/|" "$scratch/nginx/site.conf"
     fi
-    answer="$(nginx -t -q -c "$tree/etc/nginx/nginx.conf" 2>&1)" \
+    answer="$(nginx -t -q -c "$scratch/nginx/nginx.conf" 2>&1)" \
         || die "nginx would refuse its configuration, nothing was changed: $answer"
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then
         # Version 2.2.7 ends its own process group after a test, whatever it found: what it says counts.
@@ -105,8 +146,27 @@ check() {
     fi
 }
 
+# check_certificate FOLDER: nginx would say as much, but in words of OpenSSL's.
+check_certificate() {
+    local certificate key
+    [[ -s "$1/fullchain.pem" && -s "$1/privkey.pem" ]] \
+        || die "TLS needs a certificate: fullchain.pem and privkey.pem in $tls_folder. Nothing was changed."
+    certificate="$(openssl x509 -in "$1/fullchain.pem" -noout -pubkey 2>/dev/null)" \
+        || die "fullchain.pem is no certificate, nothing was changed"
+    # A key with a passphrase must not ask for it.
+    key="$(openssl pkey -in "$1/privkey.pem" -passin pass: -pubout 2>/dev/null)" \
+        || die "privkey.pem is no key without a passphrase, nothing was changed"
+    [[ "$certificate" == "$key" ]] || die "the certificate is not for this key, nothing was changed"
+}
+
 activate() {
-    if [[ "$TLS" == true ]]; then mkdir -p -m 755 /var/lib/letsencrypt; fi
+    private_log
+    if [[ "$TLS" == true ]]; then
+        mkdir -p -m 755 /var/lib/letsencrypt
+    else
+        # Whoever put them there: nothing uses them any more, and a key that nothing uses is only a risk.
+        remove_keys "$tls_folder" /etc/nginx/tls
+    fi
     # A certificate that was renewed is loaded as well.
     keep_running nginx.service reload /etc/nginx/nginx.conf /etc/nginx/proxy.conf /etc/nginx/site.conf \
         /etc/nginx/upstream.conf /etc/nginx/tls/fullchain.pem /etc/nginx/tls/privkey.pem
@@ -117,6 +177,27 @@ activate() {
     else
         stop_and_disable keepalived.service
     fi
+}
+
+# remove_keys FOLDER...
+remove_keys() {
+    local folder path
+    for folder in "$@"; do
+        for path in "$folder/fullchain.pem" "$folder/privkey.pem"; do
+            [[ -e "$path" || -L "$path" ]] || continue
+            rm -f "$path"
+            echo "removed: $path"
+        done
+    done
+}
+
+# The access log names clients. nginx, which makes it also when it only checks its configuration, makes it readable by
+# everybody; shunt-rotate-log keeps it as it is here.
+private_log() {
+    local log=/var/log/nginx/shunt.json
+    [[ -e "$log" ]] || install -m 640 /dev/null "$log"
+    find /var/log/nginx -maxdepth 1 -name 'shunt.json*' \( -perm /o=rwx -o ! -group adm \) \
+        -exec chgrp adm {} + -exec chmod 640 {} +
 }
 
 run_role "$@"

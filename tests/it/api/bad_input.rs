@@ -112,8 +112,8 @@ async fn bad_json_stores_nothing() {
         let (open, close) = (open.repeat(5_000), close.repeat(5_000));
         format!("{{\"url\": {open}1{close}}}").into_bytes()
     };
-    // A level of an object takes six bytes, and 16 KiB is the most.
-    let deep_objects = format!("{{\"url\": {}", "{\"a\":".repeat(3_000)).into_bytes();
+    // A level of an object takes six bytes, and 32 KiB is the most.
+    let deep_objects = format!("{{\"url\": {}", "{\"a\":".repeat(5_000)).into_bytes();
     let (deep_arrays, deep_unclosed) = (deep("[", "]"), deep("[", ""));
     let deep_unknown = String::from_utf8(deep("[", "]"))
         .unwrap()

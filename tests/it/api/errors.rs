@@ -8,7 +8,7 @@ use super::exchange::{
 };
 use crate::harness::{Answer, Client, Node};
 
-const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 32 * 1024;
 
 /// A refusal of each kind: what is sent, and the status.
 const REFUSALS: [(&str, &str, &str, &str, u16); 9] = [
@@ -147,12 +147,12 @@ async fn a_body_of_any_other_type_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_over_16_kib_is_too_large() {
+async fn a_body_over_32_kib_is_too_large() {
     let node = unlimited().start().await;
     let client = node.client();
     let body = |length: usize| format!("url=https://example.com/{}", "a".repeat(length - 24));
     let answer = send(post(&client, FORM, body(MAX_BODY))).await;
-    assert_problem(&answer, 422, "16 KiB, and only its URL too long");
+    assert_problem(&answer, 422, "32 KiB, and only its URL too long");
     let answer = send(post(&client, FORM, body(MAX_BODY + 1))).await;
     assert_problem(&answer, 413, "a byte more");
     let answer = send(from_browser(post(&client, FORM, body(MAX_BODY + 1)))).await;
@@ -164,7 +164,7 @@ async fn a_body_over_16_kib_is_too_large() {
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(0x1000));
     let chunked = format!(
         "{head}Transfer-Encoding: chunked\r\n\r\n{}1\r\na\r\n",
-        chunk.repeat(4)
+        chunk.repeat(8)
     );
     let answer = exchange(node.address(), chunked.as_bytes()).await;
     assert_eq!(raw_status(&answer), 413, "chunked: {answer}");

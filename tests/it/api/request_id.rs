@@ -74,7 +74,7 @@ async fn every_answer_carries_one() {
     let client = node.client();
     let shorten = |body: &'static str| post(&client, FORM, body);
     let get = |path: &str| client.request(Method::GET, path);
-    let too_large = "a".repeat(16 * 1024 + 1);
+    let too_large = "a".repeat(32 * 1024 + 1);
     let requests = [
         (get("/"), 200),
         (from_browser(get("/")), 200),

@@ -137,7 +137,7 @@ async fn what_never_ends_behind_an_answer_does_not_hold_the_connection() {
 #[tokio::test]
 async fn a_refusal_that_ends_the_connection_really_ends_it() {
     let node = impatient().set("http.keep_alive", "1m").start().await;
-    let too_large = format!("5000\r\n{}\r\n", "a".repeat(0x5000));
+    let too_large = format!("9000\r\n{}\r\n", "a".repeat(0x9000));
     for (status, rest) in [
         (408, "Content-Length: 1000\r\n\r\nurl="),
         (413, "Content-Length: 100000\r\n\r\nurl="),

@@ -1,0 +1,170 @@
+//! nginx and the nodes: what one lets through the other takes, and no client can use either against the others.
+
+mod certificate;
+mod clients;
+mod limits;
+mod log;
+mod refusals;
+mod requests;
+mod rotation;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::harness::{Client, Nginx, Node, NodeBuilder, eventually, free_port};
+
+/// Longer than any time-out of nginx or a node.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Two nodes that share a file of links, behind nginx. Nobody has a quota.
+struct Front {
+    nginx: Nginx,
+    nodes: Vec<Node>,
+    links: TempDir,
+}
+
+impl Front {
+    async fn start() -> Self {
+        Self::start_with("", |node| node).await
+    }
+
+    /// Clients are who they say they are in `X-Forwarded-For`.
+    async fn start_for_any_client() -> Self {
+        let believe = "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;";
+        Self::start_with(believe, |node| node).await
+    }
+
+    /// `directives` go into nginx's server block.
+    async fn start_with(
+        directives: &'static str,
+        configure: impl Fn(NodeBuilder) -> NodeBuilder,
+    ) -> Self {
+        let links = tempfile::tempdir().expect("a temporary directory");
+        let file = format!("sqlite://{}", links.path().join("links.db").display());
+        let mut nodes = Vec::new();
+        for _ in 0..2 {
+            let node = Node::builder()
+                .set("database.url", &file)
+                .set("http.trusted_proxies", "127.0.0.1/32")
+                .set("limiter.exempt", "0.0.0.0/0, ::/0");
+            nodes.push(configure(node).start().await);
+        }
+        let addresses: Vec<SocketAddr> = nodes.iter().map(Node::address).collect();
+        let nginx = Nginx::start_with_directives(free_port(), &addresses, directives).await;
+        Self {
+            nginx,
+            nodes,
+            links,
+        }
+    }
+
+    /// Where the links are.
+    fn database(&self) -> String {
+        format!("sqlite://{}", self.links.path().join("links.db").display())
+    }
+
+    fn client_at(&self, address: [u8; 4]) -> Client {
+        Client::without_keep_alive(IpAddr::from(address), self.nginx.address())
+    }
+
+    /// Sends these bytes on a connection of their own, and returns all that comes back until it ends.
+    async fn exchange(&self, request: &[u8]) -> String {
+        let mut connection = connect([127, 0, 0, 1], self.nginx.address()).await;
+        // It may be refused before its end.
+        let _ = connection.write_all(request).await;
+        read_to_end(connection).await
+    }
+
+    /// Whatever was just done, clients of both nodes go on as if nothing had been: nginx asked each of them, at once and
+    /// without another try.
+    async fn assert_both_nodes_serve(&self, after: &str) {
+        let entries = || {
+            let mut entries = self.log();
+            entries.retain(|entry| entry["client"] == "127.7.7.7");
+            entries
+        };
+        let before = entries().len();
+        let client = self.client_at([127, 7, 7, 7]);
+        for _ in 0..6 {
+            let answer = client.get("/?both").await;
+            assert_eq!(answer.status, 200, "after {after}: {answer:?}");
+        }
+        let last = eventually("nginx has written its log", async || {
+            let last = entries().split_off(before);
+            (last.len() == 6).then_some(last)
+        })
+        .await;
+        for node in &self.nodes {
+            let asked = node.address().to_string();
+            assert!(
+                last.iter().any(|entry| entry["upstream"] == asked),
+                "after {after}, {asked} is not asked: {last:?}"
+            );
+        }
+        assert!(
+            last.iter().all(|entry| entry["upstream_status"] == "200"),
+            "after {after}: {last:?}"
+        );
+    }
+
+    /// Every line of the access log.
+    fn log(&self) -> Vec<Value> {
+        let log = self.nginx.access_log_bytes();
+        // The last line may be half written.
+        let lines = log.split_inclusive(|&byte| byte == b'\n');
+        let whole = lines.filter(|line| line.ends_with(b"\n"));
+        whole
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect()
+    }
+}
+
+async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("a loopback address");
+    socket.connect(to).await.expect("nginx listens")
+}
+
+async fn read_to_end(mut connection: TcpStream) -> String {
+    let mut answer = Vec::new();
+    // An end by a reset is one.
+    let _ = timeout(PATIENCE, connection.read_to_end(&mut answer))
+        .await
+        .expect("the connection ends");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Of the first answer, leaving out `100 Continue`; 0, if there is none.
+fn status(answer: &str) -> u16 {
+    let answer = answer
+        .strip_prefix("HTTP/1.1 100 Continue\r\n\r\n")
+        .unwrap_or(answer);
+    let status = answer.split(' ').nth(1);
+    status.and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// `GET` on a connection that ends with its answer; `headers` end with their line ends.
+fn get(target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").into_bytes()
+}
+
+/// `POST` of a form, likewise.
+fn post(target: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
