@@ -76,7 +76,13 @@ impl Application {
             keep_alive: config.http.keep_alive,
             shutdown: config.http.shutdown_timeout,
         };
-        let public = public_server(listener, state, config.http.workers, timeouts)?;
+        let public = public_server(
+            listener,
+            state,
+            config.http.workers,
+            config.http.max_connections,
+            timeouts,
+        )?;
 
         let (management, management_address) = match config.management.bind {
             Some(address) => {

@@ -3,10 +3,12 @@
 //! A request passes, from the outside in: `slow_client` (the socket), `observe` (request id, metrics, access
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
+mod backlog;
 mod client_ip;
 mod error;
 mod form;
 mod handlers;
+mod intake;
 mod listener;
 mod management;
 mod observe;

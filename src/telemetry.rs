@@ -4,4 +4,4 @@ mod logging;
 mod metrics;
 
 pub use logging::{chain, init_logging};
-pub use metrics::{CacheMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics};
+pub use metrics::{CacheMetrics, ConnectionMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics};

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::error::ApiError;
+use super::{error::ApiError, intake::Intake};
 use crate::links::Terms;
 
 /// The largest body.
@@ -96,6 +96,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(ApiError::TooLarge);
     }
+    let _taking = Intake::take_body(request);
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::Malformed("The body is incomplete".to_owned()))?;

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Instant};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// From 50 µs, a redirect from memory, to 5 s, beyond every timeout on the way.
@@ -114,7 +114,27 @@ impl Metrics {
                 &["route"],
             )?,
         )?;
+        let ended = register(
+            &self.registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "shunt_http_connections_ended_total",
+                    "Connections that were ended because their clients were too slow or wanted too much",
+                ),
+                &["reason"],
+            )?,
+        )?;
+        let connections = ConnectionMetrics {
+            open: register(
+                &self.registry,
+                IntGauge::new("shunt_http_connections", "Open connections")?,
+            )?,
+            ended_slow: ended.with_label_values(&["slow_request"]),
+            ended_unread: ended.with_label_values(&["unread_answers"]),
+            ended_for_memory: ended.with_label_values(&["memory"]),
+        };
         Ok(HttpMetrics {
+            connections,
             requests: register(
                 &self.registry,
                 IntCounterVec::new(
@@ -231,8 +251,23 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
+/// What is counted of connections to the public listener.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    /// Those that are open.
+    pub open: IntGauge,
+    /// Ended: a request took too long to arrive.
+    pub ended_slow: IntCounter,
+    /// Ended: answers were not taken in time.
+    pub ended_unread: IntCounter,
+    /// Ended: all connections together had too much waiting.
+    pub ended_for_memory: IntCounter,
+}
+
 /// What the public listener counts.
 pub struct HttpMetrics {
+    /// Connections.
+    pub connections: ConnectionMetrics,
     /// By route, method and status.
     pub requests: IntCounterVec,
     /// Per route, in the order that the routes were given in.

@@ -14,6 +14,7 @@
 //! | `policies` | exemptions, named policies, tiers |
 //! | `clients` | who is counted: peers, proxies, networks |
 //! | `slow_clients` | connections that take their time |
+//! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
 
 mod bad_input;
@@ -24,6 +25,7 @@ mod follow;
 mod home;
 mod management;
 mod origin;
+mod pipelining;
 mod policies;
 mod rate_limit;
 mod request_id;
