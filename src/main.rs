@@ -55,9 +55,14 @@ async fn run() -> ExitCode {
                 LogFormat::Text => Some(false),
                 LogFormat::Json => Some(true),
             };
-            if let Err(error) = telemetry::init_logging(json, config.log.level.targets.clone()) {
-                eprintln!("shunt: {error}");
-            }
+            // Dropped when everything is said.
+            let _logs = match telemetry::init_logging(json, config.log.level.targets.clone()) {
+                Ok(logs) => Some(logs),
+                Err(error) => {
+                    eprintln!("shunt: there will be no logs: {error:#}");
+                    None
+                }
+            };
             let done = match command {
                 Command::Migrate => migrate(&config).await,
                 _ => serve(&config).await,

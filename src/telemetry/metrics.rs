@@ -199,6 +199,10 @@ impl Metrics {
                 "shunt_limiter_local_evictions_total",
                 "Clients forgotten for want of memory while they still counted",
             )?,
+            log_lines_dropped: counter(
+                "shunt_log_lines_dropped_total",
+                "Log lines that nobody read in time, or that could not be written",
+            )?,
             cache_entries: register(
                 &self.registry,
                 IntGaugeVec::new(
@@ -343,6 +347,8 @@ pub struct Gauges {
     pub local_bytes: Gauge,
     /// Since the start.
     pub local_evictions: IntCounter,
+    /// Since the start of the process.
+    pub log_lines_dropped: IntCounter,
     /// By kind: `link` or `miss`.
     pub cache_entries: IntGaugeVec,
     /// 0 or 1.

@@ -11,6 +11,7 @@
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `lifecycle` | start, stop, commands, configuration errors |
+//! | `logs` | what becomes of log lines, and that nothing waits for their reader |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -21,6 +22,7 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod logs;
 mod redis_connections;
 mod shield;
 mod stores;

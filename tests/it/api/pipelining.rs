@@ -79,8 +79,8 @@ async fn clients_that_pipeline_and_never_read_cost_little_and_are_ended() {
 async fn many_small_requests_at_once_cost_little() {
     let headers: String = (0..90).map(|n| format!("{n}:\n")).collect();
     for request in [
-        "GET /x HTTP/1.1\n\n".to_owned(),
-        format!("GET /x HTTP/1.1\n{headers}\n"),
+        "GET /x HTTP/1.1\nHost:a\n\n".to_owned(),
+        format!("GET /x HTTP/1.1\nHost:a\n{headers}\n"),
     ] {
         let node = node().start().await;
         let grown = flooded(&node, request.repeat(1000).as_bytes()).await;
