@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -24,6 +24,14 @@ impl From<TcpStream> for RawConnection {
 impl RawConnection {
     pub async fn open(node: SocketAddr) -> Self {
         let socket = TcpStream::connect(node).await;
+        socket.expect("the node listens").into()
+    }
+
+    /// One whose client takes hardly anything without reading it.
+    pub async fn open_narrow(node: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        let socket = socket.connect(node).await;
         socket.expect("the node listens").into()
     }
 
