@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
+    descriptors,
     http::{
         AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
         Route, Timeouts, TrustedProxies, management_server, public_server,
@@ -23,6 +24,9 @@ use crate::{
 
 /// For connections that had begun when the gate was closed: to be accepted.
 const ACCEPT_GRACE: Duration = Duration::from_millis(100);
+
+/// Files and sockets for everything but clients and the database's pool: files of SQLite, probes, Redis, name resolution.
+const OWN_DESCRIPTORS: usize = 256;
 
 /// A node that listens already and has reached its database, but does not serve yet.
 pub struct Application {
@@ -81,7 +85,13 @@ impl Application {
             keep_alive: config.http.keep_alive,
             shutdown: config.http.shutdown_timeout,
         };
-        let public = public_server(listener, state, config.http.workers, timeouts)?;
+        let public = public_server(
+            listener,
+            state,
+            config.http.workers,
+            allow_connections(config),
+            timeouts,
+        )?;
 
         let (management, management_address) = match config.management.bind {
             Some(address) => {
@@ -172,6 +182,31 @@ impl Application {
         self.links.close().await;
         served
     }
+}
+
+/// How many clients may be connected: as many as are configured, if the process may have so many sockets.
+fn allow_connections(config: &Config) -> usize {
+    let wanted = config.http.max_connections;
+    let own = OWN_DESCRIPTORS + config.database.max_connections as usize + config.http.workers * 8;
+    let limit = match descriptors::allow((wanted + own) as u64) {
+        Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+        Err(error) => {
+            warn!(
+                error = chain(&error),
+                "cannot raise the limit of open files"
+            );
+            return wanted;
+        }
+    };
+    let possible = limit.saturating_sub(own).max(1);
+    if possible < wanted {
+        warn!(
+            limit,
+            connections = possible,
+            "the limit of open files is too low for http.max_connections"
+        );
+    }
+    wanted.min(possible)
 }
 
 /// What the task returns or panics with is said where it happens.

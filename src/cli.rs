@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
-use shunt::config::{Config, ConfigError};
+use shunt::config::{Config, ConfigError, Loaded};
 
 /// A self-hosted URL shortener whose nodes share one exact rate limit.
 ///
@@ -45,15 +45,28 @@ impl Arguments {
         self.command.unwrap_or(Command::Serve)
     }
 
-    pub(crate) fn load_config(&self) -> Result<Config, ConfigError> {
+    pub(crate) fn load_config(&self) -> Result<Loaded, ConfigError> {
         let mut flags = self.settings.clone();
         if let Some(bind) = self.bind {
             flags.push(("http.bind".to_owned(), bind.to_string()));
         }
-        // A variable that is no UTF-8 cannot be one of ours.
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // A name that is no UTF-8 cannot be one of ours.
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => environment.push((name, value)),
+                Err(_) if Config::reads(&name) => {
+                    return Err(ConfigError {
+                        key: name,
+                        problem: "the value is not UTF-8".to_owned(),
+                    });
+                }
+                Err(_) => {}
+            }
+        }
         Config::load(self.config.as_deref(), environment, &flags)
     }
 }

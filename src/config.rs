@@ -11,6 +11,7 @@ mod limiter;
 mod links;
 mod log;
 mod management;
+mod near_miss;
 mod redis;
 mod secret;
 mod value;
@@ -62,6 +63,15 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// It.
+    pub config: Config,
+    /// What was given and has no effect: a line each, which names the variable or key.
+    pub warnings: Vec<String>,
+}
+
 /// A configuration that cannot be used. Prints as one line that names the key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -99,6 +109,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Loads the configuration.
     ///
+    /// Variables that others may have set, such as the `SHUNT_PORT` of a Kubernetes service called `shunt`, are left alone.
+    ///
     /// `environment` is the process's; `flags` are `(key, value)` with keys like `http.bind`. The file is
     /// `file`, else the one that `SHUNT_CONFIG` names, else none.
     ///
@@ -108,8 +120,8 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
-    ) -> Result<Self, ConfigError> {
-        let mut environment = relevant(environment)?;
+    ) -> Result<Loaded, ConfigError> {
+        let (mut environment, mut warnings) = relevant(environment)?;
         let named_file = environment.remove("SHUNT_CONFIG");
         let file = file.or(named_file.as_deref().map(Path::new));
 
@@ -136,7 +148,31 @@ impl Config {
         let raw = builder
             .build()
             .map_err(|error| ConfigError::new("configuration", error))?;
-        parse(raw)
+        let config = parse(raw)?;
+        warnings.extend(config.ignored_parameters());
+        Ok(Loaded { config, warnings })
+    }
+
+    /// Whether a variable of this name sets something.
+    pub fn reads(variable: &str) -> bool {
+        let bare = variable.strip_suffix("_FILE").unwrap_or(variable);
+        variable.starts_with(PREFIX)
+            || variable == "SHUNT_CONFIG"
+            || SHORT_FORMS.iter().any(|(short, _)| *short == bare)
+    }
+
+    fn ignored_parameters(&self) -> Vec<String> {
+        let database = self.database.url.ignored_parameters();
+        let redis = self.redis.url.as_ref().map(Redis::ignored_parameters);
+        let of = |key: &'static str, names: Vec<String>| {
+            let warning =
+                move |name| format!("{key}: the parameter `{name}` is not known and has no effect");
+            names.into_iter().map(warning)
+        };
+        let database = of("database.url", database);
+        database
+            .chain(of("redis.url", redis.unwrap_or_default()))
+            .collect()
     }
 
     /// The whole configuration as TOML, with secrets left out.
@@ -172,21 +208,18 @@ fn parse(raw: ::config::Config) -> Result<Config, ConfigError> {
     }
 }
 
-/// The variables that concern Shunt, short forms spelled out and `*_FILE` variants read.
+/// The variables that concern Shunt, short forms spelled out and `*_FILE` variants read; and warnings of those that are
+/// nearly one of them.
 fn relevant(
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<BTreeMap<String, String>, ConfigError> {
+) -> Result<(BTreeMap<String, String>, Vec<String>), ConfigError> {
     let mut given = BTreeMap::new();
+    let mut warnings = Vec::new();
     for (name, value) in environment {
-        let bare = name.strip_suffix("_FILE").unwrap_or(&name);
-        let short_form = SHORT_FORMS.iter().any(|(short, _)| *short == bare);
-        if name.starts_with(PREFIX) || name == "SHUNT_CONFIG" || short_form {
+        if Config::reads(&name) {
             given.insert(name, value);
-        } else if name.starts_with("SHUNT_") {
-            return Err(ConfigError::new(
-                name,
-                "no such variable; http.bind, for example, is SHUNT__HTTP__BIND",
-            ));
+        } else if let Some(meant) = near_miss::variable(&name) {
+            warnings.push(format!("{name}: has no effect; did you mean {meant}?"));
         }
     }
 
@@ -195,6 +228,10 @@ fn relevant(
         if let Some(target) = name.strip_suffix("_FILE") {
             if given.contains_key(target) {
                 let problem = format!("{target} is set as well; which one holds?");
+                return Err(ConfigError::new(name, problem));
+            }
+            if value.contains("://") {
+                let problem = "expected the path of a file, found a URL";
                 return Err(ConfigError::new(name, problem));
             }
             let secret = std::fs::read_to_string(value)
@@ -210,7 +247,7 @@ fn relevant(
             variables.entry(full.to_owned()).or_insert(value);
         }
     }
-    Ok(variables)
+    Ok((variables, warnings))
 }
 
 #[cfg(test)]

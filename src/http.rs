@@ -4,12 +4,14 @@
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod assets;
+mod backlog;
 mod client_ip;
 mod closing;
 mod cors;
 mod error;
 mod form;
 mod handlers;
+mod intake;
 mod listener;
 mod local_address;
 mod management;

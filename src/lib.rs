@@ -7,6 +7,7 @@
 //! | [`http`] | the public listener and the management listener |
 //! | [`config`] | the configuration file, the environment, the flags |
 //! | [`telemetry`] | logs and metrics |
+//! | [`descriptors`] | how many files and sockets may be open |
 //! | [`scheduling`] | how the kernel schedules the threads |
 //! | [`app`] | puts it all together: the only place that names concrete stores |
 //!
@@ -15,6 +16,7 @@
 
 pub mod app;
 pub mod config;
+pub mod descriptors;
 pub mod http;
 pub mod limiter;
 pub mod links;

@@ -9,7 +9,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use shunt::{
     app::{self, Application},
-    config::{Config, LogFormat},
+    config::{Config, Loaded, LogFormat},
     telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,15 +30,20 @@ fn main() -> ExitCode {
 
 async fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match arguments.load_config() {
-        Ok(config) => config,
+    let Loaded { config, warnings } = match arguments.load_config() {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("shunt: {error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     match arguments.command() {
-        Command::Config => print_config(&config),
+        Command::Config => {
+            for warning in warnings {
+                eprintln!("shunt: {warning}");
+            }
+            print_config(&config)
+        }
         Command::Healthcheck => match healthcheck::check(&config).await {
             Ok(answer) => {
                 println!("{answer}");
@@ -55,8 +60,22 @@ async fn run() -> ExitCode {
                 LogFormat::Text => Some(false),
                 LogFormat::Json => Some(true),
             };
-            if let Err(error) = telemetry::init_logging(json, config.log.level.targets.clone()) {
-                eprintln!("shunt: {error}");
+            let serves = command == Command::Serve;
+            // Before there are other threads: they inherit it.
+            let scheduled = serves.then(|| config.http.scheduling.apply());
+            // Dropped when everything is said.
+            let _logs = match telemetry::init_logging(json, config.log.level.targets.clone()) {
+                Ok(logs) => Some(logs),
+                Err(error) => {
+                    eprintln!("shunt: there will be no logs: {error:#}");
+                    None
+                }
+            };
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            if let Some(Err(error)) = scheduled {
+                warn!(%error, "cannot choose how threads are scheduled (http.scheduling)");
             }
             let done = match command {
                 Command::Migrate => migrate(&config).await,
@@ -96,10 +115,6 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // Before anything can take long: a signal during the start must not be lost.
     let mut signals = StopSignals::listen()?;
-    // Before there are other threads: they inherit it.
-    if let Err(error) = config.http.scheduling.apply() {
-        warn!(%error, "cannot choose how threads are scheduled (http.scheduling)");
-    }
     let application = tokio::select! {
         built = Application::build(config) => built?,
         () = signals.received() => return Ok(()),

@@ -1,7 +1,9 @@
 //! Logs and metrics.
 
+mod log_queue;
 mod logging;
 mod metrics;
 
-pub use logging::{chain, init_logging};
-pub use metrics::{CacheMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics};
+pub use log_queue::dropped_log_lines;
+pub use logging::{Logs, chain, init_logging};
+pub use metrics::{CacheMetrics, ConnectionMetrics, Gauges, HttpMetrics, Metrics, StoreMetrics};

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    secret::SecretUrl,
+    secret::{SecretUrl, check_credentials, unknown_parameters},
     value::{bounded_duration, bounded_number, text},
 };
 use crate::links::{PostgresUrl, SqliteUrl};
@@ -73,6 +73,40 @@ pub enum DatabaseKind {
     Postgres(PostgresUrl),
 }
 
+/// What sqlx knows of the parameters of libpq, besides `options[…]`.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+impl Database {
+    /// The parameters of the URL that have no effect.
+    pub(super) fn ignored_parameters(&self) -> Vec<String> {
+        match self.kind {
+            DatabaseKind::Sqlite(_) => Vec::new(),
+            DatabaseKind::Postgres(_) => unknown_parameters(self.shown.secret(), |name| {
+                PARAMETERS.contains(&name) || name.starts_with("options[")
+            }),
+        }
+    }
+}
+
 impl FromStr for Database {
     type Err = &'static str;
 
@@ -80,6 +114,7 @@ impl FromStr for Database {
         let kind = if text.starts_with("sqlite:") {
             DatabaseKind::Sqlite(text.parse()?)
         } else if text.starts_with("postgres") {
+            check_credentials(text)?;
             DatabaseKind::Postgres(text.parse()?)
         } else {
             return Err(

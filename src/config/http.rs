@@ -36,6 +36,9 @@ pub struct HttpConfig {
     /// Worker threads, 1 to 512. Default: the number of cores.
     #[serde(deserialize_with = "workers")]
     pub workers: usize,
+    /// The most connections at once, 16 to 1,000,000; further ones wait until one of them ends. Default 10000.
+    #[serde(deserialize_with = "max_connections")]
+    pub max_connections: usize,
     /// How the kernel schedules these and all other threads: `batch`, or `normal`, which lets them take the processor
     /// from other programs the moment that they wake up. Default `batch`.
     #[serde(with = "text")]
@@ -48,8 +51,8 @@ pub struct HttpConfig {
     /// Default `30s`.
     #[serde(with = "shutdown_timeout")]
     pub shutdown_timeout: Duration,
-    /// How long a client may take from the first byte of a request to the last; 100 ms to 10 minutes.
-    /// Default `10s`.
+    /// How long a client may take from the first byte of a request to the last, and to take answers that it has left
+    /// lying until the kernel's buffers were full; 100 ms to 10 minutes. Default `10s`.
     #[serde(with = "request_timeout")]
     pub request_timeout: Duration,
     /// How long an idle connection is kept open for another request; 1 second to 1 hour. Default `75s`,
@@ -80,6 +83,7 @@ bounded_duration!(
     "1s to 1h"
 );
 bounded_number!(workers, usize, 1, 512);
+bounded_number!(max_connections, usize, 16, 1_000_000);
 
 impl Default for HttpConfig {
     fn default() -> Self {
@@ -90,6 +94,7 @@ impl Default for HttpConfig {
             client_ip_header: None,
             cors_origins: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)),
+            max_connections: 10_000,
             scheduling: Scheduling::default(),
             drain: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::secret::SecretUrl;
+use super::secret::{SecretUrl, check_credentials, unknown_parameters};
 use crate::limiter::RedisEndpoint;
 
 /// Where the window logs are kept.
@@ -24,11 +24,24 @@ pub struct Redis {
     pub endpoint: RedisEndpoint,
 }
 
+impl Redis {
+    /// The parameters of the URL that have no effect.
+    pub(super) fn ignored_parameters(&self) -> Vec<String> {
+        let url = self.shown.secret();
+        let socket = url.starts_with("redis+unix:");
+        unknown_parameters(url, |name| match name {
+            "protocol" => true,
+            "db" | "user" | "pass" => socket,
+            _ => false,
+        })
+    }
+}
+
 /// An empty string is the same as unset, so that a variable can undo what a file says.
 mod optional_endpoint {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    use super::{Redis, SecretUrl};
+    use super::{Redis, SecretUrl, check_credentials};
 
     pub(super) fn serialize<S: Serializer>(
         value: &Option<Redis>,
@@ -45,10 +58,13 @@ mod optional_endpoint {
     ) -> Result<Option<Redis>, D::Error> {
         match String::deserialize(deserializer)?.trim() {
             "" => Ok(None),
-            text => Ok(Some(Redis {
-                endpoint: text.parse().map_err(de::Error::custom)?,
-                shown: SecretUrl::new(text),
-            })),
+            text => {
+                check_credentials(text).map_err(de::Error::custom)?;
+                Ok(Some(Redis {
+                    endpoint: text.parse().map_err(de::Error::custom)?,
+                    shown: SecretUrl::new(text),
+                }))
+            }
         }
     }
 }

@@ -5,6 +5,30 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use url::Url;
 
+/// Refuses a URL of which it is not certain where its password ends. A parser would take a part of the password for the host
+/// or the database, and that would be shown: in errors, in the log, to the resolver of names.
+pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Without an authority there is no password in front of one.
+    if authority.is_empty() || rest.matches('@').count() == authority.matches('@').count().min(1) {
+        return Ok(());
+    }
+    Err(
+        "user and password stand before the first host, once, and in them these have to be percent-encoded: \
+         @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25",
+    )
+}
+
+/// The names of parameters in a URL that are none of those known. Their values are not shown: they may be secrets.
+pub(super) fn unknown_parameters(url: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let names = pairs.map(|(name, _)| name.into_owned());
+    names.filter(|name| !is_known(name)).collect()
+}
+
 /// A URL whose password never leaves by `Debug`, `Display` or `Serialize`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SecretUrl(String);
@@ -12,6 +36,11 @@ pub(super) struct SecretUrl(String);
 impl SecretUrl {
     pub(super) fn new(url: &str) -> Self {
         Self(url.to_owned())
+    }
+
+    /// The URL itself, not to be shown.
+    pub(super) fn secret(&self) -> &str {
+        &self.0
     }
 
     /// The URL with `***` for the password, in its authority and in its parameters.
@@ -27,6 +56,8 @@ impl SecretUrl {
         let rest = match rest.rsplit_once('@') {
             Some((credentials, host)) => match credentials.split_once(':') {
                 Some((user, _)) => format!("{user}:***@{host}"),
+                // Often meant as the password.
+                None if scheme.starts_with("redis") => format!("***@{host}"),
                 None => format!("{credentials}@{host}"),
             },
             None => rest.to_owned(),
@@ -45,7 +76,8 @@ fn redact_parameters(query: &str) -> String {
     url.query_pairs_mut()
         .clear()
         .extend_pairs(pairs.iter().map(|(name, value)| {
-            let secret = name.contains("password") || name.contains("pass");
+            // `sslkey` may be the key itself.
+            let secret = name.contains("pass") || matches!(name.as_str(), "sslkey" | "ssl-key");
             (name.as_str(), if secret { "***" } else { value.as_str() })
         }));
     format!("?{}", url.query().unwrap_or_default())
@@ -71,7 +103,51 @@ impl Serialize for SecretUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::SecretUrl;
+    use super::{SecretUrl, check_credentials, unknown_parameters};
+
+    #[test]
+    fn it_is_certain_where_a_password_ends() {
+        for certain in [
+            "postgres://me:p%40ss%2Fw0rd@db/shunt",
+            "postgres://me:pass:word@[::1]:5432/shunt?sslmode=require",
+            "postgres://db/shunt",
+            "postgres:///shunt?host=/run/postgresql&user=me&password=p@ss",
+            "redis://localhost",
+            "redis+unix:///run/r@dis.sock?pass=p@ss",
+            "redis+sentinel://:secret@a:26379,b:26379/mymaster/1",
+        ] {
+            assert_eq!(check_credentials(certain), Ok(()), "{certain}");
+        }
+        for password in [
+            "p@ss/w0rd",
+            "p@ss",
+            "pa/ss",
+            "p?ss",
+            "p#ss",
+            "/",
+            "@",
+            "1/2@3:4",
+        ] {
+            for url in [
+                format!("postgres://me:{password}@db/shunt"),
+                format!("redis://:{password}@cache:6379/1"),
+                format!("rediss://me:{password}@cache"),
+                format!("redis+cluster://me:{password}@a:7000,b:7001"),
+                format!("redis+sentinel://me:{password}@a:26379,b:26379/mymaster"),
+                format!("redis+cluster://me:{password}@a:7000,me:{password}@b:7001"),
+            ] {
+                assert!(check_credentials(&url).is_err(), "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_that_mean_nothing_are_named_without_their_values() {
+        let url = "postgres://db/shunt?sslmode=require&connect%5ftimeout=10&a=secret#b?c=d";
+        let unknown = unknown_parameters(url, |name| name == "sslmode");
+        assert_eq!(unknown, ["connect_timeout", "a"]);
+        assert!(unknown_parameters("postgres://db/shunt", |_| false).is_empty());
+    }
 
     #[test]
     fn passwords_are_left_out_wherever_they_stand() {
@@ -95,6 +171,8 @@ mod tests {
             ),
             ("sqlite://shunt.db", "sqlite://shunt.db"),
             ("redis://localhost", "redis://localhost"),
+            ("redis://secret@redis", "redis://***@redis"),
+            ("postgres://me@db/shunt", "postgres://me@db/shunt"),
         ] {
             let url = SecretUrl::new(url);
             assert_eq!(url.to_string(), shown);

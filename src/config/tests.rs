@@ -13,7 +13,15 @@ fn load(
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let environment: Vec<_> = environment.iter().map(own).collect();
     let flags: Vec<_> = flags.iter().map(own).collect();
-    Config::load(Some(&path), environment, &flags)
+    Ok(Config::load(Some(&path), environment, &flags)?.config)
+}
+
+/// What is said of variables that have no effect.
+fn warnings(environment: &[(&str, &str)]) -> Vec<String> {
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let environment: Vec<_> = environment.iter().map(own).collect();
+    let loaded = Config::load(None, environment, &[]).expect("a configuration");
+    loaded.warnings
 }
 
 #[test]
@@ -115,8 +123,8 @@ fn the_file_can_be_named_by_a_variable() {
     let path = directory.path().join("named.toml");
     std::fs::write(&path, "[links]\ncode_length = 9").expect("a file");
     let variable = ("SHUNT_CONFIG".to_owned(), path.display().to_string());
-    let config = Config::load(None, [variable], &[]).expect("a configuration");
-    assert_eq!(config.links.code_length, 9);
+    let loaded = Config::load(None, [variable], &[]).expect("a configuration");
+    assert_eq!(loaded.config.links.code_length, 9);
 }
 
 #[test]
@@ -365,7 +373,6 @@ fn a_wrong_variable_or_flag_is_named_too() {
             &[] as &[_],
             "http.bnd",
         ),
-        (&[("SHUNT_HTTP__BIND", "x")], &[], "SHUNT_HTTP__BIND"),
         (&[("SHUNT__HTTP__BIND", "x")], &[], "http.bind"),
         (&[("DATABASE_URL", "x")], &[], "database.url"),
         (
@@ -388,4 +395,181 @@ fn a_file_that_is_missing_or_no_toml_is_named() {
     let error = load("[http\n", &[], &[]).expect_err("not TOML");
     assert!(error.key.ends_with("shunt.toml"), "{error}");
     assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+/// What Kubernetes sets for services called `shunt`, `shunt-http` and `shunt-redis`, and Docker for a link called `shunt`.
+#[test]
+fn variables_of_others_are_left_alone() {
+    let injected = [
+        ("SHUNT_PORT", "tcp://10.96.0.7:80"),
+        ("SHUNT_PORT_80_TCP", "tcp://10.96.0.7:80"),
+        ("SHUNT_PORT_80_TCP_PROTO", "tcp"),
+        ("SHUNT_PORT_80_TCP_PORT", "80"),
+        ("SHUNT_PORT_80_TCP_ADDR", "10.96.0.7"),
+        ("SHUNT_SERVICE_HOST", "10.96.0.7"),
+        ("SHUNT_SERVICE_PORT", "80"),
+        ("SHUNT_SERVICE_PORT_HTTP", "80"),
+        ("SHUNT_SERVICE_PORT_MANAGEMENT", "9180"),
+        ("SHUNT_HTTP_PORT", "tcp://10.96.0.8:80"),
+        ("SHUNT_HTTP_SERVICE_HOST", "10.96.0.8"),
+        ("SHUNT_REDIS_PORT_6379_TCP_ADDR", "10.96.0.9"),
+        ("SHUNT_NAME", "/web/shunt"),
+        ("SHUNT_ENV_SHUNT__HTTP__BIND", "0.0.0.0:80"),
+        ("SHUNT_TAG", "1.2.3"),
+        ("SHUNT", "x"),
+        ("SHUNTED__HTTP__BIND", "x"),
+        ("REDIS_PORT", "tcp://10.96.0.10:6379"),
+        ("DATABASE_SERVICE_HOST", "10.96.0.11"),
+        ("", ""),
+    ];
+    assert_eq!(warnings(&injected), [""; 0]);
+}
+
+#[test]
+fn a_variable_that_is_nearly_right_is_a_warning_that_says_what_is() {
+    for (name, meant) in [
+        ("SHUNT_HTTP_BIND", "SHUNT__HTTP__BIND"),
+        ("SHUNT_HTTP__BIND", "SHUNT__HTTP__BIND"),
+        ("shunt__http__bind", "SHUNT__HTTP__BIND"),
+        ("SHUNT_DATABASE_URL", "SHUNT__DATABASE__URL"),
+        ("SHUNT_DATABASE_URL_FILE", "SHUNT__DATABASE__URL_FILE"),
+        ("SHUNT_REDIS_URL", "SHUNT__REDIS__URL"),
+        ("SHUNT_HTTP_PUBLIC_URL", "SHUNT__HTTP__PUBLIC_URL"),
+        (
+            "SHUNT_LIMITER_REDIS_TIMEOUT",
+            "SHUNT__LIMITER__REDIS__TIMEOUT",
+        ),
+        (
+            "SHUNT_LIMITER_POLICIES_DAILY_QUOTA",
+            "SHUNT__LIMITER__POLICIES__NAME__KEY",
+        ),
+    ] {
+        let warnings = warnings(&[(name, "secret")]);
+        let [warning] = &warnings[..] else {
+            panic!("{name}: {warnings:?}");
+        };
+        assert!(warning.starts_with(&format!("{name}: ")), "{warning}");
+        assert!(warning.contains(meant), "{warning}");
+        assert!(!warning.contains("secret"), "{warning}");
+    }
+}
+
+#[test]
+fn parameters_of_urls_that_have_no_effect_are_named() {
+    let environment = [
+        (
+            "DATABASE_URL",
+            "postgres://db/shunt?sslmode=require&target_session_attrs=read-write&options[a]=b",
+        ),
+        ("REDIS_URL", "redis://cache/1?protocol=resp3&timeout=secret"),
+    ];
+    let warnings = warnings(&environment);
+    let [database, redis] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert!(database.starts_with("database.url: ") && database.contains("target_session_attrs"));
+    assert!(redis.starts_with("redis.url: ") && redis.contains("timeout"));
+    assert!(!redis.contains("secret"));
+}
+
+#[test]
+fn a_password_that_is_not_encoded_is_refused_and_no_part_of_it_shown() {
+    for (variable, key, url) in [
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:w0r@d1/w0rd2@w0rd3/shunt",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:w0rd1?w0rd2@db/shunt",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:w0rd1#w0rd2@db/shunt",
+        ),
+        (
+            "DATABASE_URL",
+            "database.url",
+            "postgres://me:7/w0rd2@db/shunt",
+        ),
+        ("REDIS_URL", "redis.url", "redis://:w0r@d1/w0rd2@cache:6379"),
+        ("REDIS_URL", "redis.url", "rediss://me:7/w0rd2@cache:6379"),
+        (
+            "REDIS_URL",
+            "redis.url",
+            "redis+sentinel://:w0r@d1/w0rd2@a:26379,b:26379/mymaster",
+        ),
+        (
+            "REDIS_URL",
+            "redis.url",
+            "redis+cluster://:w0rd1/w0rd2@a:7000,b:7000",
+        ),
+    ] {
+        let error = load("", &[(variable, url)], &[]).expect_err(url);
+        assert_eq!(error.key, key, "{error}");
+        assert!(error.problem.contains("percent-encoded"), "{error}");
+        for part in ["w0r", "d1", "rd2", "me:"] {
+            assert!(!error.problem.contains(part), "{error}");
+        }
+    }
+    let error = load(
+        "",
+        &[("DATABASE_URL_FILE", "postgres://me:w0rd@db/shunt")],
+        &[],
+    );
+    let error = error.expect_err("no file").to_string();
+    assert!(
+        !error.contains("w0rd") && error.contains("DATABASE_URL_FILE"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_postgres_url_is_said() {
+    for (url, problem) in [
+        (
+            "postgres://me:secret@a:5432,b:5432/shunt?target_session_attrs=read-write",
+            "one",
+        ),
+        ("postgres://me:secret@a,b/shunt", "one"),
+        ("postgres:///shunt?host=a,b", "one"),
+        ("postgres://a/shunt?hostaddr=10.0.0.1,10.0.0.2", "one"),
+        ("postgres://a/shunt?sslmode=on", "verify-full"),
+        ("postgres://a/shunt?hostaddr=db", "IP address"),
+        ("postgres://a/shunt?port=secret", "number"),
+        (
+            "postgres://me:secret@a:port/shunt",
+            "postgres://user:password@host:5432/database",
+        ),
+    ] {
+        let error = load("", &[("DATABASE_URL", url)], &[]).expect_err(url);
+        assert_eq!(error.key, "database.url", "{error}");
+        assert!(error.problem.contains(problem), "{url}: {error}");
+        assert!(!error.problem.contains("secret"), "{error}");
+    }
+}
+
+/// So that no key is undocumented, and none documented that is not there.
+#[test]
+fn the_documented_keys_are_those_that_there_are() {
+    let document = include_str!("../../docs/configuration.md");
+    let (_, tables) = document.split_once("## Every key").expect("the tables");
+    let (tables, _) = tables.split_once("\n## ").expect("their end");
+    let mut documented = Vec::new();
+    let mut section = "";
+    for line in tables.lines() {
+        if let Some(heading) = line.strip_prefix("### `[") {
+            section = heading.split(']').next().expect("a section");
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let key = row.split('`').next().expect("a key");
+            documented.push(format!("{section}.{key}"));
+        }
+    }
+    let mut keys = near_miss::keys();
+    documented.sort();
+    keys.sort();
+    assert_eq!(documented, keys);
 }

@@ -43,6 +43,11 @@ impl<S> ClosingSocket<S> {
             replaced: 0,
         }
     }
+
+    /// The socket itself.
+    pub(super) fn get_ref(&self) -> &S {
+        &self.socket
+    }
 }
 
 /// The status line that `answer` begins with and its replacement, if it is one of these answers. They are never behind

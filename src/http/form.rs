@@ -16,7 +16,7 @@ use serde::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::error::ApiError;
+use super::{error::ApiError, intake::Intake};
 use crate::links::Terms;
 
 /// The largest body: the longest target with each of its bytes percent-encoded, and the other fields.
@@ -114,6 +114,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(ApiError::TooLarge);
     }
+    let _taking = Intake::take_body(request);
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::Malformed("The body is incomplete".to_owned()))?;

@@ -1,11 +1,20 @@
 //! Listening, and ceasing to listen without losing anybody.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel accepts before a worker does.
 const BACKLOG: i32 = 2048;
+
+/// What the kernel keeps for a connection in either direction, in bytes: of a client that sends what is not read yet, or does
+/// not take what it is sent. Left to itself, Linux makes 4 MiB and more of it. An answer is a few kilobytes, the largest
+/// request some 20. The kernel doubles the number, for its own bookkeeping.
+const KERNEL_BUFFER: usize = 32 * 1024;
+
+/// How long a client may leave bytes without an acknowledgement, or take none, until the kernel ends the connection, even one that
+/// this program has closed.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// A socket that listens already, so that its port is known.
 pub struct Listener {
@@ -27,6 +36,11 @@ impl Listener {
         // A restarted node must not wait for its old connections' TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Connections take these on from their listener.
+        socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = std::net::TcpListener::from(socket);

@@ -21,7 +21,7 @@ use super::{Draining, error::json_line};
 use crate::{
     limiter::Limiter,
     links::Links,
-    telemetry::{Gauges, Metrics},
+    telemetry::{Gauges, Metrics, dropped_log_lines},
 };
 
 /// What the probes and metrics are about.
@@ -133,6 +133,7 @@ impl Management {
                 .set(idle as i64);
             gauges.pool_max.with_label_values(&[store]).set(max as i64);
         };
+        Gauges::raise(&gauges.log_lines_dropped, dropped_log_lines());
         let (store, usage) = self.links.store_usage();
         pool(store, usage.in_use, usage.idle, usage.max);
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use self::headers::Announcement;
 
-use super::{AppState, Route, error::ApiError, form::MAX_BODY, routes};
+use super::{AppState, Route, error::ApiError, form::MAX_BODY, intake::Intake, routes};
 use crate::{
     limiter::{ClientId, Limiter, Policy, Ruling, Source},
     telemetry::HttpMetrics,
@@ -180,6 +180,7 @@ async fn take_in(request: &HttpRequest, mut payload: Payload) {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| (1..=MAX_BODY).contains(&length)) {
+        let _taking = Intake::take_body(request);
         let drain = async { while let Some(Ok(_)) = payload.next().await {} };
         let _ = timeout(DRAIN_TIMEOUT, drain).await;
     }

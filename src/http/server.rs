@@ -1,23 +1,25 @@
 //! The public listener's server.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::HttpService;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_web::{App, HttpRequest, dev::AppConfig, web};
 use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
+    backlog::Backlog,
+    intake::Intake,
     observe::observe,
-    slow_client::{Limits, SlowClientGuard},
+    slow_client::{Limits, SlowClientGuard, Terms},
 };
 
 /// How long things may take on the public listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// From the first byte of a request to its last.
+    /// From the first byte of a request to its last; and for a client to take answers that it left lying.
     pub request: Duration,
     /// What answering one may take on top, at the very most.
     pub answer: Duration,
@@ -27,7 +29,7 @@ pub struct Timeouts {
     pub shutdown: Duration,
 }
 
-/// The public listener's server. It does not stop by itself.
+/// The public listener's server, for at most `max_connections` at once. It does not stop by itself.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -35,25 +37,38 @@ pub fn public_server(
     listener: Listener,
     state: Arc<AppState>,
     workers: usize,
+    max_connections: usize,
     timeouts: Timeouts,
 ) -> std::io::Result<Server> {
     let limits = Limits {
         request: timeouts.request + timeouts.answer,
         // actix-http ends idle connections by itself; this is for those it does not see.
         idle: timeouts.keep_alive + Duration::from_secs(1),
+        unread: timeouts.request,
     };
+    let backlog = Arc::<Backlog>::default();
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder
         .workers(workers)
+        // The next ones wait in the kernel until one of these ends.
+        .max_concurrent_connections(max_connections.div_ceil(workers))
         .disable_signals()
         .shutdown_timeout(timeouts.shutdown.as_secs().max(1))
         .listen("public", listener.into_socket(), move || {
             let state = state.clone();
             let stopping = stopping.clone();
-            let app = App::new().default_service(web::to(move |request, payload| {
+            let terms = Rc::new(Terms {
+                limits,
+                metrics: state.metrics.connections.clone(),
+                backlog: backlog.clone(),
+            });
+            let app = App::new().default_service(web::to(move |request: HttpRequest, payload| {
                 let state = state.clone();
-                async move { observe(&state, request, payload).await }
+                async move {
+                    let _serving = Intake::serve(&request);
+                    observe(&state, request, payload).await
+                }
             }));
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
@@ -66,13 +81,17 @@ pub fn public_server(
                 })
                 .on_connect_ext(|socket: &SlowClientGuard, data| {
                     data.insert(socket.last_answer());
+                    data.insert(socket.intake());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
-            fn_service(move |socket: TcpStream| async move {
-                let peer = socket.peer_addr().ok();
-                // Answers are one small write each: none may wait for the acknowledgement of another.
-                let _ = socket.set_nodelay(true);
-                Ok::<_, Infallible>((SlowClientGuard::new(socket, limits), peer))
+            fn_service(move |socket: TcpStream| {
+                let terms = terms.clone();
+                async move {
+                    let peer = socket.peer_addr().ok();
+                    // Answers are one small write each: none may wait for the acknowledgement of another.
+                    let _ = socket.set_nodelay(true);
+                    Ok::<_, Infallible>((SlowClientGuard::new(socket, terms), peer))
+                }
             })
             .map_err(|never: Infallible| match never {})
             .and_then(http)

@@ -1,36 +1,58 @@
-//! A bound on how long a client may take over a request.
+//! A bound on how long a client may take, and on what it may make a node keep for it.
 //!
 //! actix-web bounds the head of the first request on a connection, but on a kept-alive connection neither
 //! the head of the next one nor any body: a client that sends a byte a second would hold its connection for
-//! as long as it likes. This wraps the socket and looks at nothing but the traffic. From the first byte read
-//! until the answer begins, one limit may pass; from an answer to the next request, another. Then the
-//! connection ends.
+//! as long as it likes. It bounds neither how long answers may lie unread. This wraps the socket and looks at nothing but
+//! the traffic. From the first byte read until the answer begins, one limit may pass; from an answer to the next
+//! request, another; and from the moment that the kernel takes no more of the answers until it has taken all, a third,
+//! however many bytes the client takes meanwhile. Then the connection ends.
+//!
+//! What reaches the parser, and when, is decided in [`intake`](super::intake).
 
 use std::{
     cell::Cell,
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use actix_web::web::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::closing::ClosingSocket;
+use super::{
+    backlog::{Backlog, Share},
+    closing::ClosingSocket,
+    intake::{Intake, Portion},
+};
+use crate::telemetry::ConnectionMetrics;
 
-/// How long a connection may be in either state.
+/// How long a connection may be in each state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// From the first byte of a request to the first of its answer.
     pub(super) request: Duration,
     /// Without either: nothing was sent, or half a request stands in the buffer behind an answered one.
     pub(super) idle: Duration,
+    /// Until answers that the kernel would not take at once are taken, all of them.
+    pub(super) unread: Duration,
 }
+
+/// What a request may take in without a share of the [`Backlog`], in bytes.
+const SMALL_REQUEST: usize = 8 * 1024;
+
+/// A byte of a large head is kept in a buffer that doubles as it grows.
+const BUFFERED: usize = 2;
+
+/// What a connection holds whose answers are stuck: actix-http stops at 32 KiB and the answer that it was at; and requests
+/// that wait behind it.
+const UNREAD: usize = 64 * 1024;
 
 /// How long a connection may last once its last answer is written. actix-http waits for the rest of a chunked body that
 /// nobody wants any more, for as long as it takes.
@@ -47,27 +69,50 @@ impl LastAnswer {
     }
 }
 
-/// A socket that ends when its client is too slow.
+/// What the connections of a node have in common.
+pub(super) struct Terms {
+    pub(super) limits: Limits,
+    pub(super) metrics: ConnectionMetrics,
+    pub(super) backlog: Arc<Backlog>,
+}
+
+/// A socket that ends when its client is too slow, or wants too much kept for it.
 pub(super) struct SlowClientGuard {
     socket: ClosingSocket<TcpStream>,
-    limits: Limits,
+    terms: Rc<Terms>,
     /// Whether a request is arriving or being answered.
     in_request: bool,
     deadline: Instant,
+    /// When the answers have to be taken that the kernel would not take at once.
+    unread_until: Option<Instant>,
     last_answer: LastAnswer,
+    intake: Intake,
+    portion: Portion,
+    /// What was read and belongs to later portions.
+    rest: Bytes,
+    /// Bytes handed out since the last answer.
+    taken: usize,
+    share: Share,
     /// One timer per connection, not one per request: left to ring, and then set anew if need be.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl SlowClientGuard {
-    pub(super) fn new(socket: TcpStream, limits: Limits) -> Self {
+    pub(super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
+        terms.metrics.open.inc();
         Self {
             socket: ClosingSocket::new(socket),
-            limits,
             in_request: false,
-            deadline: Instant::now() + limits.idle,
+            deadline: Instant::now() + terms.limits.idle,
+            unread_until: None,
             last_answer: LastAnswer::default(),
+            intake: Intake::default(),
+            portion: Portion::default(),
+            rest: Bytes::new(),
+            taken: 0,
+            share: terms.backlog.share(),
             timer: None,
+            terms,
         }
     }
 
@@ -75,26 +120,67 @@ impl SlowClientGuard {
         self.last_answer.clone()
     }
 
-    fn has_read(&mut self) {
+    pub(super) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    fn has_read(&mut self, bytes: usize) -> io::Result<()> {
         if !self.in_request && !self.last_answer.0.get() {
             self.in_request = true;
-            self.deadline = Instant::now() + self.limits.request;
+            self.deadline = Instant::now() + self.terms.limits.request;
         }
+        self.taken += bytes;
+        if self.taken > SMALL_REQUEST {
+            self.cover(self.taken * BUFFERED)?;
+        }
+        Ok(())
     }
 
     fn has_written(&mut self) {
         self.in_request = false;
+        self.taken = 0;
         let limit = if self.last_answer.0.get() {
             AFTER_LAST_ANSWER
         } else {
-            self.limits.idle
+            self.terms.limits.idle
         };
         self.deadline = Instant::now() + limit;
     }
 
+    /// The kernel takes no more, for the client takes no more.
+    fn is_stuck(&mut self) -> io::Result<()> {
+        if self.unread_until.is_none() {
+            self.unread_until = Some(Instant::now() + self.terms.limits.unread);
+            self.cover(UNREAD)?;
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, bytes: usize) -> io::Result<()> {
+        if self.share.cover(bytes) {
+            return Ok(());
+        }
+        self.terms.metrics.ended_for_memory.inc();
+        self.abort();
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Nothing that the kernel still holds is sent: it would hold it for as long as the client likes.
+    fn abort(&self) {
+        // Without effect on a connection that is gone already.
+        let _ = self.socket.get_ref().set_zero_linger();
+    }
+
+    /// The parser deals with this portion now, and then the task looks again.
+    fn next_portion(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.portion.begin_next();
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// What a socket that is not ready amounts to: still waiting, or too late.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = self.deadline;
+        let deadline = self.unread_until.unwrap_or(self.deadline);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -103,6 +189,12 @@ impl SlowClientGuard {
         }
         while timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
+                if self.unread_until.is_some() {
+                    self.terms.metrics.ended_unread.inc();
+                    self.abort();
+                } else if self.in_request {
+                    self.terms.metrics.ended_slow.inc();
+                }
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             // It was set for an earlier state.
@@ -112,22 +204,61 @@ impl SlowClientGuard {
     }
 }
 
+impl Drop for SlowClientGuard {
+    fn drop(&mut self) {
+        self.terms.metrics.open.dec();
+    }
+}
+
 impl AsyncRead for SlowClientGuard {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        match Pin::new(&mut self.socket).poll_read(context, buffer) {
-            Poll::Pending => self.wait(context),
-            ready => {
-                if buffer.filled().len() > before {
-                    self.has_read();
-                }
-                ready
+        let body = self.intake.body();
+        if self.intake.is_closed()
+            || self.unread_until.is_some()
+            || body.is_some_and(|length| self.portion.has_body(length))
+        {
+            if !self.rest.is_empty() || self.socket.get_ref().poll_read_ready(context).is_ready() {
+                self.intake.hold_back(context);
             }
+            return self.wait(context);
         }
+        if self.portion.is_complete() {
+            return self.next_portion(context);
+        }
+        let before = buffer.filled().len();
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.socket).poll_read(context, buffer) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(error) => return Poll::Ready(error),
+                Poll::Pending => {
+                    self.portion.begin_next();
+                    return self.wait(context);
+                }
+            }
+            let read = &buffer.filled()[before..];
+            if read.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let taken = self.portion.take(read, body);
+            if taken < read.len() {
+                self.rest = Bytes::copy_from_slice(&read[taken..]);
+                buffer.set_filled(before + taken);
+            }
+        } else {
+            let this = &mut *self;
+            let fits = this.rest.len().min(buffer.remaining());
+            let taken = this.portion.take(&this.rest[..fits], body);
+            buffer.put_slice(&this.rest.split_to(taken));
+        }
+        let taken = buffer.filled().len() - before;
+        if taken == 0 {
+            return self.next_portion(context);
+        }
+        Poll::Ready(self.has_read(taken))
     }
 }
 
@@ -138,7 +269,10 @@ impl AsyncWrite for SlowClientGuard {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.socket).poll_write(context, buffer) {
-            Poll::Pending => self.wait(context),
+            Poll::Pending => {
+                self.is_stuck()?;
+                self.wait(context)
+            }
             ready => {
                 self.has_written();
                 ready
@@ -146,7 +280,13 @@ impl AsyncWrite for SlowClientGuard {
         }
     }
 
+    /// actix-http flushes when the socket has taken everything.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unread_until = None;
+        if self.taken == 0 {
+            self.share.release();
+        }
+        self.intake.resume();
         Pin::new(&mut self.socket).poll_flush(context)
     }
 

@@ -3,11 +3,14 @@
 mod changes;
 mod connections;
 
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
@@ -83,10 +86,38 @@ impl FromStr for PostgresUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = "not a Postgres URL: expected postgres://user:password@host:5432/database";
-        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-            return Err(error);
+        let rest = text
+            .strip_prefix("postgres://")
+            .or_else(|| text.strip_prefix("postgresql://"))
+            .ok_or(error)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let hosts = authority.rsplit('@').next().unwrap_or_default();
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let parameters = || url::form_urlencoded::parse(query.as_bytes());
+        let several = |name: &str, value: &str| name.starts_with("host") && value.contains(',');
+        // To the parser `a,b` is a host that nobody knows.
+        if hosts.contains(',') || parameters().any(|(name, value)| several(&name, &value)) {
+            return Err(
+                "it names several hosts, and Shunt takes one: that of a proxy or an address that follows \
+                 the primary, such as those of PgBouncer, HAProxy or keepalived",
+            );
         }
-        let options = PgConnectOptions::from_str(text).map_err(|_| error)?;
+        let options = PgConnectOptions::from_str(text).map_err(|_| {
+            let wrong = |names: &[&str], fits: fn(&str) -> bool| {
+                parameters().any(|(name, value)| names.contains(&&*name) && !fits(&value))
+            };
+            if wrong(&["sslmode", "ssl-mode"], |mode| {
+                PgSslMode::from_str(mode).is_ok()
+            }) {
+                "sslmode is one of disable, allow, prefer, require, verify-ca and verify-full"
+            } else if wrong(&["hostaddr"], |address| address.parse::<IpAddr>().is_ok()) {
+                "hostaddr is an IP address"
+            } else if wrong(&["port"], |port| port.parse::<u16>().is_ok()) {
+                "port is a number"
+            } else {
+                error
+            }
+        })?;
         Ok(Self(options.application_name("shunt")))
     }
 }

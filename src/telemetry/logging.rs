@@ -1,27 +1,83 @@
 //! Log lines: text for people, JSON for machines.
 
-use std::{error::Error, io::IsTerminal};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    error::Error,
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    panic::PanicHookInfo,
+    time::Duration,
+};
 
+use tracing::{Level, error};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Starts logging to standard output: JSON lines or text.
+use super::log_queue::LogQueue;
+
+/// How long the end of the process may wait for the last lines to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Belongs to the end of the process: when it is dropped, the lines so far are written, if somebody reads them within a second.
+#[must_use]
+pub struct Logs(LogQueue);
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.0.flush(LAST_LINES);
+    }
+}
+
+/// Starts logging to standard output: JSON lines or text. Panics are logged, too: standard error may have a reader that
+/// stalls just like standard output.
 ///
 /// # Errors
-/// If logging was started before.
-pub fn init_logging(
-    json: Option<bool>,
-    filter: Targets,
-) -> Result<(), tracing_subscriber::util::TryInitError> {
-    let terminal = std::io::stdout().is_terminal();
-    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
+/// If logging was started before, or the process can have no more files or threads.
+pub fn init_logging(json: Option<bool>, filter: Targets) -> anyhow::Result<Logs> {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    // Not by way of the standard library's buffer, whose lock is held during a write.
+    let output = File::from(stdout.as_fd().try_clone_to_owned()?);
+    let queue = LogQueue::start(output, tell_dropped)?;
+    let layer = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(queue.clone());
     let registry = tracing_subscriber::registry().with(filter);
     if json.unwrap_or(!terminal) {
-        registry.with(layer.json().flatten_event(true)).try_init()
+        registry.with(layer.json().flatten_event(true)).try_init()?;
     } else {
         registry
             .with(layer.with_ansi(terminal).with_target(false))
-            .try_init()
+            .try_init()?;
     }
+    let unlogged = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if tracing::enabled!(Level::ERROR) {
+            log_panic(panic);
+        } else {
+            unlogged(panic);
+        }
+    }));
+    Ok(Logs(queue))
+}
+
+fn tell_dropped(lines: u64) {
+    error!(
+        lines,
+        "log lines were dropped: nobody read them in time, and there was no more room"
+    );
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    error!(
+        reason = panic.payload_as_str().unwrap_or("unknown"),
+        location = panic.location().map(tracing::field::display),
+        thread = std::thread::current().name(),
+        backtrace = backtrace.as_ref().map(tracing::field::display),
+        "a panic"
+    );
 }
 
 /// An error with its causes, as one text: `the database failed: connection refused`.

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Instant};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// From 50 µs, a redirect from memory, to 5 s, beyond every timeout on the way.
@@ -132,8 +132,28 @@ impl Metrics {
             // There from the start, so that expressions can subtract it.
             onlooked.with_label_values(&[*kind]);
         }
+        let ended = register(
+            &self.registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "shunt_http_connections_ended_total",
+                    "Connections that were ended because their clients were too slow or wanted too much",
+                ),
+                &["reason"],
+            )?,
+        )?;
+        let connections = ConnectionMetrics {
+            open: register(
+                &self.registry,
+                IntGauge::new("shunt_http_connections", "Open connections")?,
+            )?,
+            ended_slow: ended.with_label_values(&["slow_request"]),
+            ended_unread: ended.with_label_values(&["unread_answers"]),
+            ended_for_memory: ended.with_label_values(&["memory"]),
+        };
         Ok(HttpMetrics {
             onlookers: onlooked,
+            connections,
             requests: register(
                 &self.registry,
                 IntCounterVec::new(
@@ -198,6 +218,10 @@ impl Metrics {
                 "shunt_limiter_local_evictions_total",
                 "Clients forgotten for want of memory while they still counted",
             )?,
+            log_lines_dropped: counter(
+                "shunt_log_lines_dropped_total",
+                "Log lines that nobody read in time, or that could not be written",
+            )?,
             cache_entries: register(
                 &self.registry,
                 IntGaugeVec::new(
@@ -250,8 +274,23 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
+/// What is counted of connections to the public listener.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    /// Those that are open.
+    pub open: IntGauge,
+    /// Ended: a request took too long to arrive.
+    pub ended_slow: IntCounter,
+    /// Ended: answers were not taken in time.
+    pub ended_unread: IntCounter,
+    /// Ended: all connections together had too much waiting.
+    pub ended_for_memory: IntCounter,
+}
+
 /// What the public listener counts.
 pub struct HttpMetrics {
+    /// Connections.
+    pub connections: ConnectionMetrics,
     /// By route, method and status.
     pub requests: IntCounterVec,
     /// Per route, in the order that the routes were given in.
@@ -329,6 +368,8 @@ pub struct Gauges {
     pub local_bytes: Gauge,
     /// Since the start.
     pub local_evictions: IntCounter,
+    /// Since the start of the process.
+    pub log_lines_dropped: IntCounter,
     /// By kind: `link` or `miss`.
     pub cache_entries: IntGaugeVec,
     /// 0 or 1.

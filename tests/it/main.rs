@@ -12,6 +12,7 @@
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
 //! | `lifecycle` | start, stop, commands, configuration errors |
+//! | `logs` | what becomes of log lines, and that nothing waits for their reader |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -22,6 +23,7 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod limits;
+mod logs;
 mod nginx;
 mod redis_connections;
 mod shield;

@@ -40,11 +40,23 @@ impl FromStr for RedisEndpoint {
         } else if let Some(rest) = text.strip_prefix("redis+cluster://") {
             let (credentials, hosts) = split_credentials(rest);
             Kind::Cluster(servers(credentials, hosts.trim_end_matches('/'))?)
+        } else if has_several_hosts(text) {
+            return Err(InvalidRedisUrl(
+                "redis:// has one host; several are redis+sentinel:// or redis+cluster://",
+            ));
         } else {
             Kind::Server(Box::new(server(text)?))
         };
         Ok(Self(kind))
     }
+}
+
+/// To the parser `a,b` is a host, and its absence an outage.
+fn has_several_hosts(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (_, hosts) = split_credentials(authority);
+    hosts.contains(',')
 }
 
 fn sentinel(rest: &str) -> Result<Kind, InvalidRedisUrl> {
@@ -174,6 +186,8 @@ mod tests {
             "redis+cluster://",
             "redis+cluster://:secret@a:7000,,b:7000",
             "redis://:secret@host:port",
+            "redis://:secret@a,b",
+            "redis://:secret@a:6379,b:6379/1",
         ] {
             let error = url.parse::<RedisEndpoint>().expect_err(url);
             assert!(!error.to_string().contains("secret"), "{error}");

@@ -24,6 +24,7 @@
 //! | `clients` | who is counted: peers, proxies, networks |
 //! | `client_header` | other headers in which proxies name the client |
 //! | `slow_clients` | connections that take their time |
+//! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
 
 mod accept;
@@ -41,6 +42,7 @@ mod home;
 mod management;
 mod onlookers;
 mod origin;
+mod pipelining;
 mod policies;
 mod rate_limit;
 mod request_id;

@@ -4,31 +4,76 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
 /// Bytes in, bytes out.
-pub struct RawConnection(TcpStream);
+pub struct RawConnection {
+    socket: TcpStream,
+    /// How many bytes of what is sent again and again went out in the last round.
+    stuffed: usize,
+}
+
+impl From<TcpStream> for RawConnection {
+    fn from(socket: TcpStream) -> Self {
+        Self { socket, stuffed: 0 }
+    }
+}
 
 impl RawConnection {
     pub async fn open(node: SocketAddr) -> Self {
-        Self(TcpStream::connect(node).await.expect("the node listens"))
+        let socket = TcpStream::connect(node).await;
+        socket.expect("the node listens").into()
+    }
+
+    /// One whose client takes hardly anything without reading it.
+    pub async fn open_narrow(node: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        let socket = socket.connect(node).await;
+        socket.expect("the node listens").into()
     }
 
     /// `false` if the node has closed the connection.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        self.0.write_all(bytes).await.is_ok()
+        self.socket.write_all(bytes).await.is_ok()
     }
 
     /// What arrives within `within`; `None` if the node has closed the connection, an empty string if it is silent.
     pub async fn receive(&mut self, within: Duration) -> Option<String> {
         let mut buffer = vec![0; 64 * 1024];
-        match timeout(within, self.0.read(&mut buffer)).await {
+        match timeout(within, self.socket.read(&mut buffer)).await {
             Ok(Ok(0) | Err(_)) => None,
             Ok(Ok(length)) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
             Err(_) => Some(String::new()),
         }
+    }
+
+    /// Sends `bytes` again and again for as long as the kernel takes them, without waiting; `false` if the node has ended the
+    /// connection. Reads nothing.
+    pub fn stuff(&mut self, bytes: &[u8]) -> bool {
+        loop {
+            match self.socket.try_write(&bytes[self.stuffed..]) {
+                Ok(sent) => self.stuffed = (self.stuffed + sent) % bytes.len(),
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Takes `bytes` at the most, if there are any within `within`.
+    pub async fn take(&mut self, bytes: usize, within: Duration) {
+        let mut buffer = vec![0; bytes];
+        let _ = timeout(within, self.socket.read(&mut buffer)).await;
+        tokio::time::sleep(within).await;
+    }
+
+    /// To send while what arrives is read.
+    pub fn split(self) -> (Self, Self) {
+        let socket = self.socket.into_std().expect("a socket");
+        let other = socket.try_clone().expect("a socket");
+        let both = [socket, other].map(|socket| TcpStream::from_std(socket).expect("a socket"));
+        both.map(Self::from).into()
     }
 
     /// Sends `bytes` one every `interval` until the node closes the connection; `None` if it does not for all of them.
