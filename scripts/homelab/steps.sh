@@ -250,6 +250,7 @@ step_killed() {
     within 60 "web-1 to answer requests again" node_gets_requests web-1
     began=$((SECONDS - began))
     end_load
+    ((requests >= 2 * load_rate)) || fail "only $requests requests were sent"
     ((failed_gets == 0)) || fail "$failed_gets GETs failed, $failed_posts POSTs; $load_text"
     every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "web-1 came back with another release"
     figure "$load_text ($failed_posts POSTs); back $began s after power-on"
@@ -269,8 +270,7 @@ step_restore() {
     before="$(all_links)"
     echo "before: $before"
     on postgres systemctl start shunt-backup </dev/null
-    # shellcheck disable=SC2016 # for the guest's shell
-    on postgres bash -c 'cat "$(ls -t /var/backups/shunt/*.dump | head -n 1)"' </dev/null >"$SCRATCH/shunt.dump"
+    on postgres shunt-backup --latest </dev/null >"$SCRATCH/shunt.dump"
 
     delete_guest postgres
     create_guest postgres
@@ -299,6 +299,120 @@ step_restore() {
     [[ "$answer" == *'"code"'* ]] || fail "no new link after the restore: $answer"
     plan_is_empty || fail "the plan after it wants to change something"
     figure "${before%|*} links, all there; new machine set up in $apply_seconds s, restored in $took s"
+}
+
+# Clusters of the database's machine: "VERSION/NAME PORT STATUS", one a line.
+clusters() {
+    on postgres pg_lsclusters --no-header </dev/null | awk '{ print $1 "/" $2, $3, $4 }'
+}
+
+# What is set for a cluster, by its version.
+cluster_files() {
+    on postgres find "/etc/postgresql/$1" -type f -exec sha256sum {} + </dev/null | sort -k 2
+}
+
+service_works() {
+    local answer code url="https://example.com/$1"
+    answer="$(curl -sS --max-time 5 -d "url=$url" "http://${address_of[lb-1]}/shorten")"
+    code="$(jq -r .code <<<"$answer")"
+    for _ in 1 2 3 4; do
+        [[ "$(curl -sS --max-time 5 -o /dev/null -w '%{redirect_url}' "http://${address_of[lb-1]}/$code")" == "$url" ]] || return 1
+    done
+}
+
+upgrade_is_under_way() {
+    on postgres test -e /var/lib/shunt-role/upgrading </dev/null
+}
+
+step_upgrade() {
+    local root="$SCRATCH/guests/postgres/root" before files pid took resource='module.service.terraform_data.role["postgres"]'
+    start_load
+    end_load
+    service_works before-the-upgrade || fail "the service does not work before"
+    before="$(all_links)"
+    echo "before: $before"
+
+    # As the release notes of Debian 13 say, with packages that are there already.
+    cp "$NEXT/sources.list" "$root/etc/apt/sources.list"
+    cp -r "$NEXT"/lists/. "$root/var/lib/apt/lists/"
+    cp -r "$NEXT"/archives/. "$root/var/cache/apt/archives/"
+    took=$SECONDS
+    on postgres env DEBIAN_FRONTEND=noninteractive apt-get -qy --no-download --no-install-recommends \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io full-upgrade </dev/null
+    echo "full-upgrade took $((SECONDS - took)) s"
+    # What is installed goes on with its new libraries.
+    on postgres systemctl restart postgresql </dev/null
+    within 60 "the service to work with an upgraded machine" service_works after-the-full-upgrade
+    on postgres cat /etc/debian_version </dev/null | grep '^13'
+    # Not every version of postgresql-common makes an empty one.
+    clusters | grep '^17/main ' || on postgres pg_createcluster 17 main --start </dev/null
+    clusters | tee "$SCRATCH/clusters"
+    grep -x '15/main 5432 online' "$SCRATCH/clusters" || fail "Postgres 15 is not what it was"
+    grep -x '17/main 5433 online' "$SCRATCH/clusters" || fail "there is no newer Postgres beside it: there is nothing to try"
+
+    # Setting the machine up again leaves the links where they are, also after a restart.
+    before="$(all_links)"
+    files="$(cluster_files 15)"
+    apply "-replace=$resource" | tee "$SCRATCH/again"
+    if grep ': \(changed\|removed\|created\|restarted\): ' "$SCRATCH/again"; then fail "the role changed something beside a newer Postgres"; fi
+    diff <(echo "$files") <(cluster_files 15) || fail "the role changed the files of the cluster with the links"
+    on postgres systemctl restart postgresql </dev/null
+    [[ "$(all_links)" == "$before" ]] || fail "after a restart the links are others"
+
+    # The machine loses its power in the middle of the upgrade.
+    within 60 "the service to work" service_works before-the-power-cut
+    before="$(all_links)"
+    on postgres shunt-postgres-upgrade </dev/null &
+    pid=$!
+    within 120 "the upgrade to begin copying" upgrade_is_under_way
+    kill_guest postgres
+    kill "$pid" 2>/dev/null || true
+    boot_guest postgres
+    within 60 "postgres to boot" guest_is_up postgres
+    clusters
+    if apply "-replace=$resource"; then fail "the role went over an upgrade that was cut off"; fi
+
+    took=$SECONDS
+    on postgres shunt-postgres-upgrade </dev/null | tee "$SCRATCH/said"
+    took=$((SECONDS - took))
+    grep "^the same in both: .* ${before%%|*} links\$" "$SCRATCH/said" || fail "the upgrade does not say that the links are the same"
+    [[ "$(all_links)" == "$before" ]] || fail "before: $before, after: $(all_links)"
+    clusters | tee "$SCRATCH/clusters"
+    grep -x '17/main 5432 online' "$SCRATCH/clusters" || fail "the new cluster is not in the old one's place"
+    grep '^15/main [0-9]* down' "$SCRATCH/clusters" || fail "the old cluster is not kept, stopped"
+    on postgres sudo -u postgres psql -Atc 'SHOW server_version' </dev/null | grep '^17'
+    within 60 "the service to work with Postgres 17" service_works after-the-upgrade
+    on postgres shunt-postgres-upgrade </dev/null | grep 'Nothing to do'
+    apply "-replace=$resource" | tee "$SCRATCH/again"
+    if grep ': \(changed\|removed\|created\|restarted\): ' "$SCRATCH/again"; then fail "the role changed something after the upgrade"; fi
+    cluster_files 15 | grep pg_hba.conf || fail "the role removed files of the old cluster"
+    plan_is_empty || fail "the plan after it wants to change something"
+
+    # Backups are of the new one, by its own programs; and they are more than the old one can read.
+    local links
+    on postgres systemctl start shunt-backup </dev/null
+    on postgres shunt-backup --latest </dev/null >"$SCRATCH/shunt.dump"
+    "${guest_ssh[@]}" "${address_of[postgres]}" 'cat >shunt.dump' <"$SCRATCH/shunt.dump"
+    links="$(all_links)"
+    on postgres shunt-restore --replace /home/debian/shunt.dump </dev/null
+    [[ "$(all_links)" == "$links" ]] || fail "before: $links, after the restore: $(all_links)"
+
+    on postgres shunt-postgres-upgrade --back </dev/null
+    [[ "$(all_links)" == "$before" ]] || fail "before: $before, after going back: $(all_links)"
+    on postgres shunt-restore --replace /home/debian/shunt.dump </dev/null 2>&1 | tee "$SCRATCH/said" && fail "Postgres 15 read a dump of 17"
+    grep 'is of a newer Postgres: pg_dump 17.* wrote it.*restore it where Postgres 17 or newer is installed' "$SCRATCH/said" \
+        || fail "it does not say that the dump is of a newer Postgres"
+    within 60 "the service to work with Postgres 15 again" service_works after-going-back
+    # And there again: not over what is in the way.
+    if on postgres shunt-postgres-upgrade </dev/null 2>&1 | tee "$SCRATCH/said"; then fail "the upgrade removed a cluster with links"; fi
+    grep '17/main is there already, and is not empty' "$SCRATCH/said" || fail "it does not say what is in the way"
+    on postgres pg_dropcluster 17 main </dev/null
+    on postgres shunt-postgres-upgrade </dev/null
+    within 60 "the service to work" service_works at-the-end
+    on postgres pg_dropcluster 15 main </dev/null
+    apply "-replace=$resource"
+    within 60 "the service to work" service_works without-the-old-one
+    figure "${before%%|*} links, the same in both; set up again beside a newer Postgres nothing changed; cut off and run again: $took s"
 }
 
 step_scale() {

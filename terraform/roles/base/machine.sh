@@ -66,12 +66,15 @@ check_machine() {
 
 # Neither the firewall nor the end of passwords may shut out who is here now.
 check_operator_can_log_in() {
-    local settings peer peers=() network
+    local settings sessions peer peers=() network
     settings="$(/usr/sbin/sshd -T 2>/dev/null)" || die "sshd -T fails: sshd's configuration is broken already"
     grep --quiet --line-regexp "port $SSH_PORT" <<<"$settings" \
         || die "sshd listens on $(grep '^port ' <<<"$settings"), and the firewall would admit $SSH_PORT only: set SSH_PORT"
-    mapfile -t peers < <(ss --no-header --tcp --numeric state established "sport = :$SSH_PORT" \
-        | awk '{ sub(/:[0-9]+$/, "", $NF); gsub(/[][]/, "", $NF); sub(/^::ffff:/, "", $NF); sub(/%.*/, "", $NF); print $NF }' | sort -u)
+    # A failure is not nobody.
+    sessions="$(ss --no-header --tcp --numeric state established "sport = :$SSH_PORT" \
+        | awk '{ sub(/:[0-9]+$/, "", $NF); gsub(/[][]/, "", $NF); sub(/^::ffff:/, "", $NF); sub(/%.*/, "", $NF); print $NF }' | sort -u)" \
+        || die "cannot find out who is logged in now. Nothing was changed."
+    [[ -z "$sessions" ]] || mapfile -t peers <<<"$sessions"
     if ((${#peers[@]})); then
         for peer in "${peers[@]}"; do
             for network in $ADMIN_NETWORKS; do

@@ -17,6 +17,8 @@ roles_base="$(dirname "${BASH_SOURCE[0]}")"
 state=/var/lib/shunt-role
 # Files that were installed or removed in this run.
 changed=()
+# Patterns of files that stay on the machine when a run no longer renders them. Roles add to it.
+left_alone=()
 # Where files are rendered to, the list of them, a folder of this run's own, and whether rendering is all that is done.
 tree='' manifest='' scratch='' rendering=false
 
@@ -219,7 +221,7 @@ template() {
 
 ### Installing
 
-# Installs what differs, and removes what an earlier run installed and this one does not.
+# Installs what differs, and removes what an earlier run installed and this one does not, unless it is to be left alone.
 install_rendered() {
     local mode owner path
     mkdir "$scratch/before"
@@ -238,6 +240,7 @@ install_rendered() {
     rendered="$(awk '{ print $3 }' "$manifest" | sort)"
     while read -r path; do
         [[ -e "$path" ]] || continue
+        if is_left_alone "$path"; then continue; fi
         keep_before "$path"
         rm -f "$path"
         changed+=("$path")
@@ -248,6 +251,15 @@ install_rendered() {
 
 is_installed() {
     [[ -f "$3" && ! -L "$3" ]] && cmp --silent "$tree$3" "$3" && [[ "$(stat -c '%a %U:%G' "$3")" == "$1 $2" ]]
+}
+
+is_left_alone() {
+    local pattern
+    for pattern in "${left_alone[@]}"; do
+        # shellcheck disable=SC2053 # a pattern
+        if [[ "$1" == $pattern ]]; then return 0; fi
+    done
+    return 1
 }
 
 keep_before() {

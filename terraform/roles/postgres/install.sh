@@ -3,14 +3,19 @@
 # machine's memory, and backed up every day.
 #
 # Run as root in the folder that has settings.env, base/ and role/. Running it again changes what differs and nothing
-# else. Postgres is restarted only if a setting needs it.
+# else. Postgres is restarted only if a setting needs it. A newer version of Postgres beside the one with the links changes
+# nothing: shunt-postgres-upgrade, which is installed with the rest, moves them when you say so.
 set -euo pipefail
+shopt -s inherit_errexit
 
 # shellcheck source=../base/role.sh
 . "$(dirname "$0")/../base/role.sh"
 role="$(dirname "$0")"
+# shellcheck source=cluster.sh
+. "$role/cluster.sh"
 
-cluster=main
+# A cluster that is no longer Shunt's keeps its files: it could not start without them.
+left_alone+=('/etc/postgresql/*')
 
 packages() {
     echo postgresql
@@ -32,26 +37,21 @@ render() {
     template "$role/shunt.conf" "$etc/conf.d/shunt.conf" 644 "$postgres_owner"
     render_hba | file "$etc/pg_hba.conf" 640 "$postgres_owner"
     template "$role/backup.conf" /etc/shunt-backup.conf
+    copy "$role/dump.sh" /usr/local/lib/shunt/dump.sh
     copy "$role/shunt-backup" /usr/local/sbin/shunt-backup 755
     copy "$role/shunt-restore" /usr/local/sbin/shunt-restore 755
+    copy "$role/shunt-postgres-upgrade" /usr/local/sbin/shunt-postgres-upgrade 755
     copy "$role/shunt-backup.service" /etc/systemd/system/shunt-backup.service
     template "$role/shunt-backup.timer" /etc/systemd/system/shunt-backup.timer
 }
 
-# The newest that is installed; while only rendering, Debian 12's if there is none.
+# While only rendering, Debian 12's.
 find_version() {
     postgres_owner=postgres:postgres
-    version="${POSTGRES_VERSION:-}"
-    if [[ -z "$version" ]] && ! $rendering; then
-        version="$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/postgres' | cut -d / -f 5 | sort -n | tail -n 1)"
-        [[ -n "$version" ]] || die "there is no Postgres in /usr/lib/postgresql"
-        # Debian makes it when the package is installed, unless it is told not to.
-        if [[ ! -f "/etc/postgresql/$version/$cluster/postgresql.conf" ]]; then
-            pg_createcluster "$version" "$cluster" >/dev/null
-            echo "created: cluster $version/$cluster"
-        fi
-    fi
-    version="${version:-15}"
+    version="${POSTGRES_VERSION:-15}" cluster=main
+    $rendering || choose_cluster
+    # shellcheck disable=SC2034 # in backup.conf
+    CLUSTER="$version/$cluster"
 }
 
 # The rules are in shunt.conf. Memory is rounded to 256 MiB: what a kernel keeps for itself differs from one to the
@@ -129,11 +129,12 @@ activate() {
     fi
 
     provide_database
+    remember_cluster
     provide_backups
 }
 
 load_configuration() {
-    local etc="$1" unit="$2" errors loaded tries waiting
+    local etc="$1" unit="$2" errors loaded now tries waiting
     # These views read the files as they are on disk now.
     errors="$(sql <<<"SELECT 'line ' || coalesce(line_number, 0) || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL
         UNION ALL SELECT f.sourcefile || ': ' || name || ': ' || error FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
@@ -146,7 +147,8 @@ load_configuration() {
     loaded="$(sql <<<'SELECT pg_conf_load_time()')"
     sql <<<'SELECT pg_reload_conf()' >/dev/null
     for ((tries = 0; tries < 100; tries++)); do
-        [[ "$(sql <<<'SELECT pg_conf_load_time()')" == "$loaded" ]] || break
+        now="$(sql <<<'SELECT pg_conf_load_time()')"
+        [[ "$now" == "$loaded" ]] || break
         sleep 0.1
     done
     ((tries < 100)) || die "Postgres did not load its configuration within ten seconds"
@@ -174,15 +176,27 @@ await_postgres() {
     return 1
 }
 
-# Statements come from standard input, so that no secret is an argument. Through the socket, as the administrator.
-sql() {
+# sql_in CLUSTER: statements come from standard input, so that no secret is an argument. Through the socket, as the
+# administrator.
+sql_in() {
     (cd / && runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
-        --cluster "$version/$cluster" --dbname postgres 2>&1)
+        --cluster "$1" --dbname postgres)
+}
+
+sql() {
+    sql_in "$version/$cluster"
+}
+
+# exists CATALOG CONDITION: whether there is such a row. A failure is none.
+exists() {
+    local answer
+    answer="$(sql <<<"SELECT count(*) FROM $1 WHERE $2")" || die "Postgres cannot be asked for $1; see above"
+    ((answer))
 }
 
 provide_database() {
     local answer verifier stamp
-    if [[ -z "$(sql <<<"SELECT 1 FROM pg_roles WHERE rolname = '$DATABASE_USER'")" ]]; then
+    if ! exists pg_roles "rolname = '$DATABASE_USER'"; then
         sql <<<"CREATE ROLE $DATABASE_USER LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
         echo "created: role $DATABASE_USER"
     fi
@@ -194,7 +208,7 @@ provide_database() {
         # Neither the log nor an error may repeat the statement.
         answer="$(sql <<<"SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';
             SET password_encryption = 'scram-sha-256';
-            ALTER ROLE $DATABASE_USER PASSWORD '$POSTGRES_PASSWORD'")" \
+            ALTER ROLE $DATABASE_USER PASSWORD '$POSTGRES_PASSWORD'" 2>&1)" \
             || die "the password of $DATABASE_USER could not be set: ${answer//"$POSTGRES_PASSWORD"/***}"
         verifier="$(sql <<<"SELECT rolpassword FROM pg_authid WHERE rolname = '$DATABASE_USER'")"
         printf '%s %s' "$POSTGRES_PASSWORD" "$verifier" | sha256sum >"$state/password.applied"
@@ -203,10 +217,14 @@ provide_database() {
 
     # A cluster that was made without a locale would have databases without an encoding. Codes and URLs are compared
     # byte by byte whatever the locale.
-    if [[ -z "$(sql <<<"SELECT 1 FROM pg_database WHERE datname = '$DATABASE'")" ]]; then
+    if ! exists pg_database "datname = '$DATABASE'"; then
         sql <<<"CREATE DATABASE $DATABASE OWNER $DATABASE_USER TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
         sql <<<"REVOKE ALL ON DATABASE $DATABASE FROM PUBLIC"
         echo "created: database $DATABASE"
+    elif exists pg_database "datname = '$DATABASE' AND NOT datallowconn"; then
+        # Former versions of shunt-restore left it so if they were killed.
+        sql <<<"ALTER DATABASE $DATABASE ALLOW_CONNECTIONS true"
+        echo "opened: database $DATABASE, which refused all connections"
     fi
 }
 

@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# What a backup of Shunt's database is: how it is read, restored into a new database, and counted. shunt-backup and
+# shunt-restore source this after backup.conf, so that a backup is tried out by what would restore it.
+#
+# No failure is taken for an empty answer: where a result is looked at, the caller says what a failure means.
+
+: "${database:?}" "${owner:?}"
+shopt -s inherit_errexit
+
+# Debian's wrappers of Postgres's programs talk to this cluster, and are of its version; the newest one may be another.
+if [[ -n "${cluster:-}" ]]; then export PGCLUSTER="$cluster"; fi
+# A database that is not there is no news. Errors are looked at, so they are in English. A dump may take longer than the
+# service's transactions.
+export PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
+export LC_ALL=C
+
+# as_postgres COMMAND...: as the database's administrator, with the caller's standard input: root may read files that
+# the user postgres may not.
+as_postgres() {
+    if ((EUID == 0)); then
+        (cd / && exec runuser -u postgres -- "$@")
+    else
+        (cd / && exec "$@")
+    fi
+}
+
+# sql DATABASE OPTION...: statements come from standard input.
+sql() {
+    as_postgres psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname="$1" "${@:2}"
+}
+
+# database_exists NAME: prints yes or no, and fails if that cannot be known.
+database_exists() {
+    sql postgres <<<"SELECT CASE WHEN EXISTS (SELECT FROM pg_database WHERE datname = '$1') THEN 'yes' ELSE 'no' END"
+}
+
+drop_database() {
+    as_postgres dropdb --if-exists --force "$1" </dev/null
+}
+
+# Statements that print "ROWS SCHEMA.TABLE" for each table. Those of extensions are the extension's to fill.
+count_rows="SELECT format('SELECT count(*) || '' '' || %L FROM ONLY %s', relation, relation)
+    FROM (SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS relation
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS tables
+    WHERE NOT EXISTS (SELECT FROM pg_depend AS d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = tables.oid AND d.deptype = 'e')
+    ORDER BY relation COLLATE \"C\"
+\\gexec"
+
+# rows_in_file FILE: the same of what is in the file. pg_restore prints a row as a line, and writes newlines in values as
+# \n. A name in double quotes may have spaces.
+rows_in_file() {
+    as_postgres pg_restore --data-only --file=- <"$1" | awk '
+        /^COPY / && !table {
+            sub(/^COPY /, "")
+            match($0, /^("([^"]|"")*"|[^". ]+)\.("([^"]|"")*"|[^". ]+)/)
+            table = substr($0, 1, RLENGTH)
+            rows = 0
+            next
+        }
+        $0 == "\\." && table { print rows, table; table = ""; next }
+        table { rows++ }'
+}
+
+# why_unreadable FILE: what is wrong with a file that pg_restore cannot read.
+why_unreadable() {
+    local answer made
+    answer="$(as_postgres pg_restore --file=/dev/null <"$1" 2>&1)" && return
+    if [[ "$answer" == *'unsupported version ('* ]]; then
+        # The header names the version of the server, and of the pg_dump that wrote it.
+        made="$(head -c 400 "$1" | tr -c '[:print:]' '\n' | grep -E '^[0-9]+(\.|devel|alpha|beta|rc)' | tail -n 1)" || made=
+        echo "$1 is of a newer Postgres${made:+: pg_dump $made wrote it}. $(pg_restore --version) cannot read it:" \
+            "restore it where Postgres ${made:+${made%%[!0-9]*} or newer }is installed."
+    else
+        echo "$1 is not a complete backup: ${answer##*error: }"
+    fi
+}
+
+# restore_into DATABASE FILE [OPTION...]: makes the database and restores the file into it: all or nothing, with owners,
+# grants, extensions, and tables that are not the service's. Replication from elsewhere is left out: two would take it.
+restore_into() {
+    create_empty "$1" || return
+    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2"
+}
+
+create_empty() {
+    sql postgres <<END
+CREATE DATABASE $1 OWNER $owner TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
+REVOKE ALL ON DATABASE $1 FROM PUBLIC;
+END
+}
