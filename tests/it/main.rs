@@ -10,6 +10,7 @@
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
+//! | `environment` | what a node does not choose: variables of others, the limit of open files |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 //! | `logs` | what becomes of log lines, and that nothing waits for their reader |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -18,6 +19,7 @@
 mod api;
 mod cache;
 mod cluster;
+mod environment;
 mod faults;
 mod harness;
 mod lifecycle;
