@@ -1,6 +1,6 @@
 //! HTTP: the public listener and the management listener.
 //!
-//! A request passes, from the outside in: `slow_client` (the socket), `observe` (request id, metrics, access
+//! A request passes, from the outside in: `slow_client` (the socket; `intake` says how much of it at a time), `observe` (request id, metrics, access
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod assets;

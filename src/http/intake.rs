@@ -141,6 +141,12 @@ impl Portion {
                 self.complete = taken < bytes.len();
                 taken
             }
+            None if !self.has_head && is_one_head(bytes) => {
+                self.has_head = true;
+                self.of_body = 0;
+                self.at_line_start = true;
+                bytes.len()
+            }
             None => self.take_head(bytes),
         };
         self.bytes += taken;
@@ -195,9 +201,24 @@ impl Portion {
     }
 }
 
+/// Whether these bytes are a head, or the rest of one, and nothing else: what nearly every read brings. It goes over the bytes
+/// without a branch, many at a time, in a fraction of what looking for lines takes.
+fn is_one_head(bytes: &[u8]) -> bool {
+    if !bytes.ends_with(b"\n\r\n") || matches!(bytes[0], b'\r' | b'\n') {
+        return false;
+    }
+    let (first, second, third) = (&bytes[..bytes.len() - 1], &bytes[1..], &bytes[2..]);
+    let before_the_end = third.len() - 1;
+    let three = first.iter().zip(second).zip(&third[..before_the_end]);
+    let empty_lines = three.fold(false, |found, ((&first, &second), &third)| {
+        found | ((first == b'\n') & ((second == b'\n') | ((second == b'\r') & (third == b'\n'))))
+    });
+    !empty_lines
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, Portion};
+    use super::{LONGEST, Portion, is_one_head};
 
     /// The portions that a client's bytes are handed out in, if they are read `at_once` bytes at a time.
     fn portions(bytes: &[u8], at_once: usize, body: Option<usize>) -> Vec<String> {
@@ -244,6 +265,27 @@ mod tests {
                 let portions = portions(request.as_bytes(), at_once, None);
                 assert_eq!(portions, [request.as_str()]);
             }
+        }
+    }
+
+    #[test]
+    fn one_head_is_told_from_more() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], true),
+            (b"ost: a\r\n\r\n", true),
+            (b"a\n\r\n", true),
+            (b"a\n\n\r\n", false),
+            (b"GET / HTTP/1.1\n\nGET / HTTP/1.1\r\n\r\n", false),
+            (b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", false),
+            (b"GET / HTTP/1.1\n\r\nGET / HTTP/1.1\r\n\r\n", false),
+            (b"\r\nGET / HTTP/1.1\r\n\r\n", false),
+            (b"\n\r\n", false),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody", false),
+            (b"GET / HTTP/1.1\r\n", false),
+            (b"\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_one_head(bytes), expected, "{bytes:?}");
         }
     }
 

@@ -19,6 +19,8 @@ struct Unread {
     output: BufReader<Box<dyn Read + Send>>,
     public: SocketAddr,
     management: SocketAddr,
+    /// Where it keeps its links.
+    _builder: NodeBuilder,
 }
 
 /// As long as a path may be that nobody asks for by accident; each is in the line of its request.
@@ -38,6 +40,7 @@ impl Unread {
             output: BufReader::new(Box::new(output)),
             public,
             management,
+            _builder: builder,
         };
         eventually("the node serves", async || {
             // The last that it does before it serves.

@@ -11,6 +11,7 @@
 //! | `faults` | Redis or Postgres killed, frozen, restarted |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
+//! | `environment` | what a node does not choose: variables of others, the limit of open files |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 //! | `logs` | what becomes of log lines, and that nothing waits for their reader |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -19,6 +20,7 @@
 mod api;
 mod cache;
 mod cluster;
+mod environment;
 mod faults;
 mod harness;
 mod lifecycle;
