@@ -29,6 +29,9 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
+    if let Err(error) = survive_file_size_limit() {
+        eprintln!("shunt: {error}");
+    }
     let arguments = Arguments::parse();
     let config = match arguments.load_config() {
         Ok(config) => config,
@@ -39,7 +42,7 @@ async fn run() -> ExitCode {
     };
     match arguments.command() {
         Command::Config => print_config(&config),
-        Command::Healthcheck => match healthcheck::check(&config).await {
+        Command::Healthcheck { strict } => match healthcheck::check(&config, strict).await {
             Ok(answer) => {
                 println!("{answer}");
                 ExitCode::SUCCESS
@@ -71,6 +74,13 @@ async fn run() -> ExitCode {
             }
         }
     }
+}
+
+/// A file that may not grow any more (`ulimit -f`) is an error of the write, and not the end of the process: that is what the
+/// signal does where nobody handles it.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    // The handler stays.
+    signal(SignalKind::from_raw(uapi::c::SIGXFSZ)).map(drop)
 }
 
 fn print_config(config: &Config) -> ExitCode {

@@ -179,6 +179,16 @@ impl Metrics {
                 "shunt_limiter_local_evictions_total",
                 "Clients forgotten for want of memory while they still counted",
             )?,
+            store_failing: register(
+                &self.registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "shunt_store_failing",
+                        "1 while links cannot be looked up (reads), or not be made or counted (writes)",
+                    ),
+                    &["store", "what"],
+                )?,
+            )?,
             cache_entries: register(
                 &self.registry,
                 IntGaugeVec::new(
@@ -308,6 +318,8 @@ pub struct Gauges {
     pub local_bytes: Gauge,
     /// Since the start.
     pub local_evictions: IntCounter,
+    /// By store and what fails, `reads` or `writes`: 0 or 1.
+    pub store_failing: IntGaugeVec,
     /// By kind: `link` or `miss`.
     pub cache_entries: IntGaugeVec,
     /// 0 or 1.
