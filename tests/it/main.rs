@@ -8,8 +8,9 @@
 //! | `cache` | redirects from memory: what they save, and that nobody is told what is no longer true |
 //! | `shield` | floods that a node refuses by itself: nothing that a client or another node sees gives it away |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
-//! | `faults` | Redis or Postgres killed, frozen, restarted |
+//! | `faults` | Redis or Postgres killed, frozen, restarted; a database that takes no writes, or has lost its file |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
+//! | `documented` | commands of `docs/` do what the page says |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
@@ -17,6 +18,7 @@
 mod api;
 mod cache;
 mod cluster;
+mod documented;
 mod faults;
 mod harness;
 mod lifecycle;

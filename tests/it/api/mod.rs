@@ -15,6 +15,7 @@
 //! | `clients` | who is counted: peers, proxies, networks |
 //! | `slow_clients` | connections that take their time |
 //! | `management` | probes and metrics |
+//! | `readiness` | whether a node can serve something useful, and whether everything works |
 
 mod bad_input;
 mod clients;
@@ -26,6 +27,7 @@ mod management;
 mod origin;
 mod policies;
 mod rate_limit;
+mod readiness;
 mod request_id;
 mod shorten;
 mod slow_clients;
