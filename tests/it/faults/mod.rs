@@ -2,6 +2,7 @@
 
 mod no_room;
 mod partial;
+mod partial_sqlite;
 mod postgres;
 mod redis;
 mod sqlite_file;

@@ -1,10 +1,10 @@
 //! A database that answers, but not everything: that is said once when it begins and once when it ends, however often it is
 //! tried, and what does not need the part that fails goes on.
 
-use std::{fs::File, os::unix::fs::FileExt, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::PgConnection;
 
 use crate::{
     harness::{Answer, Node, NodeBuilder, Postgres, Traffic, eventually, execute},
@@ -14,9 +14,9 @@ use crate::{
 const TARGET: &str = "https://example.com/";
 
 /// How often a node has to have tried again what failed, or whether anything works, before a test believes that it knows.
-const TRIALS: f64 = 5.0;
+pub(super) const TRIALS: f64 = 5.0;
 
-fn node() -> NodeBuilder {
+pub(super) fn node() -> NodeBuilder {
     // Without a cache, so that each redirect asks the database.
     Node::builder()
         .set("limiter.enabled", "false")
@@ -30,12 +30,12 @@ async fn make(node: &Node, alias: &str, terms: &[(&str, &str)]) -> u16 {
     answer.status.as_u16()
 }
 
-async fn status(node: &Node, code: &str) -> u16 {
+pub(super) async fn status(node: &Node, code: &str) -> u16 {
     let answer = node.client().get(&format!("/{code}")).await;
     answer.status.as_u16()
 }
 
-async fn trials(node: &Node) -> f64 {
+pub(super) async fn trials(node: &Node) -> f64 {
     let count = async |operation: &str| {
         let label = format!("operation=\"{operation}\"");
         node.metric("shunt_store_duration_seconds_count", &[&label])
@@ -46,7 +46,7 @@ async fn trials(node: &Node) -> f64 {
 }
 
 /// Waits until the node has tried again a few times more, while nobody asks it for anything.
-async fn quiet(node: &Node) {
+pub(super) async fn quiet(node: &Node) {
     let before = trials(node).await;
     eventually("the node tries again by itself", async || {
         (trials(node).await >= before + 3.0).then_some(())
@@ -55,7 +55,7 @@ async fn quiet(node: &Node) {
 }
 
 /// What a test needs to know of a fault.
-struct Fault {
+pub(super) struct Fault {
     /// What a request that meets it is answered.
     reads: u16,
     inserts: u16,
@@ -64,7 +64,7 @@ struct Fault {
     state: &'static str,
 }
 
-const READ_ONLY: Fault = Fault {
+pub(super) const READ_ONLY: Fault = Fault {
     reads: 302,
     inserts: 503,
     visits: 503,
@@ -81,7 +81,7 @@ const NO_VISITS: Fault = Fault {
     ..READ_ONLY
 };
 
-const NOTHING: Fault = Fault {
+pub(super) const NOTHING: Fault = Fault {
     reads: 503,
     inserts: 503,
     visits: 503,
@@ -102,7 +102,7 @@ async fn assert_meets(node: &Node, fault: &Fault, number: u32) {
 }
 
 /// Harms the database of a node that works, and heals it.
-async fn is_said_once(
+pub(super) async fn is_said_once(
     node: &Node,
     fault: &Fault,
     harm: impl AsyncFnOnce(),
@@ -383,98 +383,6 @@ async fn redirects_do_not_wait_behind_writes_that_hang() {
     assert!(slow < 5, "{slow} of {}", codes.len());
     execute(&mut holder, "ROLLBACK").await;
     writes.stop().await;
-}
-
-/// What another program does to a node's file.
-async fn sqlite(node: &NodeBuilder) -> (Node, SqliteConnection, tempfile::TempDir) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("sqlite://{}", directory.path().join("links.db").display());
-    let node = node.clone().set("database.url", &url).start().await;
-    let other = SqliteConnection::connect(&url).await.expect("the file");
-    (node, other, directory)
-}
-
-async fn run(connection: &tokio::sync::Mutex<SqliteConnection>, sql: &'static str) {
-    let mut connection = connection.lock().await;
-    let done = sqlx::raw_sql(sql).execute(&mut *connection).await;
-    done.expect(sql);
-}
-
-#[tokio::test]
-async fn a_file_that_another_program_locks_is_said_once_and_so_is_the_end_of_it() {
-    let builder = node().set("database.timeout", "200ms");
-    let (node, other, _directory) = sqlite(&builder).await;
-    let other = tokio::sync::Mutex::new(other);
-    is_said_once(
-        &node,
-        &READ_ONLY,
-        async || run(&other, "BEGIN IMMEDIATE").await,
-        async || run(&other, "ROLLBACK").await,
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn a_table_that_is_gone_from_the_file_is_said_once_and_so_is_its_return() {
-    let (node, other, _directory) = sqlite(&node()).await;
-    let other = tokio::sync::Mutex::new(other);
-    is_said_once(
-        &node,
-        &NOTHING,
-        async || run(&other, "ALTER TABLE urls RENAME TO elsewhere").await,
-        async || run(&other, "ALTER TABLE elsewhere RENAME TO urls").await,
-    )
-    .await;
-}
-
-/// A page of the table is garbage: some links cannot be looked up, while most can.
-#[tokio::test]
-async fn links_on_a_page_that_is_damaged_are_said_to_fail_once_while_others_work() {
-    const PAGE: usize = 4096;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let file = directory.path().join("links.db");
-    let builder = node().set("database.url", &format!("sqlite://{}", file.display()));
-    let node = builder.start().await;
-    let mut codes = Vec::new();
-    for number in 0..200 {
-        let url = format!("https://example.com/number-{number}-/{}", "x".repeat(200));
-        codes.push(node.client().shorten(&url).await.code());
-    }
-    drop(node);
-    let url = format!("sqlite://{}", file.display());
-    let mut other = SqliteConnection::connect(&url).await.expect("the file");
-    let fold = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
-    fold.execute(&mut other).await.expect("a checkpoint");
-    other.close().await.expect("the file");
-
-    let content = std::fs::read(&file).expect("the file");
-    let needle = b"https://example.com/number-100-/";
-    let at = content
-        .windows(needle.len())
-        .position(|window| window == needle)
-        .expect("the link");
-    let start = at / PAGE * PAGE;
-    let disk = File::options().write(true).open(&file).expect("the file");
-    disk.write_all_at(&[0xff; 64], start as u64)
-        .expect("a page");
-
-    let node = builder.start().await;
-    let (damaged, sound) = (codes[100].as_str(), codes[0].as_str());
-    for _ in 0..20 {
-        assert_eq!(status(&node, damaged).await, 503);
-        assert_eq!(status(&node, sound).await, 302);
-    }
-    eventually("the node has tried again and again", async || {
-        assert_eq!(status(&node, damaged).await, 503);
-        assert_eq!(status(&node, sound).await, 302);
-        (trials(&node).await >= TRIALS).then_some(())
-    })
-    .await;
-    quiet(&node).await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
-    let ready = node.probe().get("/readyz").await.json();
-    assert_eq!(ready["status"], "degraded", "{ready}");
 }
 
 /// An outage of the whole database in the middle of a smaller fault is said, and so is what is left of it afterwards.
