@@ -249,8 +249,7 @@ pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkS
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
     let store = open_store(&config.database).await?;
-    let operations = ["insert", "resolve", "visit", "ping"];
-    let store_metrics = metrics.store(store.name(), &operations);
+    let store_metrics = metrics.store(store.name(), &Links::operations());
     let code_length = config.links.code_length.try_into()?;
     let links = Links::new(store, code_length, store_metrics);
     let CacheConfig {

@@ -35,7 +35,11 @@ pub(crate) enum Command {
     /// Bring the database's tables up to date, and do nothing else
     Migrate,
     /// Ask a running node whether it is ready; the exit code tells
-    Healthcheck,
+    Healthcheck {
+        /// Ready only if everything works, the database's writes and Redis included: for replacing one node after another
+        #[arg(long)]
+        strict: bool,
+    },
     /// Print the effective configuration, without secrets
     Config,
 }

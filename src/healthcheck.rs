@@ -18,13 +18,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// More than any answer of `/readyz`.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// The body of `/readyz`, if it says 200.
-pub(crate) async fn check(config: &Config) -> anyhow::Result<String> {
+/// The body of `/readyz`, or of `/readyz?strict`, if it says 200.
+pub(crate) async fn check(config: &Config, strict: bool) -> anyhow::Result<String> {
     let address = config
         .management
         .bind
         .context("management.bind is empty, there is nothing to ask")?;
-    timeout(TIMEOUT, ask(reachable(address)))
+    timeout(TIMEOUT, ask(reachable(address), strict))
         .await
         .with_context(|| format!("no answer from {address} within {TIMEOUT:?}"))?
         .with_context(|| format!("asking {address}"))
@@ -40,9 +40,10 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<String> {
+async fn ask(address: SocketAddr, strict: bool) -> anyhow::Result<String> {
     let mut socket = TcpStream::connect(address).await?;
-    let request = format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let path = if strict { "/readyz?strict" } else { "/readyz" };
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     socket.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     socket.take(MAX_ANSWER).read_to_string(&mut answer).await?;

@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -35,17 +35,18 @@ use self::{
     cache::{RedirectCache, Remembered, Staleness},
     lookups::LookUps,
     merged::Merged,
-    observed::ObservedStore,
+    observed::{ObservedStore, Operation, Trial},
 };
 
 pub use cache::CacheOptions;
+pub use observed::StoreTroubles;
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
 pub use short_code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use sqlite::{SqliteOptions, SqliteStore, SqliteUrl};
 pub use store::{
     Change, Created, Link, LinkStore, LookUp, NewLink, Resolved, StoreError, StoreUsage,
-    TargetHash, Terms, Visit,
+    TargetHash, Terms, Visit, Write,
 };
 pub use target_url::{InvalidTarget, TargetUrl};
 
@@ -114,6 +115,11 @@ pub enum ShortenError {
 }
 
 impl Links {
+    /// The names of the operations that the [`StoreMetrics`] of [`new`](Self::new) are for.
+    pub fn operations() -> Vec<&'static str> {
+        ObservedStore::operations().collect()
+    }
+
     /// Links kept in `store`, with random codes of `code_length`. [`supervise`](Self::supervise) must run for a store
     /// that was away to be asked again, and for anything to be served from the cache.
     pub fn new(store: Arc<dyn LinkStore>, code_length: CodeLength, metrics: StoreMetrics) -> Self {
@@ -215,9 +221,14 @@ impl Links {
         visit: impl FnOnce() -> Visit,
     ) -> Result<Resolved, Unavailable> {
         let Some(cache) = &self.cache else {
-            let resolve = self.store.store().resolve(code, visit());
-            let resolved = self.store.run("resolve", resolve);
-            return resolved.await.map_err(|_| Unavailable);
+            let codes = std::slice::from_ref(code);
+            let look_up = self.store.store().look_up(codes);
+            let trial = || Trial::LookUp(codes.to_vec());
+            let found = self.store.run(Operation::LookUp, look_up, trial).await;
+            let found = found.map_err(|_| Unavailable)?.pop();
+            return self
+                .arrive(code, found.unwrap_or(LookUp::Unknown), visit)
+                .await;
         };
         let metrics = &cache.metrics;
         let (stale, doubtful) = match cache.redirects.get(code) {
@@ -250,27 +261,9 @@ impl Links {
             }
         };
         match (looked_up, stale) {
-            (Some(LookUp::Found(link)), _) => {
+            (Some(found), _) => {
                 metrics.misses.inc();
-                if !link.limited {
-                    return Ok(Resolved::Found(link.url));
-                }
-                if visit() == Visit::Uncounted {
-                    return Ok(Resolved::Withheld);
-                }
-                if self.count_visit(code).await? {
-                    Ok(Resolved::Visited(link.url))
-                } else {
-                    Ok(Resolved::Gone)
-                }
-            }
-            (Some(LookUp::Gone), _) => {
-                metrics.misses.inc();
-                Ok(Resolved::Gone)
-            }
-            (Some(LookUp::Unknown), _) => {
-                metrics.misses.inc();
-                Ok(Resolved::Unknown)
+                self.arrive(code, found, visit).await
             }
             (None, Some(url)) => {
                 metrics.stale.inc();
@@ -283,11 +276,36 @@ impl Links {
         }
     }
 
+    /// Where a code leads that was just looked up; the visit is counted if the link's visits are limited.
+    async fn arrive(
+        &self,
+        code: &ShortCode,
+        found: LookUp,
+        visit: impl FnOnce() -> Visit,
+    ) -> Result<Resolved, Unavailable> {
+        let link = match found {
+            LookUp::Found(link) => link,
+            LookUp::Gone => return Ok(Resolved::Gone),
+            LookUp::Unknown => return Ok(Resolved::Unknown),
+        };
+        if !link.limited {
+            return Ok(Resolved::Found(link.url));
+        }
+        if visit() == Visit::Uncounted {
+            return Ok(Resolved::Withheld);
+        }
+        Ok(if self.count_visit(code).await? {
+            Resolved::Visited(link.url)
+        } else {
+            Resolved::Gone
+        })
+    }
+
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, Unavailable> {
-        let counted = self
-            .store
-            .run("visit", self.store.store().count_visit(code));
-        counted.await.map_err(|_| Unavailable)
+        let count = self.store.store().count_visit(code);
+        let trial = || Trial::Write(Write::Visit(code.clone()));
+        let counted = self.store.run(Operation::Visit, count, trial).await;
+        counted.map_err(|_| Unavailable)
     }
 
     /// The background work, until `stop`: hears of changes that others make, and notices when a store that was away
@@ -300,7 +318,7 @@ impl Links {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            ((), ()) = join(self.store.probe(), cache) => {}
+            _ = join3(self.store.probe(), self.store.maintain(), cache) => {}
         }
     }
 
@@ -326,12 +344,19 @@ impl Links {
         }
     }
 
-    /// Whether the store answers.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.store.ping().await
+    /// What the store fails at; asks it, `thoroughly` also whether it takes writes: by one that is taken back.
+    pub async fn troubles(&self, thoroughly: bool) -> StoreTroubles {
+        self.store.troubles(thoroughly).await
+    }
+
+    /// What the store is known to fail at; asks nothing.
+    pub fn known_troubles(&self) -> StoreTroubles {
+        self.store.known_troubles()
+    }
+
+    /// Whether other nodes may depend on the same store.
+    pub fn store_is_shared(&self) -> bool {
+        self.store.store().is_shared()
     }
 
     /// The store's name and connections.
@@ -357,8 +382,10 @@ impl Links {
     }
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, ShortenError> {
-        let insert = self.store.run("insert", self.store.store().insert(link));
-        let created = insert.await.map_err(|_| Unavailable)?;
+        let insert = self.store.store().insert(link);
+        let trial = || Trial::Write(link.into());
+        let created = self.store.run(Operation::Insert, insert, trial).await;
+        let created = created.map_err(|_| Unavailable)?;
         if let (Created::Stored(code), Some(cache)) = (&created, &self.cache)
             && code == link.code
         {

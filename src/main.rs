@@ -29,6 +29,9 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
+    if let Err(error) = survive_file_size_limit() {
+        eprintln!("shunt: {error}");
+    }
     let arguments = Arguments::parse();
     let Loaded { config, warnings } = match arguments.load_config() {
         Ok(loaded) => loaded,
@@ -44,7 +47,7 @@ async fn run() -> ExitCode {
             }
             print_config(&config)
         }
-        Command::Healthcheck => match healthcheck::check(&config).await {
+        Command::Healthcheck { strict } => match healthcheck::check(&config, strict).await {
             Ok(answer) => {
                 println!("{answer}");
                 ExitCode::SUCCESS
@@ -90,6 +93,13 @@ async fn run() -> ExitCode {
             }
         }
     }
+}
+
+/// A file that may not grow any more (`ulimit -f`) is an error of the write, and not the end of the process: that is what the
+/// signal does where nobody handles it.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    // The handler stays.
+    signal(SignalKind::from_raw(uapi::c::SIGXFSZ)).map(drop)
 }
 
 fn print_config(config: &Config) -> ExitCode {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, HttpRequest, HttpResponse, HttpServer,
     dev::Server,
     http::header::ContentType,
     web::{self, Data},
@@ -20,7 +20,7 @@ use tracing::warn;
 use super::{Draining, error::json_line};
 use crate::{
     limiter::Limiter,
-    links::Links,
+    links::{Links, StoreTroubles},
     telemetry::{Gauges, Metrics, dropped_log_lines},
 };
 
@@ -70,42 +70,103 @@ async fn livez() -> HttpResponse {
         .body(json_line(&json!({ "status": "alive" })))
 }
 
-/// Whether requests should be sent here: 503 while draining or when a dependency is away that none can be
-/// served without.
-async fn readyz(management: Data<Management>) -> HttpResponse {
-    let mut dependencies = Map::new();
-    let (store, _) = management.links.store_usage();
-    let links = management.links.ping().await;
-    dependencies.insert(store.to_owned(), status(links.is_ok(), "down"));
-
-    let limiter = management.limiter.as_ref();
-    if let Some((_, breaker)) = limiter.and_then(|limiter| limiter.redis()) {
-        dependencies.insert("redis".to_owned(), status(!breaker.is_open(), "down"));
-    }
-    let limiter_serves = limiter.is_none_or(|limiter| limiter.can_serve());
+/// Whether requests should be sent here. 503 while draining, and when nothing useful can be served. A dependency that all nodes
+/// have in common is no reason for that: without it each of them serves what it remembers, and taking all of them out of
+/// a load balancer would end that too. It is reported, as `degraded`.
+///
+/// With `?strict` anything that does not work is a reason: for whoever replaces one node after another.
+async fn readyz(management: Data<Management>, request: HttpRequest) -> HttpResponse {
+    let strict = is_strict(request.query_string());
+    let Readiness {
+        dependencies,
+        reasons,
+        serves,
+    } = management.readiness(strict).await;
     let draining = management.draining.has_begun();
-    let ready = links.is_ok() && limiter_serves && !draining;
-    let was_not_ready = management.not_ready.swap(!ready, Ordering::Relaxed);
-    if !ready && !was_not_ready && !draining {
-        warn!(store = links.is_ok(), limiter = limiter_serves, "not ready");
+    let was_not_ready = management.not_ready.swap(!serves, Ordering::Relaxed);
+    if !serves && !was_not_ready && !draining {
+        warn!(reasons = reasons.join("; "), "not ready");
     }
-    let summary = match (draining, ready) {
-        (true, _) => "draining",
-        (false, true) => "ready",
-        (false, false) => "unavailable",
+    let (ready, summary) = match (draining, serves, reasons.is_empty()) {
+        (true, _, _) => (false, "draining"),
+        (false, false, _) => (false, "unavailable"),
+        (false, true, false) => (!strict, "degraded"),
+        (false, true, true) => (true, "ready"),
     };
+    let mut body = json!({ "status": summary, "dependencies": dependencies });
+    if !reasons.is_empty() {
+        body["reasons"] = reasons.into();
+    }
     let mut response = if ready {
         HttpResponse::Ok()
     } else {
         HttpResponse::ServiceUnavailable()
     };
-    response.content_type(ContentType::json()).body(json_line(
-        &json!({ "status": summary, "dependencies": dependencies }),
-    ))
+    response
+        .content_type(ContentType::json())
+        .body(json_line(&body))
 }
 
-fn status(up: bool, otherwise: &str) -> Value {
-    json!({ "status": if up { "up" } else { otherwise } })
+/// `?strict`, also as `?strict=1` and `?strict=true`.
+fn is_strict(query: &str) -> bool {
+    let mut parts = query.split('&');
+    parts.any(|part| matches!(part, "strict" | "strict=" | "strict=1" | "strict=true"))
+}
+
+/// What works.
+struct Readiness {
+    /// Each with its status: `up`, `degraded` or `down`.
+    dependencies: Map<String, Value>,
+    /// What does not work, and why: one sentence each.
+    reasons: Vec<String>,
+    /// Whether there is anything that this node can serve, and not others as well or better.
+    serves: bool,
+}
+
+impl Management {
+    async fn readiness(&self, strict: bool) -> Readiness {
+        let mut dependencies = Map::new();
+        let mut reasons = Vec::new();
+        let mut report = |name: &str, state: &str, why: &[String]| {
+            dependencies.insert(name.to_owned(), json!({ "status": state }));
+            reasons.extend(why.iter().map(|why| format!("{name}: {why}")));
+        };
+        let (store, _) = self.links.store_usage();
+        let troubles = self.links.troubles(strict).await;
+        let mut why = troubles.reads;
+        why.extend(troubles.writes);
+        why.dedup();
+        let state = match (troubles.is_down, why.is_empty()) {
+            (true, _) => "down",
+            (false, false) => "degraded",
+            (false, true) => "up",
+        };
+        report(store, state, &why);
+
+        if let Some(limiter) = &self.limiter
+            && let Some((_, breaker)) = limiter.redis()
+        {
+            if breaker.is_open() {
+                let why = if limiter.can_serve() {
+                    "the limit is not shared with other nodes"
+                } else {
+                    "requests are refused (limiter.on_redis_failure = \"deny\")"
+                };
+                report("redis", "down", &[why.to_owned()]);
+            } else {
+                report("redis", "up", &[]);
+            }
+        }
+        let remembers = self
+            .links
+            .cache_usage()
+            .is_some_and(|cache| cache.links > 0);
+        Readiness {
+            dependencies,
+            reasons,
+            serves: !troubles.is_down || remembers || self.links.store_is_shared(),
+        }
+    }
 }
 
 async fn metrics(management: Data<Management>) -> HttpResponse {
@@ -136,6 +197,12 @@ impl Management {
         Gauges::raise(&gauges.log_lines_dropped, dropped_log_lines());
         let (store, usage) = self.links.store_usage();
         pool(store, usage.in_use, usage.idle, usage.max);
+
+        let StoreTroubles { reads, writes, .. } = self.links.known_troubles();
+        for (what, troubles) in [("reads", reads), ("writes", writes)] {
+            let failing = gauges.store_failing.with_label_values(&[store, what]);
+            failing.set(i64::from(!troubles.is_empty()));
+        }
 
         if let Some(cache) = self.links.cache_usage() {
             let entries = |kind: &str, count: usize| {

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     cache::{Answer, Landing},
-    observed::ObservedStore,
+    observed::{ObservedStore, Operation, Trial},
 };
 
 /// Queries under way at once: while one is slow, the others go on.
@@ -87,7 +87,8 @@ impl LookUps {
                 .collect();
             let query = self.store.store().look_up(&codes);
             // What was wrong is logged and counted there. Those who asked are told by dropping their channels.
-            if let Ok(found) = self.store.run("resolve", query).await {
+            let trial = || Trial::LookUp(codes.clone());
+            if let Ok(found) = self.store.run(Operation::LookUp, query, trial).await {
                 for (Request { landing, answer }, found) in requests.into_iter().zip(found) {
                     landing.remember(&found);
                     // Whoever is gone needs no answer.

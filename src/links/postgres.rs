@@ -2,6 +2,7 @@
 
 mod changes;
 mod connections;
+mod rehearsal;
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
@@ -20,7 +21,7 @@ use self::{
 };
 use super::{
     Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
-    Terms,
+    Terms, Write,
 };
 use crate::telemetry::chain;
 
@@ -185,25 +186,23 @@ impl LinkStore for PostgresStore {
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
         if link.shared {
             self.connections
-                .run(Repeat::Allowed, link, insert_shared)
+                .write(Repeat::Allowed, link, insert_shared)
                 .await
         } else {
             self.connections
-                .run(Repeat::Forbidden, link, insert_own)
+                .write(Repeat::Forbidden, link, insert_own)
                 .await
         }
     }
 
     async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, StoreError> {
         let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
-        self.connections
-            .run(Repeat::Allowed, &codes[..], look_up)
-            .await
+        self.connections.read(&codes[..], look_up).await
     }
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
         self.connections
-            .run(Repeat::Forbidden, code, count_visit)
+            .write(Repeat::Forbidden, code, count_visit)
             .await
     }
 
@@ -211,12 +210,14 @@ impl LinkStore for PostgresStore {
         self.changes.watch(report).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn rehearse(&self, write: &Write) -> Result<(), StoreError> {
         self.connections
-            .run(Repeat::Allowed, &(), |connection, ()| {
-                Box::pin(connection.ping())
-            })
+            .write(Repeat::Allowed, write, rehearsal::rehearse)
             .await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn usage(&self) -> StoreUsage {
@@ -228,6 +229,7 @@ impl LinkStore for PostgresStore {
     }
 }
 
+/// A commit that fails, as by a constraint that is deferred, is reported after the row: all of the answer is read.
 fn insert_shared<'c>(
     connection: &'c mut PgConnection,
     link: &'c NewLink<'_>,
@@ -235,13 +237,13 @@ fn insert_shared<'c>(
     Box::pin(async move {
         let hash = link.target_hash();
         loop {
-            let inserted = sqlx::query_scalar(INSERT_SHARED)
+            let codes: Result<Vec<String>, _> = sqlx::query_scalar(INSERT_SHARED)
                 .bind(link.code.as_str())
                 .bind(link.target.as_str())
                 .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
-                .fetch_optional(&mut *connection)
+                .fetch_all(&mut *connection)
                 .await;
-            match inserted {
+            match codes.map(|codes| codes.into_iter().next()) {
                 Ok(Some(code)) => return Ok(Created::Stored(ShortCode::from_store(code))),
                 Ok(None) => {}
                 Err(error) if is_code_taken(&error) => return Ok(Created::CodeTaken),
@@ -255,23 +257,33 @@ fn insert_own<'c>(
     connection: &'c mut PgConnection,
     link: &'c NewLink<'_>,
 ) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
+    Box::pin(async move {
+        Ok(if insert_under(connection, link, link.code).await? {
+            Created::Stored(link.code.clone())
+        } else {
+            Created::CodeTaken
+        })
+    })
+}
+
+/// Whether the code was free.
+async fn insert_under(
+    connection: &mut PgConnection,
+    link: &NewLink<'_>,
+    code: &ShortCode,
+) -> Result<bool, sqlx::Error> {
     let Terms {
         expires_in,
         max_visits,
     } = link.terms;
-    Box::pin(async move {
-        let inserted = sqlx::query(INSERT_OWN)
-            .bind(link.code.as_str())
-            .bind(link.target.as_str())
-            .bind(expires_in.map(|duration| duration.as_secs_f64()))
-            .bind(max_visits.map(|visits| i32::try_from(visits).unwrap_or(i32::MAX)))
-            .execute(connection)
-            .await?;
-        Ok(match inserted.rows_affected() {
-            0 => Created::CodeTaken,
-            _ => Created::Stored(link.code.clone()),
-        })
-    })
+    let inserted = sqlx::query(INSERT_OWN)
+        .bind(code.as_str())
+        .bind(link.target.as_str())
+        .bind(expires_in.map(|duration| duration.as_secs_f64()))
+        .bind(max_visits.map(|visits| i32::try_from(visits).unwrap_or(i32::MAX)))
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// A row of [`LOOK_UP`]; of a code that is unknown, all is null.

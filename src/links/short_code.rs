@@ -54,6 +54,11 @@ impl ShortCode {
         }
     }
 
+    /// A code that no link has, nor will be given by chance: 32 random characters.
+    pub(super) fn unused() -> Self {
+        Self::random(CodeLength(32), 0)
+    }
+
     /// A code that a store has given out.
     pub(super) fn from_store(code: String) -> Self {
         Self(code.into())

@@ -1,36 +1,41 @@
 //! Links in an SQLite file: the embedded mode.
 
+mod connections;
+mod file;
+mod rehearsal;
+
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use sqlx::{
-    ConnectOptions, Row, SqlitePool,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    Row, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use tokio::time::{Instant, sleep, timeout};
 
+use self::connections::{Connections, Writer};
 use super::{
     Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
-    Terms,
+    Terms, Write, store::TargetHash,
 };
 
 /// Between attempts to open a file that another process is just creating.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Between looks at whether another process has changed the file.
+/// Between looks at whether another process has changed the file, or removed it.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// By `urls_url_sha256_key`.
 const FIND_SHARED: &str = "SELECT short_code FROM urls WHERE url_sha256 = ?1";
 
-/// No row comes back when the target has a shared link already. Unique by `urls_url_sha256_key` and
-/// `urls_short_code_key`.
+/// Inserts nothing when the target has a shared link already. Unique by `urls_url_sha256_key` and `urls_short_code_key`.
+///
+/// Without RETURNING: a statement that is not run to its end, because the row that was wanted has come, is committed by
+/// resetting it, where nobody sees how that went, and the write-ahead log is never folded into the file.
 const INSERT_SHARED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES (?1, ?2, ?3)
-    ON CONFLICT (url_sha256) DO NOTHING
-    RETURNING short_code";
+    ON CONFLICT (url_sha256) DO NOTHING";
 
 /// Unique by `urls_short_code_key`.
 const INSERT_OWN: &str = "
@@ -94,10 +99,18 @@ impl SqliteUrl {
 
 /// Links in an SQLite file, in write-ahead-log mode: readers never wait for the writer.
 pub struct SqliteStore {
-    /// One connection: SQLite has one writer at a time, and a queue here is fair where its locks are not.
-    writer: SqlitePool,
-    readers: SqlitePool,
+    connections: Connections,
     timeout: Duration,
+}
+
+/// What became of a row that was to be inserted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inserted {
+    /// It is there; once the transaction is committed, which it is by itself if there is no larger one.
+    Yes,
+    /// Another link is the shared one of its target.
+    TargetKnown,
+    CodeTaken,
 }
 
 impl SqliteStore {
@@ -108,40 +121,15 @@ impl SqliteStore {
     /// [`StoreError`] with the last cause.
     pub async fn open(options: &SqliteOptions, start_up: StartUp) -> Result<Self, StoreError> {
         let deadline = Instant::now() + start_up.within.min(options.timeout);
-        let in_memory = options.url.is_in_memory();
-        let connect = options
-            .url
-            .0
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // What a 200 promised survives a power cut. (NORMAL may lose the last commits.)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(options.timeout)
-            .disable_statement_logging();
-        let pool = |max_connections| {
-            SqlitePoolOptions::new()
-                .max_connections(max_connections)
-                .acquire_timeout(options.timeout)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-        };
-        let writer = pool(1).connect_lazy_with(connect.clone());
+        let writer = Writer::new(options);
         while let Err(error) = prepare(&writer).await {
             if Instant::now() + RETRY_INTERVAL > deadline {
                 return Err(error);
             }
             sleep(RETRY_INTERVAL).await;
         }
-        let readers = if in_memory {
-            writer.clone()
-        } else {
-            pool(options.max_connections).connect_lazy_with(connect.read_only(true))
-        };
         Ok(Self {
-            writer,
-            readers,
+            connections: Connections::open(options, writer).await?,
             timeout: options.timeout,
         })
     }
@@ -157,49 +145,78 @@ impl SqliteStore {
         }
     }
 
+    /// Runs something that writes. What it has written is in the file that restarts and backups read, or this fails.
+    async fn write<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        self.connections.may_write()?;
+        let written = self.within(work).await?;
+        self.connections.check_files().await?;
+        Ok(written)
+    }
+
     async fn insert_shared(&self, link: &NewLink<'_>) -> Result<Created, sqlx::Error> {
         let hash = link.target_hash();
-        let hash = hash.as_ref().map(<[u8; 32]>::as_slice);
         loop {
-            let known = sqlx::query_scalar(FIND_SHARED)
-                .bind(hash)
-                .fetch_optional(&self.readers)
+            let known: Vec<String> = sqlx::query_scalar(FIND_SHARED)
+                .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
+                .fetch_all(&mut *self.connections.reader().await?)
                 .await?;
-            if let Some(code) = known {
+            if let Some(code) = known.into_iter().next() {
                 return Ok(Created::Stored(ShortCode::from_store(code)));
             }
-            let made = sqlx::query_scalar(INSERT_SHARED)
-                .bind(link.code.as_str())
-                .bind(link.target.as_str())
-                .bind(hash)
-                .fetch_optional(&self.writer)
-                .await;
-            match made {
-                Ok(Some(code)) => return Ok(Created::Stored(ShortCode::from_store(code))),
+            let mut writer = self.connections.writer().await?;
+            match insert(&mut writer, link, link.code, hash).await? {
+                Inserted::Yes => return Ok(Created::Stored(link.code.clone())),
                 // Somebody else was faster: the next look finds it.
-                Ok(None) => {}
-                Err(error) if is_code_taken(&error) => return Ok(Created::CodeTaken),
-                Err(error) => return Err(error),
+                Inserted::TargetKnown => {}
+                Inserted::CodeTaken => return Ok(Created::CodeTaken),
             }
         }
     }
 
     async fn insert_own(&self, link: &NewLink<'_>) -> Result<Created, sqlx::Error> {
-        let Terms {
-            expires_in,
-            max_visits,
-        } = link.terms;
-        let inserted = sqlx::query(INSERT_OWN)
-            .bind(link.code.as_str())
+        let mut writer = self.connections.writer().await?;
+        Ok(match insert(&mut writer, link, link.code, None).await? {
+            Inserted::Yes => Created::Stored(link.code.clone()),
+            Inserted::TargetKnown | Inserted::CodeTaken => Created::CodeTaken,
+        })
+    }
+}
+
+/// Inserts a link under a code, to be found by the hash if it is shared. `execute` runs a statement to its end, which is
+/// where SQLite commits it.
+async fn insert(
+    connection: &mut SqliteConnection,
+    link: &NewLink<'_>,
+    code: &ShortCode,
+    hash: Option<TargetHash>,
+) -> Result<Inserted, sqlx::Error> {
+    let Terms {
+        expires_in,
+        max_visits,
+    } = link.terms;
+    let inserted = if let Some(hash) = &hash {
+        let insert = sqlx::query(INSERT_SHARED)
+            .bind(code.as_str())
+            .bind(link.target.as_str())
+            .bind(hash.as_slice());
+        insert.execute(connection).await
+    } else {
+        let insert = sqlx::query(INSERT_OWN)
+            .bind(code.as_str())
             .bind(link.target.as_str())
             .bind(expires_in.map(|duration| duration.as_secs_f64()))
-            .bind(max_visits)
-            .execute(&self.writer)
-            .await?;
-        Ok(match inserted.rows_affected() {
-            0 => Created::CodeTaken,
-            _ => Created::Stored(link.code.clone()),
-        })
+            .bind(max_visits);
+        insert.execute(connection).await
+    };
+    match inserted {
+        Ok(done) if done.rows_affected() == 1 => Ok(Inserted::Yes),
+        Ok(_) if hash.is_some() => Ok(Inserted::TargetKnown),
+        Ok(_) => Ok(Inserted::CodeTaken),
+        Err(error) if is_code_taken(&error) => Ok(Inserted::CodeTaken),
+        Err(error) => Err(error),
     }
 }
 
@@ -211,9 +228,9 @@ impl LinkStore for SqliteStore {
 
     async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
         if link.shared {
-            self.within(self.insert_shared(link)).await
+            self.write(self.insert_shared(link)).await
         } else {
-            self.within(self.insert_own(link)).await
+            self.write(self.insert_own(link)).await
         }
     }
 
@@ -221,17 +238,23 @@ impl LinkStore for SqliteStore {
         let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
         // Codes have no character that JSON would escape.
         let codes = format!("[\"{}\"]", codes.join("\",\""));
-        let look_up = sqlx::query(LOOK_UP).bind(codes).fetch_all(&self.readers);
+        let look_up = async {
+            let mut reader = self.connections.reader().await?;
+            let look_up = sqlx::query(LOOK_UP).bind(codes);
+            look_up.fetch_all(&mut *reader).await
+        };
         let rows = self.within(look_up).await?;
         let found: Result<_, _> = rows.iter().map(found).collect();
         found.map_err(database_error)
     }
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
-        let count = sqlx::query(COUNT_VISIT)
-            .bind(code.as_str())
-            .execute(&self.writer);
-        Ok(self.within(count).await?.rows_affected() == 1)
+        let count = async {
+            let mut writer = self.connections.writer().await?;
+            let count = sqlx::query(COUNT_VISIT).bind(code.as_str());
+            count.execute(&mut *writer).await
+        };
+        Ok(self.write(count).await?.rows_affected() == 1)
     }
 
     /// Who else writes to the file is another process: an administrator with the `sqlite3` shell, mostly. SQLite does
@@ -239,9 +262,17 @@ impl LinkStore for SqliteStore {
     async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError {
         let mut seen = None;
         loop {
-            // Of one connection always, and the one that writes: its own commits do not count as changes.
-            let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.writer);
-            let version: i64 = match self.within(version).await {
+            let version = async {
+                // Of one connection always, and the one that writes: its own commits do not count as changes. The numbers
+                // of two connections say nothing about each other.
+                let mut writer = self.connections.writer().await?;
+                let number = self.connections.writer_number();
+                let versions: Vec<i64> = sqlx::query_scalar("PRAGMA data_version")
+                    .fetch_all(&mut *writer)
+                    .await?;
+                Ok((number, versions.first().copied()))
+            };
+            let version = match self.within(version).await {
                 Ok(version) => version,
                 Err(error) => return error,
             };
@@ -254,24 +285,40 @@ impl LinkStore for SqliteStore {
         }
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        let ping = sqlx::query("SELECT 1").execute(&self.readers);
-        self.within(ping).await.map(drop)
+    async fn rehearse(&self, write: &Write) -> Result<(), StoreError> {
+        if self.connections.are_in_memory() {
+            // Its only connection must not be closed, which a rehearsal that fails does.
+            return self.ping().await;
+        }
+        // They may be back.
+        self.connections.check_files().await?;
+        self.write(rehearsal::rehearse(&self.connections, write))
+            .await
+    }
+
+    async fn maintain(&self, trouble: &(dyn Fn(StoreError) + Send + Sync)) {
+        let watch_files = async {
+            loop {
+                sleep(WATCH_INTERVAL).await;
+                if let Err(error) = self.connections.check_files().await {
+                    trouble(error);
+                }
+            }
+        };
+        join(watch_files, self.connections.bound_log()).await;
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn usage(&self) -> StoreUsage {
-        let (open, idle) = (self.readers.size() as usize, self.readers.num_idle());
-        StoreUsage {
-            in_use: open.saturating_sub(idle),
-            idle,
-            max: self.readers.options().get_max_connections() as usize,
-        }
+        self.connections.usage()
     }
 
     /// Folds the write-ahead log into the file.
     async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.connections.close().await;
     }
 }
 
@@ -292,7 +339,7 @@ fn found(row: &SqliteRow) -> Result<LookUp, sqlx::Error> {
     }))
 }
 
-async fn prepare(writer: &SqlitePool) -> Result<(), StoreError> {
+async fn prepare(writer: &Writer) -> Result<(), StoreError> {
     let mut connection = writer.acquire().await.map_err(database_error)?;
     let mut migrator = sqlx::migrate!("migrations/sqlite");
     migrator.set_ignore_missing(true);
@@ -311,3 +358,6 @@ fn is_code_taken(error: &sqlx::Error) -> bool {
         .as_database_error()
         .is_some_and(|error| error.is_unique_violation() && error.message().contains("short_code"))
 }
+
+#[cfg(test)]
+mod tests;

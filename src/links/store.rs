@@ -1,11 +1,11 @@
 //! The trait that every store of links implements.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{ShortCode, TargetUrl};
+use super::{Schemes, ShortCode, TargetUrl};
 
 /// Where links are kept.
 ///
@@ -59,11 +59,30 @@ pub trait LinkStore: Send + Sync {
     /// then returns why. Begins with [`Change::Watching`], once nothing can be missed any more.
     async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError;
 
-    /// Whether the store answers.
+    /// Whether links can be looked up: looks a code up, as [`look_up`](Self::look_up) does.
     ///
     /// # Errors
-    /// [`StoreError`] if it does not.
-    async fn ping(&self) -> Result<(), StoreError>;
+    /// [`StoreError`] if they cannot.
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.look_up(&[ShortCode::unused()]).await.map(drop)
+    }
+
+    /// Does a write, takes it back, and commits the transaction that both were in: what shows only in a commit shows
+    /// here. Nobody sees anything of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the write would not be stored.
+    async fn rehearse(&self, write: &Write) -> Result<(), StoreError>;
+
+    /// What the store has to do beside answering; `trouble` is told what it notices, again and again while that lasts.
+    /// Never returns.
+    async fn maintain(&self, _trouble: &(dyn Fn(StoreError) + Send + Sync)) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Whether other nodes may depend on the same one. Then its being away is no reason to send requests to another
+    /// node rather than to this one.
+    fn is_shared(&self) -> bool;
 
     /// Its connections at the moment.
     fn usage(&self) -> StoreUsage;
@@ -91,6 +110,54 @@ impl NewLink<'_> {
     /// A b-tree on the URL itself fails above 2704 bytes, hence the hash.
     pub(super) fn target_hash(&self) -> Option<TargetHash> {
         self.shared.then(|| target_hash(self.target))
+    }
+}
+
+/// A write that failed, to be [rehearsed](LinkStore::rehearse) until it would succeed.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A [`NewLink`].
+    Insert {
+        /// Its code.
+        code: ShortCode,
+        /// Where it leads.
+        target: TargetUrl,
+        /// Whether it is one that is shared.
+        shared: bool,
+        /// How long and how often it works.
+        terms: Terms,
+    },
+    /// A visit of a link whose visits are limited.
+    Visit(ShortCode),
+}
+
+impl Write {
+    /// Any shared link, of a code and to a target that nobody uses.
+    pub(super) fn any() -> Self {
+        let code = ShortCode::unused();
+        #[allow(clippy::expect_used, reason = "a constant, and letters and digits")]
+        let target = TargetUrl::parse(
+            &format!("https://rehearsal.invalid/{code}"),
+            &Schemes::default(),
+        )
+        .expect("a complete URL");
+        Self::Insert {
+            code,
+            target,
+            shared: true,
+            terms: Terms::default(),
+        }
+    }
+}
+
+impl From<&NewLink<'_>> for Write {
+    fn from(link: &NewLink<'_>) -> Self {
+        Self::Insert {
+            code: link.code.clone(),
+            target: link.target.clone(),
+            shared: link.shared,
+            terms: link.terms,
+        }
     }
 }
 
@@ -207,18 +274,25 @@ pub enum StoreError {
     /// The database answered with an error, cannot be reached, or the connection broke.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file of the database, or one that belongs to it, is not at its path any more. Links that are stored in it now
+    /// are lost when the process ends.
+    #[error(
+        "{0} was removed or replaced while the node uses it: put it back, or restart the node to use what is there now"
+    )]
+    FileGone(PathBuf),
     /// The tables could not be brought up to date.
     #[error("the migrations failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
-    /// A short label for metrics: `timeout`, `away`, `database` or `migration`.
+    /// A short label for metrics: `timeout`, `away`, `database`, `file` or `migration`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Away => "away",
             Self::Database(_) => "database",
+            Self::FileGone(_) => "file",
             Self::Migration(_) => "migration",
         }
     }

@@ -222,6 +222,16 @@ impl Metrics {
                 "shunt_log_lines_dropped_total",
                 "Log lines that nobody read in time, or that could not be written",
             )?,
+            store_failing: register(
+                &self.registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "shunt_store_failing",
+                        "1 while links cannot be looked up (reads), or not be made or counted (writes)",
+                    ),
+                    &["store", "what"],
+                )?,
+            )?,
             cache_entries: register(
                 &self.registry,
                 IntGaugeVec::new(
@@ -370,6 +380,8 @@ pub struct Gauges {
     pub local_evictions: IntCounter,
     /// Since the start of the process.
     pub log_lines_dropped: IntCounter,
+    /// By store and what fails, `reads` or `writes`: 0 or 1.
+    pub store_failing: IntGaugeVec,
     /// By kind: `link` or `miss`.
     pub cache_entries: IntGaugeVec,
     /// 0 or 1.

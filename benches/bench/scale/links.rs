@@ -142,7 +142,8 @@ impl Links {
             Self::Postgres(database) => Ok(database.number(last).await),
             Self::Sqlite(_, url) => {
                 let mut connection = SqliteConnection::connect(url).await?;
-                sqlx::query_scalar(last).fetch_one(&mut connection).await
+                let ids: Vec<i64> = sqlx::query_scalar(last).fetch_all(&mut connection).await?;
+                ids.first().copied().ok_or(sqlx::Error::RowNotFound)
             }
         }
     }

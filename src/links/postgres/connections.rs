@@ -13,15 +13,22 @@ use sqlx::{
 };
 use tokio::{
     runtime::Handle,
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_util::context::TokioContext;
 
 use crate::links::{StoreError, StoreUsage};
 
+/// Connections that writes leave to look-ups, or half of them if there are only a few: writes may wait for a lock, or for a
+/// standby that has to confirm them, while reads would be answered at once.
+const FOR_READS: u32 = 4;
+
 /// A pool of connections.
 pub(super) struct Connections {
     pool: PgPool,
+    /// One for each connection that may write at the same time.
+    writes: Semaphore,
     timeout: Duration,
     /// Where connections live. A connection belongs to the runtime that opened it, and each HTTP worker has
     /// one that ends with it: a connection opened there would break under another worker's last requests.
@@ -49,66 +56,93 @@ impl Connections {
             // A broken connection is found by using it; see `run`.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
+        let for_writes = max_connections - FOR_READS.min(max_connections / 2);
         Self {
             pool,
+            writes: Semaphore::new(for_writes as usize),
             timeout,
             runtime: Handle::current(),
         }
     }
 
-    /// Runs `work` on a connection, within the bound of a request.
-    ///
-    /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
-    /// that such a connection breaks is done again on the next; other work has its connection tried first.
-    pub(super) async fn run<A: Sync + ?Sized, T: Send>(
+    /// Runs `work` that only reads on a connection, within the bound of a request.
+    pub(super) async fn read<A: Sync + ?Sized, T: Send>(
+        &self,
+        arguments: &A,
+        work: Work<A, T>,
+    ) -> Result<T, StoreError> {
+        let run = self.run(Repeat::Allowed, arguments, work);
+        self.within(run).await
+    }
+
+    /// Runs `work` that may write, within the bound of a request.
+    pub(super) async fn write<A: Sync + ?Sized, T: Send>(
         &self,
         repeat: Repeat,
         arguments: &A,
         work: Work<A, T>,
     ) -> Result<T, StoreError> {
-        let attempts = async {
-            let mut stale = 0;
-            loop {
-                let mut lease = Lease::acquire(&self.pool).await?;
-                let result = match repeat {
-                    Repeat::Allowed => work(&mut lease, arguments)
-                        .await
-                        .map_err(|error| (error, true)),
-                    Repeat::Forbidden => match lease.ping().await {
-                        Err(error) => Err((error, true)),
-                        Ok(()) => work(&mut lease, arguments)
-                            .await
-                            .map_err(|error| (error, false)),
-                    },
-                };
-                match result {
-                    Ok(done) => {
-                        lease.finish();
-                        return Ok(done);
-                    }
-                    Err((error, repeatable)) => {
-                        let broken = is_broken_connection(&error);
-                        if !broken {
-                            lease.finish();
-                        }
-                        // Every idle connection may be stale, and then one new one has to do.
-                        if !broken
-                            || !repeatable
-                            || stale > self.pool.options().get_max_connections()
-                        {
-                            return Err(error);
-                        }
-                        stale += 1;
-                    }
-                }
-            }
+        let run = async {
+            // Never closed.
+            let _turn = self.writes.acquire().await;
+            self.run(repeat, arguments, work).await
         };
+        self.within(run).await
+    }
+
+    async fn within<T>(
+        &self,
+        run: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.timeout;
-        let bounded = async { timeout_at(deadline, attempts).await };
+        let bounded = async { timeout_at(deadline, run).await };
         match TokioContext::new(bounded, self.runtime.clone()).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(StoreError::Database(error.into())),
             Err(_) => Err(StoreError::Timeout(self.timeout)),
+        }
+    }
+
+    ///
+    /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
+    /// that such a connection breaks is done again on the next; other work has its connection tried first.
+    async fn run<A: Sync + ?Sized, T: Send>(
+        &self,
+        repeat: Repeat,
+        arguments: &A,
+        work: Work<A, T>,
+    ) -> Result<T, sqlx::Error> {
+        let mut stale = 0;
+        loop {
+            let mut lease = Lease::acquire(&self.pool).await?;
+            let result = match repeat {
+                Repeat::Allowed => work(&mut lease, arguments)
+                    .await
+                    .map_err(|error| (error, true)),
+                Repeat::Forbidden => match lease.ping().await {
+                    Err(error) => Err((error, true)),
+                    Ok(()) => work(&mut lease, arguments)
+                        .await
+                        .map_err(|error| (error, false)),
+                },
+            };
+            match result {
+                Ok(done) => {
+                    lease.finish();
+                    return Ok(done);
+                }
+                Err((error, repeatable)) => {
+                    let broken = is_broken_connection(&error);
+                    if !broken {
+                        lease.finish();
+                    }
+                    // Every idle connection may be stale, and then one new one has to do.
+                    if !broken || !repeatable || stale > self.pool.options().get_max_connections() {
+                        return Err(error);
+                    }
+                    stale += 1;
+                }
+            }
         }
     }
 

@@ -26,6 +26,7 @@
 //! | `slow_clients` | connections that take their time |
 //! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
+//! | `readiness` | whether a node can serve something useful, and whether everything works |
 
 mod accept;
 mod assets;
@@ -45,6 +46,7 @@ mod origin;
 mod pipelining;
 mod policies;
 mod rate_limit;
+mod readiness;
 mod request_id;
 mod routes;
 mod schemes;

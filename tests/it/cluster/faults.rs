@@ -46,7 +46,7 @@ async fn breakers_are(cluster: &Cluster, open: bool) -> bool {
 
 async fn every_node_is_ready(cluster: &Cluster) -> bool {
     for node in &cluster.nodes {
-        if node.probe().get("/readyz").await.status != 200 {
+        if node.probe().get("/readyz?strict").await.status != 200 {
             return false;
         }
     }
@@ -110,7 +110,7 @@ async fn every_node_is_restarted_in_turn() {
             cluster.start_node(number).await;
             let node = &cluster.nodes[number];
             eventually("the node is ready", async || {
-                (node.probe().get("/readyz").await.status == 200).then_some(())
+                (node.probe().get("/readyz?strict").await.status == 200).then_some(())
             })
             .await;
             // As whoever rolls a release out waits for the load balancer to notice.

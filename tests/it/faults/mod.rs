@@ -1,4 +1,8 @@
-//! What clients notice when Redis or Postgres is killed, frozen and restarted.
+//! What clients notice when Redis or Postgres is killed, frozen and restarted, and when a database takes no writes.
 
+mod no_room;
+mod partial;
+mod partial_sqlite;
 mod postgres;
 mod redis;
+mod sqlite_file;

@@ -212,7 +212,9 @@ async fn on_redis_failure_deny_is_503_until_redis_is_back() {
     let answer = node.client().get("/").await;
     assert_eq!(answer.status, 503);
     assert!(answer.number("retry-after") >= 1);
-    assert_eq!(node.probe().get("/readyz").await.status, 503);
+    let ready = node.probe().get("/readyz").await;
+    assert_eq!(ready.status, 200, "redis is away for all nodes: {ready:?}");
+    assert_eq!(ready.json()["status"], "degraded");
     redis.restart().await;
     breaker_is(&node, false).await;
     assert_eq!(node.client().get("/").await.status, 200);
@@ -228,6 +230,7 @@ async fn a_node_starts_degraded_without_redis_and_finds_it_later() {
     assert_eq!(node.client().get("/").await.status, 200);
     let ready = node.probe().get("/readyz").await;
     assert_eq!(ready.status, 200, "degraded is able to serve");
+    assert_eq!(ready.json()["status"], "degraded");
     assert_eq!(ready.json()["dependencies"]["redis"]["status"], "down");
     redis.restart().await;
     breaker_is(&node, false).await;

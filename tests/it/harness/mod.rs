@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod limits;
 mod nginx;
 mod node;
 mod postgres;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
+pub use limits::{SmallDisk, limit_file_size};
 pub use nginx::{Nginx, configuration};
 pub use node::{Node, NodeBuilder};
 pub use postgres::{Database, Postgres, execute};

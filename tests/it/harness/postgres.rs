@@ -180,6 +180,17 @@ impl Database {
         &self.name
     }
 
+    /// Removes it, whoever is connected.
+    pub async fn remove(self) {
+        let mut administrator = connect(&format!(
+            "postgres://postgres@127.0.0.1:{}/postgres",
+            self.port
+        ))
+        .await;
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        execute(&mut administrator, &drop).await;
+    }
+
     /// A connection past the nodes, as an administrator's with psql.
     pub async fn connect(&self) -> PgConnection {
         connect(&self.url()).await
@@ -187,10 +198,11 @@ impl Database {
 
     /// One number, such as a count.
     pub async fn number(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql)
-            .fetch_one(&mut self.connect().await)
+        let numbers: Vec<i64> = sqlx::query_scalar(sql)
+            .fetch_all(&mut self.connect().await)
             .await
-            .expect(sql)
+            .expect(sql);
+        numbers[0]
     }
 }
 

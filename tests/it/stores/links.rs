@@ -1,6 +1,6 @@
 //! The contract of `LinkStore`.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use shunt::links::{
@@ -9,10 +9,7 @@ use shunt::links::{
 };
 use tempfile::TempDir;
 
-use crate::{
-    harness::{Database, Postgres, eventually},
-    needs,
-};
+use crate::harness::{Database, Postgres, eventually};
 
 const START_UP: StartUp = StartUp {
     within: Duration::from_secs(20),
@@ -20,21 +17,21 @@ const START_UP: StartUp = StartUp {
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A database that any number of nodes can open.
-enum Place {
+pub(super) enum Place {
     Sqlite(TempDir),
     Postgres(Database),
 }
 
 impl Place {
-    fn sqlite() -> Self {
+    pub(super) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().expect("a temporary directory"))
     }
 
-    async fn postgres() -> Self {
+    pub(super) async fn postgres() -> Self {
         Self::Postgres(Postgres::shared().await.database().await)
     }
 
-    async fn open(&self) -> Arc<dyn LinkStore> {
+    pub(super) async fn open(&self) -> Arc<dyn LinkStore> {
         match self {
             Self::Sqlite(directory) => {
                 let url = format!("sqlite://{}", directory.path().join("links.db").display());
@@ -64,17 +61,44 @@ impl Place {
         }
     }
 
+    /// The path of the file, if it is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(directory) => Some(directory.path().join("links.db")),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Runs statements, past the store.
+    pub(super) async fn execute(&self, sql: &'static str) {
+        let done = match self {
+            Self::Sqlite(_) => {
+                use sqlx::{Connection, SqliteConnection};
+                let url = format!("sqlite://{}", self.file().expect("a file").display());
+                let mut connection = SqliteConnection::connect(&url).await.expect("the file");
+                let run = sqlx::raw_sql(sql).execute(&mut connection);
+                run.await.map(drop)
+            }
+            Self::Postgres(database) => {
+                let run = sqlx::raw_sql(sql);
+                run.execute(&mut database.connect().await).await.map(drop)
+            }
+        };
+        done.expect(sql);
+    }
+
     /// The number that a statement returns, past the store.
-    async fn number(&self, sql: &'static str) -> i64 {
+    pub(super) async fn number(&self, sql: &'static str) -> i64 {
         match self {
             Self::Sqlite(directory) => {
                 use sqlx::{Connection, SqliteConnection};
                 let url = format!("sqlite://{}", directory.path().join("links.db").display());
                 let mut connection = SqliteConnection::connect(&url).await.expect("the file");
-                sqlx::query_scalar(sql)
-                    .fetch_one(&mut connection)
+                let numbers: Vec<i64> = sqlx::query_scalar(sql)
+                    .fetch_all(&mut connection)
                     .await
-                    .expect(sql)
+                    .expect(sql);
+                numbers[0]
             }
             Self::Postgres(database) => database.number(sql).await,
         }
@@ -86,17 +110,19 @@ macro_rules! contract {
     ($($scenario:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                super::$scenario(super::Place::sqlite()).await;
+                super::$scenario($crate::stores::links::Place::sqlite()).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                super::needs!("postgres");
-                super::$scenario(super::Place::postgres().await).await;
+                $crate::needs!("postgres");
+                super::$scenario($crate::stores::links::Place::postgres().await).await;
             })+
         }
     };
 }
+
+pub(super) use contract;
 
 contract!(
     what_was_stored_is_found,
@@ -113,11 +139,11 @@ contract!(
     a_database_that_a_later_release_migrated_still_opens,
 );
 
-fn url(text: &str) -> TargetUrl {
+pub(super) fn url(text: &str) -> TargetUrl {
     TargetUrl::parse(text, &Schemes::default()).expect("a URL")
 }
 
-fn code(text: &str) -> ShortCode {
+pub(super) fn code(text: &str) -> ShortCode {
     Alias::parse(text).expect("a code").into_code()
 }
 

@@ -1,11 +1,13 @@
 //! One contract per trait, run on every implementation, and the model test.
 
+mod commits;
 mod links;
 mod model;
 mod redis_kinds;
 mod redis_log;
 mod shield;
 mod windows;
+mod write_ahead_log;
 
 use std::time::Duration;
 
