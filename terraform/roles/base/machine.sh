@@ -44,6 +44,7 @@ render_machine() {
     template "${roles_base:?}/nftables.conf" /etc/nftables.conf
     copy "${roles_base:?}/sshd.conf" /etc/ssh/sshd_config.d/10-shunt.conf
     copy "${roles_base:?}/sysctl.conf" /etc/sysctl.d/60-shunt.conf
+    copy "${roles_base:?}/await-address" /usr/local/sbin/shunt-await-address 755
 
     case "${AUTOMATIC_UPGRADES:-true}" in
         true) AUTOMATIC=1 ;;
