@@ -13,7 +13,7 @@
 // An instance that is right keeps within them for every B, whatever the network and its own threads do. One that breaks
 // them is wrong: there is no order of the requests in which its answers would be right.
 //
-// Imports nothing of k6, so that other engines can run it too.
+// Imports nothing of k6, for judge.test.js.
 
 // judge(requests, { quota, window, clockError }): requests are { sent, received, admitted }, times in milliseconds; window
 // too. clockError is what the clocks of client and service may differ by over a window, in milliseconds.

@@ -168,7 +168,7 @@ step_proof() {
     local status=0
     "${guest_ssh[@]}" "${address_of[load-tester]}" shunt-proof </dev/null | tee "$SCRATCH/proof" || status=$?
     ((status == 0)) || fail "shunt-proof ended with $status"
-    grep -q 'admitted count==10, was 10' "$SCRATCH/proof" || fail "shunt-proof does not say that 10 were admitted"
+    grep -q 'proved: 10 requests were admitted .* allows exactly 10' "$SCRATCH/proof" || fail "shunt-proof does not say that exactly 10 were admitted"
     local spread
     spread="$(on lb-1 cat /var/log/nginx/shunt.json </dev/null \
         | jq -r 'select(.client == "'"${address_of[load-tester]}"'") | .upstream' | sort | uniq -c | awk '{ print $2 ": " $1 }' | paste -sd, | sed 's/,/, /g')"

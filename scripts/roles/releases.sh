@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # variables of scripts/roles-check, which sources this file
+# shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
 # Releases on web nodes: roles/web/shunt-release and scripts/roll-out as they are, on nodes that are folders. What stands in for
 # systemd, ssh and the program is below; scripts/homelab-test has the real ones.
 
@@ -142,8 +142,8 @@ fake_ssh() {
 
 ### Helpers, in nodes
 
-# node NAME: a node that is set up, and the one that `release` talks to from now on.
-node() {
+# use_node NAME: a node that is set up, and the one that `release` talks to from now on.
+use_node() {
     export NODES="$nodes" NODE="$nodes/$1"
     export SHUNT_ROOT="$NODE/root" SHUNT_SETTINGS="$NODE/etc" SHUNT_UNIT="$NODE/shunt.service"
     [[ ! -d "$NODE" ]] || return 0
@@ -203,7 +203,7 @@ release_goes_back_whatever_becomes_of_its_session() {
 
 nodes_without_a_session() {
     local a never told condition
-    node web-1
+    use_node web-1
     a="$(stage_program ready)" never="$(stage_program never)" told="$(stage_program told)"
     is "$a is ready" true || release switch "$a"
     settled "$a"
@@ -235,7 +235,7 @@ a_switch_that_was_cut_off_is_settled() {
 
 nodes_cut_off() {
     local a never told
-    node web-1
+    use_node web-1
     a="$(stage_program ready)" never="$(stage_program never)" told="$(stage_program told)"
     release switch "$a"
 
@@ -303,7 +303,7 @@ a_node_has_one_roll_out() {
 
 nodes_held() {
     local a told token other
-    node web-1
+    use_node web-1
     a="$(stage_program ready)" told="$(stage_program told)"
     release switch "$a"
 
@@ -370,15 +370,15 @@ a_roll_out_can_be_interrupted() {
 
 nodes_rolled_out() {
     local a
-    node web-2
-    node web-1
+    use_node web-2
+    use_node web-1
     export SSH_COMMAND="$node_bin/ssh" SSH_USER=root SSH_PORT=22 SSH_KNOWN_HOSTS=/dev/null SSH_WAIT=30
     roll_out() { terraform/scripts/roll-out "$nodes/$1" web-1=web-1=1 web-2=web-2=1; }
     # both RELEASE
     both() {
         local name
         for name in web-2 web-1; do
-            node "$name"
+            use_node "$name"
             within 60 settled "$1"
             within 30 flock --nonblock "$SHUNT_ROOT/.held" true
         done
@@ -409,13 +409,13 @@ nodes_rolled_out() {
     first=$!
     within 30 goes_for "$told"
     refuses 'web-1: another roll-out is under way. Nothing was changed' roll_out ready-too
-    node web-2
+    use_node web-2
     goes_for "$a"
     touch "$nodes/now"
     wait "$first" || { cat "$nodes/said"; exit 1; }
     both "$told"
     # They share a node only.
-    node web-2
+    use_node web-2
     (while [[ ! -e "$nodes/stop" ]]; do echo; sleep 0.1; done) | release hold ann >"$NODE/token-ann" &
     within 30 test -s "$NODE/token-ann"
     refuses 'web-2: another roll-out is under way. Nothing was changed' roll_out ready-too
@@ -432,7 +432,7 @@ release_wants_its_address() {
 
 nodes_without_their_address() {
     local a other
-    node web-1
+    use_node web-1
     a="$(stage_program ready)"
     release switch "$a"
     sed -i 's/127.0.0.1:8080/10.9.8.7:8080/' "$NODE/etc/web.env"
