@@ -248,18 +248,20 @@ current_is_not() {
     [[ "$(inside "$1" shunt-release current)" != "$2" ]]
 }
 
-# interrupted_apply NAME: an apply that is killed, with all that it started, once this node switches to its release.
-interrupted_apply() {
-    local name="$1" before="$2" pid
-    # In a session, and so a process group, of its own.
-    setsid bash -c "$(declare -f tf); module='$module'; tf apply -auto-approve" >"$SCRATCH/log/interrupted-apply.log" 2>&1 </dev/null &
-    pid=$!
-    within 60 "$name to switch" current_is_not "$name" "$before"
-    # Terraform starts commands in groups of their own.
-    kill -KILL -- "-$pid"
+# start_apply NAME ID: an apply in a session of its own; returns when this node no longer runs this release.
+start_apply() {
+    setsid bash -c "$(declare -f tf); module='$module'; tf apply -auto-approve" >"$SCRATCH/log/started-apply.log" 2>&1 </dev/null &
+    applying=$!
+    within 120 "$1 to switch" current_is_not "$1" "$2"
+}
+
+# kill_apply: with all that it started here. Terraform starts commands in groups of their own; in this namespace of
+# processes there are no others with these names.
+kill_apply() {
+    kill -KILL -- "-$applying"
     pkill -KILL -f "^bash $repository/terraform/scripts/roll-out" || true
     pkill -KILL -f "^ssh .*shunt-release" || true
-    wait "$pid" 2>/dev/null || true
+    wait "$applying" 2>/dev/null || true
 }
 
 step_interrupted() {
@@ -272,7 +274,8 @@ step_interrupted() {
     start_load
     set_release "$SCRATCH/broken"
 
-    interrupted_apply web-1 "$before"
+    start_apply web-1 "$before"
+    kill_apply
     # By itself: a minute until it is sure that the release does not become ready.
     within 120 "web-1 to go back by itself" settled web-1 "$before"
     local status=0
@@ -281,7 +284,14 @@ step_interrupted() {
     grep -q "switched back to $before, which is ready" "$SCRATCH/refusal" || fail "after an interruption there is nothing to go back to"
     settled web-1 "$before" || fail "web-1 did not go back to $before"
 
-    interrupted_apply web-1 "$before"
+    # The switch itself is killed.
+    start_apply web-1 "$before"
+    inside web-1 systemctl kill --signal KILL 'shunt-switch-*'
+    if wait "$applying"; then fail "the apply succeeded, although the switch was killed"; fi
+    within 120 "web-1 to go back after its switch was killed" settled web-1 "$before"
+
+    start_apply web-1 "$before"
+    kill_apply
     kill_guest web-1
     boot_guest web-1
     within 60 "web-1 to boot" guest_is_up_again web-1

@@ -188,9 +188,11 @@ refuses() {
 session() {
     setsid bash -c '"$@" 2>&1 | cat >"$0"' "$NODE/said" "$@" &
     session=$!
+    within 30 kill -0 -- "-$session" 2>/dev/null
 }
+# Perhaps it has ended by itself.
 session_ends() {
-    kill -KILL -- "-$session"
+    kill -KILL -- "-$session" 2>/dev/null || true
     wait "$session" 2>/dev/null || true
 }
 
