@@ -4,11 +4,12 @@
 // CLIENTS   how many (default 50)
 
 import { sleep } from 'k6';
+import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter } from 'k6/metrics';
 
 import { ANSWERS, count, firstRequest, isAdmitted, randomUrl, shorten, shortening } from './lib/client.js';
-import { QUOTA, SHARED_OPTIONS, WINDOW, number, requireAddresses } from './lib/settings.js';
+import { QUOTA, SHARED_OPTIONS, WINDOW, number, requireAddresses, requireSetting } from './lib/settings.js';
 import { summaryOf } from './lib/summary.js';
 
 const CLIENTS = number('CLIENTS', 50);
@@ -40,18 +41,35 @@ export const options = {
 
 export const handleSummary = summaryOf('per-client');
 
+// And a second for the requests themselves.
+requireSetting(WINDOW > AFTERWARDS + 1, `WINDOW: this test needs more than ${AFTERWARDS + 1} seconds`);
+// nginx admits 256 connections of a client.
+requireSetting(AT_ONCE < 256, 'QUOTA: this test needs a quota of less than 128, for it sends twice as many at once');
+
+// And, by our nginx.conf, a few thousand in all.
+requireSetting(
+  CLIENTS * AT_ONCE <= 2000,
+  `CLIENTS: this test has ${CLIENTS * AT_ONCE} connections at one moment, twice the quota for each of ${CLIENTS} clients; at most 2000 work`,
+);
+
 export function setup() {
   requireAddresses(CLIENTS);
-  if (WINDOW <= AFTERWARDS) throw new Error(`WINDOW: this test needs more than ${AFTERWARDS} seconds`);
 }
 
 export default function () {
-  const answers = [firstRequest(() => http.request(...shortening(randomUrl())))];
+  let sent;
+  const answers = [firstRequest(() => {
+    sent = Date.now();
+    return http.request(...shortening(randomUrl()));
+  })];
   const batch = Array.from({ length: AT_ONCE }, () => shortening(randomUrl()));
   answers.push(...count(http.batch(batch)));
   for (let second = 0; second < AFTERWARDS; second++) {
     sleep(1);
     answers.push(shorten(randomUrl()));
+  }
+  if (Date.now() - sent >= WINDOW * 1000) {
+    exec.test.abort(`client ${__VU} took more than a window for its ${SENT} requests: too slow to tell`);
   }
   const admitted = answers.filter(isAdmitted).length;
   if (admitted === QUOTA) {

@@ -15,6 +15,8 @@ locals {
     { for i in range(var.web_count) : "web-${i + 1}" => 101 + i },
   )
 
+  vm_ids = { for name, offset in local.vm_id_offsets : name => lookup(var.vm_ids, name, var.vm_id_base + offset) }
+
   # Terraform cannot add to an address. Its number is the sum of its parts; that host of 0.0.0.0/0 is an address again.
   web_first     = sum([for i, part in split(".", var.web_first_address) : tonumber(part) * pow(256, 3 - i)])
   web_addresses = [for i in range(var.web_count) : cidrhost("0.0.0.0/0", local.web_first + i)]
@@ -53,6 +55,46 @@ resource "proxmox_download_file" "debian" {
   file_name = "${var.pool}-${basename(var.image.url)}"
   # A dated image does not change. With `true`, each plan would ask Debian how large it is now.
   overwrite = false
+  # What has this name is of an apply that did not get as far as writing it down: an interrupted download, for example.
+  # It is downloaded again.
+  overwrite_unmanaged = true
+}
+
+# What has an id that a machine of ours is to have, and is not ours. The provider would take it for its own: it asks
+# Proxmox VE to make the machine, hears "already exists", asks again, and takes that answer for its first request's
+# success. It would then give a stranger's machine our settings, start it, and delete it with `destroy`.
+#
+# A machine is ours if it is in our pool, which this configuration makes, and has its role's tag. The tag alone is not
+# enough: another Shunt in the same cluster has the same tags, and the same ids unless told otherwise.
+data "proxmox_virtual_environment_vms" "all" {}
+
+# They have ids of the same range.
+data "proxmox_virtual_environment_containers" "all" {}
+
+data "proxmox_virtual_environment_pools" "all" {}
+
+# None before the first apply: a pool that is not there would be an error.
+data "proxmox_virtual_environment_pool" "ours" {
+  for_each = toset([for id in data.proxmox_virtual_environment_pools.all.pool_ids : id if id == var.pool])
+  pool_id  = each.key
+}
+
+locals {
+  in_our_pool = flatten([
+    for pool in data.proxmox_virtual_environment_pool.ours : [for member in pool.members : member.vm_id if member.type == "qemu"]
+  ])
+  taken_by = {
+    for name, id in local.vm_ids : name => concat(
+      [
+        for vm in data.proxmox_virtual_environment_vms.all.vms : "the virtual machine \"${vm.name}\" on ${vm.node_name}"
+        if vm.vm_id == id && !(contains(local.in_our_pool, id) && contains(coalesce(vm.tags, []), local.roles[name]))
+      ],
+      [
+        for container in data.proxmox_virtual_environment_containers.all.containers : "the container \"${container.name}\" on ${container.node_name}"
+        if container.vm_id == id
+      ],
+    )
+  }
 }
 
 module "vm" {
@@ -60,7 +102,8 @@ module "vm" {
   for_each = local.roles
 
   name                = "${var.name_prefix}${each.key}"
-  vm_id               = lookup(var.vm_ids, each.key, var.vm_id_base + local.vm_id_offsets[each.key])
+  vm_id               = local.vm_ids[each.key]
+  taken_by            = local.taken_by[each.key]
   node_name           = var.node_name
   pool                = proxmox_virtual_environment_pool.shunt.pool_id
   description         = "Shunt: ${each.value}. Made by Terraform; see terraform/README.md."

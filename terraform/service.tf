@@ -35,6 +35,7 @@ module "service" {
   monitoring_networks = var.monitoring_networks
   virtual_address     = var.virtual_address
   automatic_upgrades  = var.automatic_upgrades
+  guest_agent         = true
   backup              = var.backup
   redis_max_memory    = var.redis_max_memory
 }

@@ -18,6 +18,11 @@ export function number(name, otherwise) {
   return value;
 }
 
+// For a limit that a test cannot judge: ends the run before anything is sent.
+export function requireSetting(holds, message) {
+  if (!holds) throw new Error(`${message}; QUOTA is ${QUOTA} and WINDOW ${WINDOW}`);
+}
+
 export const TREND_STATISTICS = ['min', 'med', 'p(95)', 'p(99)', 'max'];
 
 // Options of every test; a test adds its scenarios and thresholds.

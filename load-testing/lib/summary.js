@@ -49,10 +49,13 @@ function checks(group) {
 }
 
 function figures(metrics) {
-  const amount = (name) => metrics[name]?.values.count ?? 0;
+  const amount = (name, statistic = 'count') => metrics[name]?.values[statistic] ?? 0;
   const lines = [
     `  answers     ${amount('admitted')} admitted, ${amount('refused')} refused, ${amount('other_answers')} others`,
   ];
+  if (metrics.allowed_least) {
+    lines.push(`  allowed     ${amount('allowed_least', 'value')} to ${amount('allowed_most', 'value')}, by the times of the requests`);
+  }
   const kinds = Object.keys(metrics).filter((name) => /^http_req_duration(?!{expected_response)/.test(name));
   for (const kind of kinds.sort()) {
     const label = kind.match(/{(.*)}/)?.[1] ?? 'all requests';

@@ -4,7 +4,7 @@
 
 : "${SCRATCH:?}" "${K6:?}"
 
-load_rate=100
+load_rate="${LOAD_RATE:-100}"
 
 # start_load: returns when links are followed.
 start_load() {

@@ -168,7 +168,7 @@ step_proof() {
     local status=0
     "${guest_ssh[@]}" "${address_of[load-tester]}" shunt-proof </dev/null | tee "$SCRATCH/proof" || status=$?
     ((status == 0)) || fail "shunt-proof ended with $status"
-    grep -q 'admitted count==10, was 10' "$SCRATCH/proof" || fail "shunt-proof does not say that 10 were admitted"
+    grep -q 'proved: 10 requests were admitted .* allows exactly 10' "$SCRATCH/proof" || fail "shunt-proof does not say that exactly 10 were admitted"
     local spread
     spread="$(on lb-1 cat /var/log/nginx/shunt.json </dev/null \
         | jq -r 'select(.client == "'"${address_of[load-tester]}"'") | .upstream' | sort | uniq -c | awk '{ print $2 ": " $1 }' | paste -sd, | sed 's/,/, /g')"
@@ -229,6 +229,138 @@ step_repaired() {
     every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "not every node runs the new release"
     plan_is_empty || fail "the plan after it wants to change something"
     figure "applied in $apply_seconds s; $load_text"
+}
+
+# inside NAME COMMAND...: as root in the guest, without SSH.
+inside() {
+    nsenter --target "$(pgrep -P "$(<"$SCRATCH/guests/$1/pid")")" --all "${@:2}" </dev/null
+}
+
+# settled NAME ID: the release runs, is ready, and nothing is under way.
+settled() {
+    [[ "$(inside "$1" readlink /opt/shunt/good)" == "releases/$2" ]] || return 1
+    [[ "$(inside "$1" shunt-release current)" == "$2" ]] || return 1
+    inside "$1" bash -c '[[ ! -e /opt/shunt/.switching ]] && flock --nonblock /opt/shunt/.lock true' || return 1
+    inside "$1" systemctl is-active --quiet shunt
+}
+
+current_is_not() {
+    [[ "$(inside "$1" shunt-release current)" != "$2" ]]
+}
+
+# start_apply NAME ID: an apply in a session of its own; returns when this node no longer runs this release.
+start_apply() {
+    setsid bash -c "$(declare -f tf); module='$module'; tf apply -auto-approve" >"$SCRATCH/log/started-apply.log" 2>&1 </dev/null &
+    applying=$!
+    within 120 "$1 to switch" current_is_not "$1" "$2"
+}
+
+# kill_apply: with all that it started here. Terraform starts commands in groups of their own; in this namespace of
+# processes there are no others with these names.
+kill_apply() {
+    kill -KILL -- "-$applying"
+    pkill -KILL -f "^bash $repository/terraform/scripts/roll-out" || true
+    pkill -KILL -f "^ssh .*shunt-release" || true
+    wait "$applying" 2>/dev/null || true
+}
+
+step_interrupted() {
+    local before name
+    before="$(on web-1 shunt-release current </dev/null)"
+    cp "$SCRATCH/shunt" "$SCRATCH/good"
+    cc -O1 -static -DHANGS -o "$SCRATCH/broken" "$here/broken.c"
+    # Another file than that of an earlier step, which is on the nodes already.
+    echo interrupted >>"$SCRATCH/broken"
+    start_load
+    set_release "$SCRATCH/broken"
+
+    start_apply web-1 "$before"
+    kill_apply
+    # By itself: a minute until it is sure that the release does not become ready.
+    within 120 "web-1 to go back by itself" settled web-1 "$before"
+    local status=0
+    apply | tee "$SCRATCH/refusal" || status=$?
+    ((status != 0)) || fail "the apply succeeded with a broken release"
+    grep -q "switched back to $before, which is ready" "$SCRATCH/refusal" || fail "after an interruption there is nothing to go back to"
+    settled web-1 "$before" || fail "web-1 did not go back to $before"
+
+    # The switch itself is killed.
+    start_apply web-1 "$before"
+    inside web-1 systemctl kill --signal KILL 'shunt-switch-*'
+    if wait "$applying"; then fail "the apply succeeded, although the switch was killed"; fi
+    within 120 "web-1 to go back after its switch was killed" settled web-1 "$before"
+
+    start_apply web-1 "$before"
+    kill_apply
+    kill_guest web-1
+    boot_guest web-1
+    within 60 "web-1 to boot" guest_is_up_again web-1
+    within 180 "web-1 to go back after its power was cut" settled web-1 "$before"
+    set_release "$SCRATCH/good"
+    apply
+    end_load
+    ((failed_gets == 0)) || fail "$failed_gets GETs failed, $failed_posts POSTs; $load_text"
+    for name in web-1 web-2; do settled "$name" "$before" || fail "$name does not run $before"; done
+    figure "back to $before by itself each time; $load_text ($failed_posts POSTs, when the power went)"
+}
+
+# `starting` is up as well: shunt-settle.service is part of it, and takes a minute.
+guest_is_up_again() {
+    on "$1" true 2>/dev/null </dev/null
+}
+
+is_held() {
+    ! inside "$1" flock --nonblock /opt/shunt/.held true
+}
+
+step_two() {
+    local before pid status=0
+    before="$(on web-1 shunt-release current </dev/null)"
+    start_load
+    another_release
+    # Somebody else's copy of everything, with the same state.
+    cp -r "$repository" "$SCRATCH/second"
+    apply >"$SCRATCH/log/first-apply.log" 2>&1 &
+    pid=$!
+    within 60 "web-1 to be held" is_held web-1
+    module="$SCRATCH/second/terraform/existing-hosts" apply | tee "$SCRATCH/refusal" || status=$?
+    ((status != 0)) || fail "a second roll-out was made at the same time"
+    grep -q 'another roll-out is under way on this node, since .*, by ' "$SCRATCH/refusal" || fail "the second does not say why it fails"
+    grep -q 'Nothing was changed' "$SCRATCH/refusal" || fail "the second may have changed something"
+    wait "$pid" || fail "the first failed: $(tail -n 3 "$SCRATCH/log/first-apply.log" | paste -sd' ')"
+    no_request_failed
+    every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "not every node runs the new release"
+    # The way is free again.
+    module="$SCRATCH/second/terraform/existing-hosts" apply || fail "the second fails after the first was done"
+    figure "the second fails at once, and says since when and by whom; $load_text"
+}
+
+says() {
+    inside "$1" journalctl --quiet --no-pager --unit shunt.service --since "@$2" | grep -F -- "$3" >/dev/null
+}
+
+is_active() {
+    inside "$1" systemctl is-active --quiet shunt
+}
+
+step_moved() {
+    local began address="${address_of[web-2]}"
+    began="$(date +%s)"
+    inside web-2 ip address add 10.0.0.119/24 dev host0
+    inside web-2 ip address delete "$address/24" dev host0
+    inside web-2 systemctl restart shunt || true
+    within 30 "web-2 to say that it has another address" says web-2 "$began" "this machine does not have the address $address; it has 10.0.0.119/24"
+    if is_active web-2; then fail "systemd says that web-2 is active"; fi
+    inside web-2 ip address add "$address/24" dev host0
+    inside web-2 ip address delete 10.0.0.119/24 dev host0 || true
+    within 60 "web-2 to come back with its address" is_active web-2
+    within 30 "web-2 to get requests" node_gets_requests_now web-2
+    figure "not active, and says why; back by itself with the address"
+}
+
+node_gets_requests_now() {
+    curl -sS --max-time 5 -o /dev/null "http://${address_of[lb-1]}/"
+    node_gets_requests "$1"
 }
 
 # node_gets_requests NAME

@@ -13,6 +13,10 @@ run "all_of_it_can_be_applied" {
     condition     = length(output.addresses) == 6 && output.service_url == "http://10.0.0.100"
     error_message = "Not the six machines: ${jsonencode(output.addresses)}"
   }
+  assert {
+    condition     = alltrue([for settings in values(module.service.settings) : strcontains(settings, "GUEST_AGENT='false'")])
+    error_message = "A machine that need not be a guest of QEMU gets its agent."
+  }
 }
 
 run "no_web_node" {

@@ -32,6 +32,10 @@ run "the_reference_set_up_is_the_default" {
     condition     = proxmox_download_file.debian.content_type == "import" && proxmox_download_file.debian.checksum_algorithm == "sha512"
     error_message = "The image is not imported, or its checksum not checked."
   }
+  assert {
+    condition     = proxmox_download_file.debian.overwrite_unmanaged && !proxmox_download_file.debian.overwrite
+    error_message = "What an interrupted download left would block the next apply."
+  }
 }
 
 run "all_of_it_can_be_applied" {
@@ -46,6 +50,10 @@ run "all_of_it_can_be_applied" {
   assert {
     condition     = strcontains(output.commands.proof, "10.0.0.160") && strcontains(output.commands.backup, "10.0.0.200")
     error_message = "The proof is not run on the load tester, or the backup not taken on the database's machine."
+  }
+  assert {
+    condition     = alltrue([for settings in values(module.service.settings) : strcontains(settings, "GUEST_AGENT='true'")])
+    error_message = "A machine gets no guest agent, so that its host cannot shut it down."
   }
 }
 

@@ -34,8 +34,12 @@ run "known_traps_are_avoided" {
     error_message = "Without a serial device, Debian 12 panics on a resized disk."
   }
   assert {
-    condition     = proxmox_virtual_environment_vm.this.agent[0].enabled == false
-    error_message = "Without a running agent, `agent.enabled` waits 15 minutes."
+    condition     = proxmox_virtual_environment_vm.this.agent[0].enabled && !proxmox_virtual_environment_vm.this.stop_on_destroy
+    error_message = "Without the agent, the provider cuts a machine's power instead of shutting it down."
+  }
+  assert {
+    condition     = try(proxmox_virtual_environment_vm.this.agent[0].wait_for_ip[0].disabled, false)
+    error_message = "As long as no agent runs, each create and each refresh would wait 15 minutes for it."
   }
   assert {
     condition     = try(proxmox_virtual_environment_vm.this.initialization[0].user_account[0].username, "") == "debian" && proxmox_virtual_environment_vm.this.initialization[0].ip_config[0].ipv4[0].address == "10.0.0.111/24"

@@ -67,6 +67,7 @@ locals {
           SSH_PORT           = tostring(var.ssh.port)
           ADMIN_NETWORKS     = join(" ", var.admin_networks)
           AUTOMATIC_UPGRADES = tostring(var.automatic_upgrades)
+          GUEST_AGENT        = tostring(var.guest_agent)
         },
         local.role_settings[machine.role],
         # The first of the load balancers has the virtual address while it is well.

@@ -151,6 +151,12 @@ variable "automatic_upgrades" {
   default     = true
 }
 
+variable "guest_agent" {
+  description = "Whether machines are QEMU guests whose host shuts them down through the guest agent."
+  type        = bool
+  default     = false
+}
+
 variable "backup" {
   description = "When the database is dumped each day, and how many dumps are kept."
   type = object({

@@ -21,12 +21,18 @@ resource "proxmox_virtual_environment_vm" "this" {
   # Proxmox VE keeps tags sorted and in lower case; any others would be a change in every plan.
   tags = sort(distinct([for tag in var.tags : lower(tag)]))
 
-  # The image comes without the agent. With `enabled`, each create and each refresh would wait 15 minutes for it.
+  # With it the provider shuts a machine down that is removed or restarted; without it, it would cut the power. Roles install
+  # the guest's side (roles/base). The image comes without, so nothing waits for the agent's answer: the provider would do so
+  # for 15 minutes, at each create and each refresh.
   agent {
-    enabled = false
+    enabled = true
+
+    wait_for_ip {
+      disabled = true
+    }
   }
 
-  # A machine that is removed is shut down, so that a web node finishes its requests; if that takes longer, it is
+  # A web node finishes its requests, and Postgres writes what it has. A machine that takes longer, or has no agent yet, is
   # stopped. (The provider's default is to wait for half an hour.)
   stop_on_destroy     = false
   timeout_shutdown_vm = 120
@@ -99,6 +105,11 @@ resource "proxmox_virtual_environment_vm" "this" {
   }
 
   lifecycle {
+    precondition {
+      condition     = length(var.taken_by) == 0
+      error_message = "VM id ${var.vm_id}, for ${var.name}, is taken by ${join(" and ", var.taken_by)}, which is not ours: it is not in the pool ${var.pool}, or does not have its role's tag. Choose other ids, with vm_id_base or vm_ids. If it is ours, give it both back."
+    }
+
     ignore_changes = [
       # Read when the disk is made and never again. A newer image is for new machines: those that there are get their
       # upgrades from Debian. (The provider replaces no machine for it, but would show a change.)

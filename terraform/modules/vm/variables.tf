@@ -10,6 +10,12 @@ variable "vm_id" {
   type        = number
 }
 
+variable "taken_by" {
+  description = "What has that id already and is not this machine, in words; empty: nothing."
+  type        = list(string)
+  default     = []
+}
+
 variable "node_name" {
   description = "The Proxmox VE node that runs it."
   type        = string

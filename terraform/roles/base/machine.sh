@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What every machine has, whatever its role: a firewall, sshd without passwords, and security upgrades.
+# What every machine has, whatever its role: a firewall, sshd without passwords, security upgrades, and on Proxmox VE the
+# guest agent.
 
 # shellcheck disable=SC2154 # variables of role.sh, which sources this file
 
@@ -25,6 +26,9 @@ accept() {
 machine_packages() {
     echo nftables iproute2 openssh-server ca-certificates procps
     if [[ "${AUTOMATIC_UPGRADES:-true}" == true ]]; then echo unattended-upgrades; fi
+    # On Proxmox VE: its host shuts the machine down through it. Also where the host has not given the machine the device yet,
+    # for it will with the next restart; from then on udev starts the service.
+    if [[ "${GUEST_AGENT:-false}" == true ]]; then echo qemu-guest-agent; fi
 }
 
 render_machine() {
@@ -40,6 +44,7 @@ render_machine() {
     template "${roles_base:?}/nftables.conf" /etc/nftables.conf
     copy "${roles_base:?}/sshd.conf" /etc/ssh/sshd_config.d/10-shunt.conf
     copy "${roles_base:?}/sysctl.conf" /etc/sysctl.d/60-shunt.conf
+    copy "${roles_base:?}/await-address" /usr/local/sbin/shunt-await-address 755
 
     case "${AUTOMATIC_UPGRADES:-true}" in
         true) AUTOMATIC=1 ;;
@@ -47,6 +52,7 @@ render_machine() {
         *) die "settings.env: AUTOMATIC_UPGRADES is true or false" ;;
     esac
     template "${roles_base:?}/apt.conf" /etc/apt/apt.conf.d/60shunt
+    [[ "${GUEST_AGENT:-false}" =~ ^(true|false)$ ]] || die "settings.env: GUEST_AGENT is true or false"
 }
 
 check_machine() {
@@ -135,6 +141,12 @@ activate_machine() {
     if ! nft list table inet shunt >/dev/null 2>&1; then
         nft --file /etc/nftables.conf
         echo "reloaded: nftables.service"
+    fi
+
+    if [[ "${GUEST_AGENT:-false}" == true && -e /dev/virtio-ports/org.qemu.guest_agent.0 ]] \
+        && ! systemctl is-active --quiet qemu-guest-agent.service; then
+        systemctl start qemu-guest-agent.service || die "the guest agent does not start: the host could not shut this machine down"
+        echo 'started: qemu-guest-agent.service'
     fi
 
     if outdated ssh /etc/ssh/sshd_config.d/10-shunt.conf; then

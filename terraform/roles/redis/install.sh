@@ -31,7 +31,7 @@ render() {
     copy shared/docker/redis.conf /etc/redis/docker-redis.conf
     template "$role/shunt.conf" /etc/redis/shunt.conf
     template "$role/users.acl" /etc/redis/users.acl 640 root:redis
-    copy "$role/redis-server.conf" /etc/systemd/system/redis-server.service.d/shunt.conf
+    template "$role/redis-server.conf" /etc/systemd/system/redis-server.service.d/shunt.conf
 }
 
 # Redis has no way to check a configuration but to start with it: it does, on a socket and with no port.

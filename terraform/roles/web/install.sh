@@ -32,6 +32,7 @@ render() {
     template "$role/shunt.service" /etc/shunt/shunt.service
     environment | file /etc/shunt/web.env 600
     copy "$role/shunt-release" /usr/local/sbin/shunt-release 755
+    copy "$role/shunt-settle.service" /etc/systemd/system/shunt-settle.service
 }
 
 # The service's environment. shunt-release puts the passwords in: they are nowhere but in /etc/shunt/secrets.env and in
@@ -122,7 +123,7 @@ check() {
     local answer
     # The release is not there yet, so another program stands in for it.
     mkdir "$scratch/unit"
-    sed 's|^ExecStart=.*|ExecStart=/bin/true|' "$tree/etc/shunt/shunt.service" >"$scratch/unit/shunt.service"
+    sed 's|^\(ExecStart\(Pre\)\?\)=.*|\1=/bin/true|' "$tree/etc/shunt/shunt.service" >"$scratch/unit/shunt.service"
     answer="$(systemd-analyze verify --man=no "$scratch/unit/shunt.service" 2>&1 | grep shunt.service || true)"
     [[ -z "$answer" ]] || die "systemd would refuse the unit, nothing was changed: $answer"
 }
@@ -131,6 +132,10 @@ activate() {
     if [[ ! -d /opt/shunt/releases ]]; then
         install -d -m 755 /opt/shunt /opt/shunt/releases
         echo 'created: /opt/shunt/releases'
+    fi
+    if ! systemctl is-enabled --quiet shunt-settle.service 2>/dev/null; then
+        systemctl enable --quiet shunt-settle.service 2>/dev/null || die "shunt-settle.service cannot be enabled"
+        echo 'enabled: shunt-settle.service'
     fi
 }
 
