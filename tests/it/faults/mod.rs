@@ -2,3 +2,5 @@
 
 mod postgres;
 mod redis;
+mod redis_clock;
+mod redis_keys;
