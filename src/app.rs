@@ -45,8 +45,8 @@ impl Application {
     /// Listens, connects and migrates.
     ///
     /// # Errors
-    /// If an address cannot be listened on, or the database cannot be reached or migrated in time. A Redis that
-    /// cannot be reached is no error: the node starts degraded.
+    /// If an address cannot be listened on, the database cannot be reached or migrated in time, or `redis.url` leads to one
+    /// server of a cluster. A Redis that cannot be reached is no error: the node starts degraded.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let listener = Listener::bind(config.http.bind)
             .with_context(|| format!("http.bind: cannot listen on {}", config.http.bind))?;
@@ -275,6 +275,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
     };
     let options = RedisOptions {
         endpoint: redis.endpoint.clone(),
+        prefix: config.redis.prefix.clone(),
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
@@ -283,7 +284,8 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
     if config.limiter.shield {
         redis = redis.with_shield(config.limiter.write_back);
     }
-    Ok(Limiter::shared(redis, local, config.limiter.on_redis_failure).await)
+    let limiter = Limiter::shared(redis, local, config.limiter.on_redis_failure).await;
+    limiter.context("the limiter")
 }
 
 fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<RateLimit> {

@@ -16,13 +16,16 @@
 //! | `redis`, `memory` | the two stores |
 //! | `shield`, `shielded` | refusals that need no round trip |
 //! | `breaker`, `fallback` | what happens while Redis is away |
+//! | `boot_clock` | time that nobody can set |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
 
+mod boot_clock;
 mod breaker;
 mod client;
 mod fallback;
 mod memory;
+mod once_a_minute;
 mod policy;
 mod quota;
 mod redis;
@@ -38,8 +41,11 @@ pub use fallback::{Limiter, OnRedisFailure, Ruling, Source};
 pub use memory::MemoryStore;
 pub use policy::{InvalidPolicyName, Policy, PolicyName};
 pub use quota::{InvalidQuota, Quota};
-pub use redis::{InvalidRedisUrl, RedisEndpoint, RedisOptions, RedisStore};
+pub use redis::{
+    ClockStep, InvalidKeyPrefix, InvalidRedisUrl, KeyPrefix, RedisEndpoint, RedisOptions,
+    RedisStore,
+};
 use shield::LogEntry;
 pub use shielded::ShieldedRedis;
-pub use store::{StoreError, WindowStore};
+pub use store::{Refusal, StoreError, WindowStore};
 pub use window::{Decision, LogTime, WindowLog};

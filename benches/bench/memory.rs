@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr, time::Duration};
 use anyhow::{Context, ensure};
 use deadpool_redis::redis::{Client, Pipeline};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use shunt::limiter::{ClientId, Policy, RedisOptions, RedisStore, WindowStore};
+use shunt::limiter::{ClientId, KeyPrefix, Policy, RedisOptions, RedisStore, WindowStore};
 
 use crate::{
     harness::{Node, NodeBuilder, Redis},
@@ -103,6 +103,7 @@ pub(crate) async fn of_redis(runner: &mut Runner<'_>) -> anyhow::Result<Vec<Row>
     let redis = Redis::start().await;
     let store = RedisStore::new(&RedisOptions {
         endpoint: redis.url().parse()?,
+        prefix: KeyPrefix::default(),
         timeout: Duration::from_secs(10),
     })?;
     store.reconnect().await?;
@@ -120,10 +121,10 @@ pub(crate) async fn of_redis(runner: &mut Runner<'_>) -> anyhow::Result<Vec<Row>
         Better::Lower,
     );
     single.wanted = Some(Wanted::AtMost(300.0));
-    let keys = (0..CLIENTS).map(|number| policy.redis_key(client(number)));
+    let keys = (0..CLIENTS).map(|number| KeyPrefix::default().log(&policy, client(number)));
     single.add(usage_of_some(&redis, keys).await?, None);
     for number in [0, CLIENTS / 2, CLIENTS - 1] {
-        let key = policy.redis_key(client(number));
+        let key = KeyPrefix::default().log(&policy, client(number));
         let logged: u64 = redis.command(&format!("ZCARD {key}")).await;
         ensure!(logged == REQUESTS, "the log of {key} has {logged} entries");
     }

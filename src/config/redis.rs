@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::secret::{SecretUrl, check_credentials, unknown_parameters};
-use crate::limiter::RedisEndpoint;
+use super::{
+    secret::{SecretUrl, check_credentials, unknown_parameters},
+    value::text,
+};
+use crate::limiter::{KeyPrefix, RedisEndpoint};
 
 /// Where the window logs are kept.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -14,6 +17,10 @@ pub struct RedisConfig {
     /// Also `REDIS_URL`. Unset by default: each node counts for itself.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional_endpoint")]
     pub url: Option<Redis>,
+    /// What every key of this service begins with, so that several can share a Redis. All nodes of a service have the same.
+    /// 1 to 64 printable ASCII characters without quotes and `*?[]\{}`. Default `rate_limit:`.
+    #[serde(with = "text")]
+    pub prefix: KeyPrefix,
 }
 
 /// A Redis URL.

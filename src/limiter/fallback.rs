@@ -1,6 +1,11 @@
 //! The limiter as the service uses it: Redis if it is there, and what to do while it is not.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::join;
 use tokio::time::sleep;
@@ -8,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Breaker, ClientId, Decision, MemoryStore, Policy, ShieldedRedis, StoreError, WindowStore,
+    Breaker, ClientId, ClockStep, Decision, MemoryStore, Policy, Refusal, ShieldedRedis,
+    StoreError, WindowStore, once_a_minute::OnceAMinute,
 };
 use crate::telemetry::chain;
 
@@ -87,6 +93,9 @@ struct Shared {
     redis: ShieldedRedis,
     breaker: Breaker,
     on_failure: OnRedisFailure,
+    /// What is wrong with the configuration, as far as it was logged.
+    refusal: Mutex<Option<Refusal>>,
+    bad_key: OnceAMinute,
 }
 
 impl Limiter {
@@ -100,23 +109,30 @@ impl Limiter {
 
     /// A limiter shared by all nodes that use the same Redis. Tries to connect once; if that fails it
     /// starts with the breaker open. [`supervise`](Self::supervise) must run for it to recover.
+    ///
+    /// # Errors
+    /// [`Refusal::ClusterMember`]: it will not go away by itself, and a node that starts serves nobody yet.
     pub async fn shared(
         redis: ShieldedRedis,
         local: MemoryStore,
         on_failure: OnRedisFailure,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let shared = Shared {
             redis,
             breaker: Breaker::default(),
             on_failure,
+            refusal: Mutex::default(),
+            bad_key: OnceAMinute::default(),
         };
-        if let Err(error) = shared.redis.store().reconnect().await {
-            shared.failed(&error, 0);
+        match shared.redis.store().reconnect().await {
+            Ok(()) => shared.notice_clock_step(),
+            Err(error @ StoreError::Refused(Refusal::ClusterMember, _)) => return Err(error),
+            Err(error) => shared.failed(&error, 0),
         }
-        Self {
+        Ok(Self {
             shared: Some(shared),
             local,
-        }
+        })
     }
 
     /// Logs a request of `client` and decides it under `policy`.
@@ -128,6 +144,11 @@ impl Limiter {
             let now = shared.redis.store().now();
             match shared.redis.record_at(policy, client, now).await {
                 Ok((decision, source)) => return Ruling::Decided(decision, source),
+                // Whatever holds while Redis is away: for everybody else, it is there.
+                Err(error @ StoreError::Key { .. }) => {
+                    shared.found_bad_key(&error);
+                    return self.decide_locally(policy, client);
+                }
                 Err(error) => shared.failed(&error, generation),
             }
         }
@@ -194,10 +215,69 @@ impl Shared {
     fn failed(&self, error: &StoreError, generation: u64) {
         if self.breaker.trip(generation) {
             self.redis.forget();
+            if !self.is_refused(error) {
+                warn!(
+                    error = chain(error),
+                    meanwhile = %self.on_failure,
+                    "redis is away"
+                );
+            }
+        }
+    }
+
+    /// Whether Redis is there, but not as the configuration says. Says so once, whenever it is noticed.
+    fn is_refused(&self, error: &StoreError) -> bool {
+        let StoreError::Refused(refusal, _) = error else {
+            return false;
+        };
+        let mut said = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.as_ref() != Some(refusal) {
             warn!(
                 error = chain(error),
+                grant = refusal.grant(),
                 meanwhile = %self.on_failure,
-                "redis is away"
+                "redis cannot be used as it is configured"
+            );
+            *said = Some(refusal.clone());
+        }
+        true
+    }
+
+    fn found_bad_key(&self, error: &StoreError) {
+        if self.bad_key.is_due() {
+            warn!(
+                error = chain(error),
+                "a client is counted by each node for itself: delete its key, or set redis.prefix"
+            );
+        }
+    }
+
+    /// Says that Redis's clock was stepped, and forgets what hangs on the times before it.
+    fn notice_clock_step(&self) {
+        let Some(ClockStep {
+            redis_micros,
+            log_micros,
+        }) = self.redis.store().take_clock_step()
+        else {
+            return;
+        };
+        if log_micros < 0 {
+            self.redis.forget();
+        }
+        let seconds = |micros: i64| format!("{:+.1}s", micros as f64 / 1e6);
+        let (by, logs_by) = (seconds(redis_micros), seconds(log_micros));
+        if log_micros.abs() < redis_micros.abs() / 2 {
+            let message = if redis_micros < 0 {
+                "redis's clock was set back; the window logs go on as if it were not"
+            } else {
+                "redis's clock was set forward; the window logs go on as if it were not, but for keys that have expired"
+            };
+            warn!(by, "{message}");
+        } else {
+            warn!(
+                by,
+                logs_by,
+                "this node's time and redis's differ: redis's clock was stepped, or this machine stood still"
             );
         }
     }
@@ -214,9 +294,15 @@ impl Shared {
                         self.redis.forget();
                         self.breaker.close();
                         away_since = None;
+                        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
                         info!(away_for = ?since.elapsed(), "redis is back");
+                        self.notice_clock_step();
                     }
-                    Err(_) => sleep(PROBE_INTERVAL).await,
+                    Err(error) => {
+                        // It may have been away for another reason before.
+                        self.is_refused(&error);
+                        sleep(PROBE_INTERVAL).await;
+                    }
                 }
                 continue;
             };
@@ -227,6 +313,7 @@ impl Shared {
                     if let Err(error) = self.redis.measured("time", sample).await {
                         self.failed(&error, generation);
                     }
+                    self.notice_clock_step();
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use hashlink::{
 
 use super::{
     ClientId, Decision, LogTime, Policy, PolicyName, Quota, StoreError, WindowLog, WindowStore,
+    boot_clock::BootClock,
     shards::{SHARDS, Shards},
 };
 
@@ -37,7 +38,7 @@ const SWEEP_AT_ONCE: usize = 256;
 pub struct MemoryStore {
     shards: Shards<Shard>,
     shard_bytes: usize,
-    origin: Instant,
+    clock: BootClock,
     evictions: AtomicU64,
 }
 
@@ -75,7 +76,7 @@ impl MemoryStore {
         Self {
             shards: Shards::default(),
             shard_bytes: max_bytes / SHARDS,
-            origin: Instant::now(),
+            clock: BootClock::new(),
             evictions: AtomicU64::new(0),
         }
     }
@@ -229,8 +230,7 @@ impl WindowStore for MemoryStore {
     }
 
     fn now(&self) -> LogTime {
-        let micros = self.origin.elapsed().as_micros();
-        LogTime::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+        LogTime::from_micros(self.clock.micros())
     }
 
     async fn record_at(

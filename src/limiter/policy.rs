@@ -1,11 +1,8 @@
-//! A quota with a name, and the Redis key that follows from it.
+//! A quota with a name.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{ClientId, Quota};
-
-/// Prefix of every key that the limiter owns in Redis.
-const KEY_PREFIX: &str = "rate_limit";
+use super::Quota;
 
 /// The name of a policy: `default`, or `[a-z][a-z0-9_-]*` of 5 to 32 characters.
 ///
@@ -77,36 +74,11 @@ impl Policy {
             quota,
         }
     }
-
-    /// The Redis key of a client's window log: `rate_limit:<client>` for the default policy,
-    /// `rate_limit:<policy>:<client>` for any other.
-    pub fn redis_key(&self, client: ClientId) -> String {
-        if self.name.is_default() {
-            format!("{KEY_PREFIX}:{client}")
-        } else {
-            format!("{KEY_PREFIX}:{}:{client}", self.name)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_name_the_client_and_any_policy_but_the_default() {
-        let quota: Quota = "1/s".parse().expect("a quota");
-        let v4 = ClientId::new("192.0.2.1".parse().expect("an address"), 64);
-        let v6 = ClientId::new("2001:db8::1".parse().expect("an address"), 64);
-        let default = Policy::default_policy(quota);
-        let other = Policy {
-            name: "shorten".parse().expect("a name"),
-            quota,
-        };
-        assert_eq!(default.redis_key(v4), "rate_limit:192.0.2.1");
-        assert_eq!(default.redis_key(v6), "rate_limit:2001:db8::/64");
-        assert_eq!(other.redis_key(v4), "rate_limit:shorten:192.0.2.1");
-    }
 
     #[test]
     fn a_name_that_an_ipv6_group_could_spell_is_refused() {

@@ -25,6 +25,10 @@ use super::{ClientId, Decision, LogTime, Policy, Quota, shards::Shards};
 /// How late `Retry-After` of a shielded refusal may be, in write-back intervals.
 const LATENESS: u32 = 2;
 
+/// What the L-th newest entry may be ahead of a request by: nodes' clocks differ, and threads overtake each other. If it is
+/// further ahead, log times have gone back, and nothing is certain.
+const AHEAD: Duration = Duration::from_secs(1);
+
 /// The most refusals that are remembered, over all clients; 16 bytes each. Beyond that, clients ask Redis.
 const MAX_ENTRIES: usize = 1 << 20;
 
@@ -194,6 +198,28 @@ impl Shield {
         }
     }
 
+    /// Forgets a client: Redis cannot know of it.
+    pub(super) fn forget(&self, policy: &Policy, client: ClientId) {
+        if self.clients() == 0 {
+            return;
+        }
+        let mut clients = self.shards.of(&client);
+        let Some(policies) = clients.get_mut(&client) else {
+            return;
+        };
+        policies.retain(|refused| {
+            let keep = refused.policy != *policy;
+            if !keep {
+                self.entries.fetch_sub(refused.own.len(), Ordering::Relaxed);
+            }
+            keep
+        });
+        if policies.is_empty() {
+            clients.remove(&client);
+            self.clients.fetch_sub(1, Ordering::Release);
+        }
+    }
+
     /// Forgets everything: Redis was away, and nobody knows what it still knows.
     pub(super) fn clear(&self) {
         for mut clients in self.shards.all() {
@@ -230,9 +256,10 @@ impl Refused {
 
     /// Whether a request at `at` is refused for certain, and will be for nearly a window to come.
     fn is_flooding(&self, at: LogTime, interval: Duration) -> bool {
-        let age = at - self.lth_newest();
-        // At the age of a window an entry does not count any more.
-        age <= interval * LATENESS && age < self.quota().window()
+        let lth_newest = self.lth_newest();
+        let age = at - lth_newest;
+        // At the age of a window an entry does not count any more. An age of zero may be less than that.
+        age <= interval * LATENESS && age < self.quota().window() && lth_newest <= at + AHEAD
     }
 
     /// Whether there is one entry more than before.
@@ -361,6 +388,30 @@ mod tests {
         let next = shield.backlog(at(4));
         assert_eq!(next[0].entries.len(), 1);
         assert_eq!(next[0].entries[0].at, at(3));
+    }
+
+    #[test]
+    fn nobody_is_refused_for_what_is_yet_to_come() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        refuse(&shield, &policy, client(1), 0);
+        assert!(is_refused(&shield, &policy, client(1), -1_000_000));
+        assert!(!is_refused(&shield, &policy, client(1), -1_000_001));
+        assert!(!is_refused(&shield, &policy, client(1), -3_600_000_000));
+    }
+
+    #[test]
+    fn one_client_under_one_policy_can_be_forgotten() {
+        let (shield, policy) = (shield(), policy("3/minute"));
+        for number in [1, 2] {
+            refuse(&shield, &policy, client(number), 0);
+            assert!(is_refused(&shield, &policy, client(number), 1));
+        }
+        shield.forget(&policy, client(1));
+        shield.forget(&policy, client(3));
+        assert!(!is_refused(&shield, &policy, client(1), 2));
+        assert!(is_refused(&shield, &policy, client(2), 2));
+        assert_eq!(shield.clients(), 1);
+        assert_eq!(shield.entries.load(Ordering::Relaxed), 2);
     }
 
     #[test]

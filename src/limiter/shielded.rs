@@ -71,15 +71,20 @@ impl ShieldedRedis {
             Opinion::Ask(unwritten) => unwritten,
         };
         let answer = self.redis.record_after(&unwritten, policy, client, at);
-        let decision = self.measured("record", answer).await?;
-        shield.learn(policy, client, at, decision, &unwritten);
-        Ok((decision, Source::Redis))
+        let answer = self.measured("record", answer).await;
+        match &answer {
+            Ok(decision) => shield.learn(policy, client, at, *decision, &unwritten),
+            Err(StoreError::Key { .. }) => shield.forget(policy, client),
+            Err(_) => {}
+        }
+        Ok((answer?, Source::Redis))
     }
 
     /// Tells Redis of the refusals since the last time.
     ///
     /// # Errors
-    /// [`StoreError`] if it could not take them all; those stay for the next time.
+    /// [`StoreError`] if it could not take them all; those stay for the next time. A client whose key is another's is
+    /// forgotten: its next request finds out and says so.
     pub async fn write_back(&self, now: LogTime) -> Result<(), StoreError> {
         let Some(shield) = &self.shield else {
             return Ok(());
@@ -89,15 +94,18 @@ impl ShieldedRedis {
             let answer = self
                 .redis
                 .add(entries, &backlog.policy, backlog.client, now);
-            self.measured("write_back", answer).await?;
-            shield.has_written(&backlog);
+            match self.measured("write_back", answer).await {
+                Ok(()) => shield.has_written(&backlog),
+                Err(StoreError::Key { .. }) => shield.forget(&backlog.policy, backlog.client),
+                Err(error) => return Err(error),
+            }
             Ok(())
         });
         // Not one more after the first that fails: each would wait as long for a Redis that does not answer.
         writes.buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
-    /// Forgets whom to refuse: Redis was away, and may know nothing of them any more.
+    /// Forgets whom to refuse: Redis was away and may know nothing of them any more, or the time has gone back.
     pub fn forget(&self) {
         if let Some(shield) = &self.shield {
             shield.clear();

@@ -46,6 +46,18 @@ pub enum StoreError {
     /// There is no working connection at the moment.
     #[error("not connected")]
     Disconnected,
+    /// The key of this one log holds something else. Nothing is wrong with any other.
+    #[error("the key {key} holds something else than a window log")]
+    Key {
+        /// Its name.
+        key: String,
+        /// What the store said.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store works, but not as it is configured: that needs a person.
+    #[error("{0}")]
+    Refused(Refusal, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store answered with an error, or the connection broke.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -54,12 +66,40 @@ pub enum StoreError {
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Redis does not know the user, or does not let it do what is needed.
+    #[error("Redis refuses the user of redis.url, its password, or what has to be done")]
+    Permission {
+        /// The command that grants exactly what is needed.
+        grant: String,
+    },
+    /// It is one server of a cluster, which serves some clients and sends others away.
+    #[error(
+        "redis.url leads to one server of a Redis Cluster, which serves a part of all keys; write redis+cluster://host:port"
+    )]
+    ClusterMember,
+}
+
+impl Refusal {
+    /// The command that an operator has to run, if one helps.
+    pub fn grant(&self) -> Option<&str> {
+        match self {
+            Self::Permission { grant } => Some(grant),
+            Self::ClusterMember => None,
+        }
+    }
+}
+
 impl StoreError {
-    /// A short label for metrics: `timeout`, `disconnected`, `failed` or `connect`.
+    /// A short label for metrics: `timeout`, `disconnected`, `key`, `refused`, `failed` or `connect`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Disconnected => "disconnected",
+            Self::Key { .. } => "key",
+            Self::Refused(..) => "refused",
             Self::Failed(_) => "failed",
             Self::Connect(_) => "connect",
         }

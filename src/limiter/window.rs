@@ -64,7 +64,7 @@ pub struct Decision {
     pub remaining: u32,
     /// How long until more would be: until the entry that decides leaves the window.
     ///
-    /// For a refused request this is exactly how long a client that stays quiet has to wait.
+    /// For a refused request this is exactly how long a client that stays quiet has to wait. Never longer than the window.
     pub reset_after: Duration,
 }
 
@@ -91,7 +91,8 @@ impl Decision {
         Self {
             admitted,
             remaining: u32::try_from(limit.saturating_sub(logged)).unwrap_or(u32::MAX),
-            reset_after: (deciding + quota.window()) - now,
+            // An entry may be a little ahead, because clocks are never measured quite exactly.
+            reset_after: (deciding.min(now) + quota.window()) - now,
         }
     }
 
@@ -211,6 +212,23 @@ mod tests {
         let promised = 7 + i64::try_from(refused.reset_after.as_micros()).expect("small");
         assert!(!logged(&[0, 5, 7, promised - 1]).admitted);
         assert!(logged(&[0, 5, 7, promised]).admitted);
+    }
+
+    proptest::proptest! {
+        /// In whatever order they come, and however far ahead others are.
+        #[test]
+        fn nobody_is_told_to_wait_for_longer_than_a_window(
+            limit in 1..5_u32,
+            times in proptest::collection::vec(-7_200_000_000..7_200_000_000_i64, 1..40),
+        ) {
+            let quota = Quota::new(limit, Duration::from_secs(60)).expect("a quota");
+            let mut log = WindowLog::default();
+            for time in times {
+                let decision = log.record(quota, LogTime::from_micros(time));
+                proptest::prop_assert!(decision.reset_after <= quota.window());
+                proptest::prop_assert!(decision.reset_seconds() <= 60);
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `limits` | the limit over several nodes: exact under fire, whatever the clocks say |
 //! | `cache` | redirects from memory: what they save, and that nobody is told what is no longer true |
 //! | `shield` | floods that a node refuses by itself: nothing that a client or another node sees gives it away |
+//! | `redis_acl` | what Redis has to allow, and what a node says where it does not |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
 //! | `faults` | Redis or Postgres killed, frozen, restarted; a database that takes no writes, or has lost its file |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
@@ -29,6 +30,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod nginx;
+mod redis_acl;
 mod redis_connections;
 mod shield;
 mod stores;

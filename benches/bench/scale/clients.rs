@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shunt::limiter::{Policy, Quota};
+use shunt::limiter::{KeyPrefix, Policy, Quota};
 
 use super::{
     logs,
@@ -67,7 +67,8 @@ async fn in_redis(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series> 
             logs::fill(&servers.redis, &policy, clients, REQUESTS_BEFORE, window).await?;
         }
         let measured = load.measure(runner, None).await?;
-        let keys = (0..clients).map(|number| policy.redis_key(logs::client(number)));
+        let keys =
+            (0..clients).map(|number| KeyPrefix::default().log(&policy, logs::client(number)));
         let bytes = memory::usage_of_some(&servers.redis, keys).await?;
         let megabytes = memory::used_memory(&servers.redis).await? / 1e6;
         let [rate, p50, p99] = speed(&measured);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use shunt::limiter::{Policy, Quota};
+use shunt::limiter::{KeyPrefix, Policy, Quota};
 
 use super::{
     logs,
@@ -62,7 +62,8 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
         servers.redis.command::<String>("CONFIG RESETSTAT").await;
         let measured = load.measure(runner, None).await?;
         let micros = micros_per_transaction(&servers.redis).await?;
-        let keys = (0..CLIENTS).map(|number| policy.redis_key(logs::client(number)));
+        let keys =
+            (0..CLIENTS).map(|number| KeyPrefix::default().log(&policy, logs::client(number)));
         let bytes = memory::usage_of_some(&servers.redis, keys).await?;
         let [rate, p50, p99] = speed(&measured);
         series.add(vec![f64::from(limit), rate, p50, p99, bytes, micros]);

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, Pipeline, aio::MultiplexedConnection};
-use shunt::limiter::{ClientId, Policy};
+use shunt::limiter::{ClientId, KeyPrefix, Policy};
 
 use crate::harness::Redis;
 
@@ -33,7 +33,7 @@ pub(super) async fn fill(
     let mut pipeline = Pipeline::new();
     let mut waiting = 0;
     for number in 0..clients {
-        let key = policy.redis_key(client(number));
+        let key = KeyPrefix::default().log(policy, client(number));
         let add = pipeline.cmd("ZADD").arg(&key);
         for entry in 0..entries {
             // In the middle of its share of the window: the oldest does not leave at once.

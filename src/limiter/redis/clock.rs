@@ -1,15 +1,16 @@
-//! Redis's clock, as this process knows it.
+//! Redis's clock, as this process knows it, and the log time that follows from it.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
-use crate::limiter::LogTime;
+use super::timeline::{Mark, Own, STEP_MICROS, Timeline, settle};
+use crate::limiter::{LogTime, boot_clock::BootClock};
 
 /// Samples remembered, one a second: old enough ones are forgotten, so that the slow drift between two
 /// machines' clocks (some 50 µs a second at worst) never adds up.
@@ -18,18 +19,43 @@ const SAMPLES: usize = 8;
 /// What two honest samples may differ by beyond their round trips: drift over `SAMPLES` seconds.
 const DRIFT_MICROS: i64 = 500;
 
-/// Redis's clock: an offset, carried forward by this machine's monotonic clock.
+/// What a clock is slewed by at the most, as a part of the time that passes: 500 ppm.
+const SLEW: i64 = 2_000;
+
+/// Redis's clock: an offset, carried forward by this machine's clock since it was started.
 ///
 /// The machine's wall clock plays no part, so it may be wrong or be stepped. The offset comes from
 /// `TIME`: Redis read its clock somewhere within the round trip, so the midpoint is wrong by at most half
 /// of that, and of the recent samples the one with the smallest round trip is kept (Cristian's
 /// algorithm). A sample that contradicts it (their error intervals do not meet) means that Redis's
-/// clock was stepped, that another server answers now, or that this machine slept: then the new one counts.
+/// clock was stepped, that another server answers now, or that this machine stood still: then the new one counts.
+///
+/// Log times are Redis's time on a [`Timeline`] that has no steps. After a sample that is further off than any clock drifts
+/// they go on as before until it is [settled](Self::settle) what it means.
 #[derive(Debug)]
 pub(super) struct RedisClock {
-    origin: Instant,
-    offset_micros: AtomicI64,
-    samples: Mutex<VecDeque<Sample>>,
+    boot: BootClock,
+    /// Log time less the boot clock: all that a request needs.
+    log_offset: AtomicI64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    samples: VecDeque<Sample>,
+    /// Redis's time less the boot clock.
+    redis_offset: i64,
+    /// What was known when the timeline was last settled.
+    settled: Option<Settled>,
+    timeline: Timeline,
+    step: Option<ClockStep>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    at: i64,
+    redis_offset: i64,
+    round_trip: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,37 +64,48 @@ struct Sample {
     round_trip: i64,
 }
 
+/// What became of a step of Redis's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// How far Redis's clock has moved against this machine's, µs; negative if it was set back.
+    pub redis_micros: i64,
+    /// How far this node's log times have moved with it, µs: hardly at all, unless it follows the other nodes.
+    pub log_micros: i64,
+}
+
 impl RedisClock {
     pub(super) fn new() -> Self {
         Self {
-            origin: Instant::now(),
-            offset_micros: AtomicI64::new(0),
-            samples: Mutex::default(),
+            boot: BootClock::new(),
+            log_offset: AtomicI64::new(0),
+            state: Mutex::default(),
         }
     }
 
     pub(super) fn now(&self) -> LogTime {
-        LogTime::from_micros(self.monotonic() + self.offset_micros.load(Ordering::Relaxed))
+        LogTime::from_micros(self.log_time(self.boot.micros()))
     }
 
-    /// The monotonic time to hand to [`finish_sample`](Self::finish_sample).
+    /// The boot clock's time to hand to [`finish_sample`](Self::finish_sample).
     pub(super) fn start_sample(&self) -> i64 {
-        self.monotonic()
+        self.boot.micros()
     }
 
-    /// Takes in that Redis's clock said `redis_micros` between `sent` and now.
-    pub(super) fn finish_sample(&self, sent: i64, redis_micros: i64) {
-        self.add_sample(sent, self.monotonic(), redis_micros);
+    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits in with what was
+    /// known; if not, further samples make the new offset more exact before the timeline is settled.
+    pub(super) fn finish_sample(&self, sent: i64, redis_micros: i64) -> bool {
+        self.add_sample(sent, self.boot.micros(), redis_micros)
     }
 
-    fn add_sample(&self, sent: i64, received: i64, redis_micros: i64) {
+    fn add_sample(&self, sent: i64, received: i64, redis_micros: i64) -> bool {
         let round_trip = received - sent;
         let sample = Sample {
             offset: redis_micros - (sent + round_trip / 2),
             round_trip,
         };
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let contradicted = best(&samples).is_some_and(|best| {
+        let mut state = self.state();
+        let samples = &mut state.samples;
+        let contradicted = best(samples).is_some_and(|best| {
             let apart = (best.offset - sample.offset).abs();
             apart > (best.round_trip + sample.round_trip) / 2 + DRIFT_MICROS
         });
@@ -79,9 +116,76 @@ impl RedisClock {
             samples.pop_front();
         }
         samples.push_back(sample);
-        if let Some(best) = best(&samples) {
-            self.offset_micros.store(best.offset, Ordering::Relaxed);
+        if let Some(best) = best(samples) {
+            state.redis_offset = best.offset;
         }
+        let log_offset = state.timeline.at(state.redis_offset);
+        let moved = log_offset.saturating_sub(self.log_offset.load(Ordering::Relaxed));
+        let fits = state.settled.is_some() && moved.abs() <= state.tolerance(received);
+        if fits {
+            self.log_offset.store(log_offset, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Chooses the timeline: `mark` is what Redis holds of it. Called after every sample.
+    pub(super) fn settle(&self, mark: Option<Mark>) {
+        self.settle_at(self.boot.micros(), mark);
+    }
+
+    fn settle_at(&self, at: i64, mark: Option<Mark>) {
+        let mut state = self.state();
+        let redis_now = at + state.redis_offset;
+        let own = state.settled.map(|_| Own {
+            timeline: state.timeline,
+            now: self.log_time(at),
+            tolerance: state.tolerance(at),
+        });
+        let timeline = settle(redis_now, own, mark);
+        let step = match (own, mark) {
+            (Some(own), _) => Some(ClockStep {
+                redis_micros: state.redis_offset
+                    - state.settled.map_or(0, |settled| settled.redis_offset),
+                log_micros: timeline.at(redis_now).saturating_sub(own.now),
+            }),
+            // It was set back while no node ran.
+            (None, Some(mark)) => Some(ClockStep {
+                redis_micros: mark
+                    .timeline
+                    .correction()
+                    .saturating_sub(timeline.correction())
+                    .min(0),
+                log_micros: 0,
+            }),
+            (None, None) => None,
+        };
+        let tolerance = state.tolerance(at);
+        let is_step =
+            |step: &ClockStep| step.redis_micros.abs().max(step.log_micros.abs()) > tolerance;
+        if let Some(step) = step.filter(is_step) {
+            state.step = Some(step);
+        }
+        state.timeline = timeline;
+        state.settled = Some(Settled {
+            at,
+            redis_offset: state.redis_offset,
+            round_trip: state.round_trip(),
+        });
+        let log_offset = timeline.at(state.redis_offset);
+        self.log_offset.store(log_offset, Ordering::Relaxed);
+    }
+
+    /// What other nodes have to know. Only once it is [settled](Self::settle).
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            timeline: self.state().timeline,
+            latest: self.now().as_micros(),
+        }
+    }
+
+    /// The last step that was noticed since this was last asked.
+    pub(super) fn take_step(&self) -> Option<ClockStep> {
+        self.state().step.take()
     }
 
     #[expect(
@@ -92,11 +196,31 @@ impl RedisClock {
         let wall = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64());
-        wall - self.now().as_micros() as f64 / 1e6
+        let redis = self.boot.micros() + self.state().redis_offset;
+        wall - redis as f64 / 1e6
     }
 
-    fn monotonic(&self) -> i64 {
-        i64::try_from(self.origin.elapsed().as_micros()).unwrap_or(i64::MAX)
+    fn log_time(&self, at: i64) -> i64 {
+        at.saturating_add(self.log_offset.load(Ordering::Relaxed))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How exactly [`redis_offset`](Self::redis_offset) is known: twice the error.
+    fn round_trip(&self) -> i64 {
+        best(&self.samples).map_or(0, |best| best.round_trip)
+    }
+
+    /// What is no step at `at`, µs, as far as clocks can be measured and drift apart.
+    fn tolerance(&self, at: i64) -> i64 {
+        let settled = self.settled.map_or(0, |settled| {
+            settled.round_trip / 2 + (at - settled.at) / SLEW
+        });
+        STEP_MICROS + settled + self.round_trip() / 2
     }
 }
 
@@ -112,9 +236,23 @@ mod tests {
     use super::*;
 
     const EPOCH: i64 = 1_800_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
 
     fn offset(clock: &RedisClock) -> i64 {
-        clock.offset_micros.load(Ordering::Relaxed)
+        clock.state().redis_offset
+    }
+
+    fn log_offset(clock: &RedisClock) -> i64 {
+        clock.log_offset.load(Ordering::Relaxed)
+    }
+
+    /// One that has measured Redis's clock once: `EPOCH` when its own began.
+    fn settled() -> RedisClock {
+        let clock = RedisClock::new();
+        assert!(!clock.add_sample(0, 100, EPOCH + 50), "nothing was known");
+        clock.settle_at(100, None);
+        assert_eq!((offset(&clock), log_offset(&clock)), (EPOCH, EPOCH));
+        clock
     }
 
     #[test]
@@ -129,11 +267,85 @@ mod tests {
     }
 
     #[test]
-    fn a_stepped_clock_is_followed_at_once() {
+    fn small_corrections_are_followed_at_once() {
+        let clock = settled();
+        assert!(clock.add_sample(SECOND, SECOND + 100, EPOCH + SECOND + 3_000));
+        assert_eq!(log_offset(&clock), offset(&clock));
+        assert_eq!(log_offset(&clock), EPOCH + 2_950);
+        clock.settle_at(SECOND + 200, None);
+        assert_eq!(clock.take_step(), None);
+    }
+
+    #[test]
+    fn the_clock_is_followed_where_it_is_stepped_to_and_log_times_go_on() {
+        let clock = settled();
+        let stepped = EPOCH + SECOND - 5 * SECOND;
+        assert!(!clock.add_sample(SECOND, SECOND + 5_000, stepped));
+        assert_eq!(offset(&clock), EPOCH - 5 * SECOND - 2_500);
+        assert_eq!(log_offset(&clock), EPOCH, "until it is settled");
+        clock.settle_at(SECOND + 5_000, None);
+        assert_eq!(log_offset(&clock), EPOCH, "and after that");
+        let step = ClockStep {
+            redis_micros: -5 * SECOND - 2_500,
+            log_micros: 0,
+        };
+        assert_eq!(clock.take_step(), Some(step));
+        assert_eq!(clock.take_step(), None, "once");
+
+        // The next sample is more exact.
+        let next = EPOCH + 2 * SECOND - 5 * SECOND;
+        assert!(clock.add_sample(2 * SECOND, 2 * SECOND + 100, next));
+        assert!((log_offset(&clock) - EPOCH).abs() <= 2_600);
+        clock.settle_at(2 * SECOND + 100, Some(clock.mark()));
+        assert_eq!(clock.take_step(), None);
+    }
+
+    #[test]
+    fn a_step_that_could_not_be_settled_yet_changes_nothing() {
+        let clock = settled();
+        for second in 1..=3 {
+            let sent = second * SECOND;
+            assert!(!clock.add_sample(sent, sent + 100, EPOCH + sent + 50 - 3_600 * SECOND));
+            assert_eq!(log_offset(&clock), EPOCH);
+        }
+        clock.settle_at(4 * SECOND, None);
+        assert_eq!(log_offset(&clock), EPOCH);
+    }
+
+    #[test]
+    fn a_node_that_stood_still_says_how_far_it_has_moved() {
+        let clock = settled();
+        let paused = 60 * SECOND;
+        clock.add_sample(SECOND, SECOND + 100, EPOCH + SECOND + 50 + paused);
+        let others = Mark {
+            timeline: Timeline::default(),
+            latest: EPOCH + paused + SECOND / 2,
+        };
+        clock.settle_at(SECOND + 100, Some(others));
+        assert_eq!(log_offset(&clock), EPOCH + paused);
+        let step = ClockStep {
+            redis_micros: paused,
+            log_micros: paused,
+        };
+        assert_eq!(clock.take_step(), Some(step));
+    }
+
+    #[test]
+    fn a_step_that_no_node_has_seen_is_told_by_the_mark() {
         let clock = RedisClock::new();
         clock.add_sample(0, 100, EPOCH + 50);
-        clock.add_sample(1_000_000, 1_005_000, EPOCH + 1_000_000 - 5_000_000);
-        assert_eq!(offset(&clock), EPOCH - 5_000_000 - 2_500);
+        let hour = 3_600 * SECOND;
+        let before = Mark {
+            timeline: Timeline::default(),
+            latest: EPOCH + 100 + hour,
+        };
+        clock.settle_at(100, Some(before));
+        assert_eq!(log_offset(&clock), EPOCH + hour);
+        let step = ClockStep {
+            redis_micros: -hour,
+            log_micros: 0,
+        };
+        assert_eq!(clock.take_step(), Some(step));
     }
 
     #[test]
@@ -141,7 +353,7 @@ mod tests {
         let clock = RedisClock::new();
         clock.add_sample(0, 10, EPOCH + 5);
         for second in 1..=SAMPLES as i64 {
-            let sent = second * 1_000_000;
+            let sent = second * SECOND;
             clock.add_sample(sent, sent + 100, EPOCH + sent + 50 + second * 50);
         }
         assert!(offset(&clock) > EPOCH, "the drift since was taken in");

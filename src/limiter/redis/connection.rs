@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use deadpool_redis::{
-    Runtime, Timeouts, cluster,
+    PoolError, Runtime, Timeouts, cluster,
     redis::{
-        AsyncConnectionConfig, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+        AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, Value,
         aio::{ConnectionLike, MultiplexedConnection},
         cluster_async::ClusterConnection,
         cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
@@ -13,12 +13,14 @@ use deadpool_redis::{
     },
     sentinel,
 };
+use tokio::time::timeout;
 
 use super::{
     endpoint::{Kind, RedisEndpoint},
-    record::Record,
+    failure::Failures,
+    record::{Record, Recorded},
 };
-use crate::limiter::{Decision, StoreError};
+use crate::limiter::StoreError;
 
 /// How long making a connection may take in the background, where that may be longer than what a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,7 +31,12 @@ const CLOCK_SLOT: u16 = 0;
 /// Makes connections.
 ///
 /// The pools are never given one back. They stand for the three kinds of Redis, and bound how long connecting takes.
-pub(super) enum Connector {
+pub(super) struct Connector {
+    pool: Pool,
+    failures: Failures,
+}
+
+enum Pool {
     Server(deadpool_redis::Pool),
     Sentinel(sentinel::Pool),
     Cluster(cluster::Pool),
@@ -43,7 +50,27 @@ pub(super) enum Connection {
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
+    pub(super) fn new(endpoint: &RedisEndpoint, failures: Failures) -> Result<Self, StoreError> {
+        let pool = Pool::new(endpoint)?;
+        Ok(Self { pool, failures })
+    }
+
+    /// A new connection, which lives in the runtime that this is called in, and on which Redis has answered.
+    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+        let sort = |error| self.failures.sort_connect(error);
+        let connection = self.pool.connect().await.map_err(sort)?;
+        // Without a password the library sends nothing by itself, and if the server has too many connections, or a proxy
+        // leads nowhere, the first request would fail for it.
+        match timeout(CONNECT_TIMEOUT, connection.time()).await {
+            Ok(Ok(_)) => Ok(connection),
+            Ok(Err(error)) => Err(sort(error.into())),
+            Err(_) => Err(StoreError::Timeout(CONNECT_TIMEOUT)),
+        }
+    }
+}
+
+impl Pool {
+    fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
         // So many connections can be made at once.
         const SIZE: usize = 16;
         let timeouts = Timeouts {
@@ -68,7 +95,10 @@ impl Connector {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(None);
-                let manager = deadpool_redis::Manager::new_with_config(*server, config);
+                // A user need not be allowed to say which library it uses.
+                let settings = server.redis_settings().clone().set_skip_set_lib_name();
+                let server = server.set_redis_settings(settings);
+                let manager = deadpool_redis::Manager::new_with_config(server, config);
                 pool!(Server, deadpool_redis::Pool, manager)
             }
             Kind::Sentinel {
@@ -105,19 +135,18 @@ impl Connector {
         }
     }
 
-    /// A new connection, which lives in the runtime that this is called in.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+    async fn connect(&self) -> Result<Connection, PoolError> {
         Ok(match self {
             Self::Server(pool) => {
-                let connection = pool.get().await.map_err(connect_error)?;
+                let connection = pool.get().await?;
                 Connection::Multiplexed(deadpool_redis::Connection::take(connection))
             }
             Self::Sentinel(pool) => {
-                let connection = pool.get().await.map_err(connect_error)?;
+                let connection = pool.get().await?;
                 Connection::Multiplexed(sentinel::Connection::take(connection))
             }
             Self::Cluster(pool) => {
-                let connection = pool.get().await.map_err(connect_error)?;
+                let connection = pool.get().await?;
                 Connection::Cluster(cluster::Connection::take(connection))
             }
         })
@@ -130,20 +159,45 @@ fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Store
 
 impl Connection {
     /// Logs a request and decides it, in a transaction of its own; `None` if its member is taken.
-    pub(super) async fn record(&self, record: &Record<'_>) -> Result<Option<Decision>, StoreError> {
+    pub(super) async fn record(&self, record: &Record<'_>) -> RedisResult<Option<Recorded>> {
         let mut pipeline = Pipeline::with_capacity(record.commands());
         record.add_to(pipeline.atomic());
-        let replies = self.transaction(&pipeline).await;
-        replies
-            .and_then(|replies| record.decision(&replies))
-            .map_err(failed)
+        record.decision(&self.transaction(&pipeline).await?)
     }
 
-    /// Runs commands whose replies say nothing.
-    pub(super) async fn execute(&self, pipeline: &Pipeline) -> Result<(), StoreError> {
-        let replies = self.transaction(pipeline).await.map_err(failed)?;
-        for reply in replies {
-            reply.extract_error().map_err(failed)?;
+    /// Runs commands whose replies say nothing, in a transaction.
+    pub(super) async fn execute(&self, pipeline: &Pipeline) -> RedisResult<()> {
+        for reply in self.transaction(pipeline).await? {
+            reply.extract_error()?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command with a key.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let answer = match self.clone() {
+            Self::Multiplexed(mut connection) => connection.req_packed_command(command).await,
+            Self::Cluster(mut connection) => connection.req_packed_command(command).await,
+        };
+        Ok(T::from_redis_value(answer?.extract_error()?)?)
+    }
+
+    /// Whether the server has all of `keys`, which exist or not; a cluster as a whole has every one.
+    ///
+    /// # Errors
+    /// What it says of the first that it has not.
+    pub(super) async fn serves(&self, keys: impl Iterator<Item = String>) -> RedisResult<()> {
+        let Self::Multiplexed(mut connection) = self.clone() else {
+            return Ok(());
+        };
+        let mut pipeline = Pipeline::new();
+        for key in keys {
+            pipeline.cmd("ZCARD").arg(key);
+        }
+        let count = pipeline.len();
+        let answers = connection.req_packed_commands(&pipeline, 0, count).await?;
+        for answer in answers {
+            answer.extract_error()?;
         }
         Ok(())
     }
@@ -156,7 +210,7 @@ impl Connection {
     }
 
     /// Redis's clock, in microseconds since the Unix epoch.
-    pub(super) async fn time(&self) -> Result<i64, StoreError> {
+    pub(super) async fn time(&self) -> RedisResult<i64> {
         let time = cmd("TIME");
         let answer = match self.clone() {
             Self::Multiplexed(mut connection) => connection.req_packed_command(&time).await,
@@ -166,7 +220,7 @@ impl Connection {
                 connection.route_command(time, route).await
             }
         };
-        let (seconds, micros): (i64, i64) = parse(answer).map_err(failed)?;
+        let (seconds, micros) = <(i64, i64)>::from_redis_value(answer?.extract_error()?)?;
         Ok(seconds * 1_000_000 + micros)
     }
 }
@@ -191,12 +245,4 @@ async fn transaction(
         )
             .into()),
     }
-}
-
-fn failed(error: RedisError) -> StoreError {
-    StoreError::Failed(error.into())
-}
-
-fn parse<T: FromRedisValue>(answer: RedisResult<Value>) -> RedisResult<T> {
-    Ok(T::from_redis_value(answer?)?)
 }

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::{
     connection::{Connection, Connector},
     endpoint::RedisEndpoint,
+    failure::Failures,
 };
 use crate::{limiter::StoreError, telemetry::chain};
 
@@ -38,9 +39,13 @@ struct Own {
 }
 
 impl Connections {
-    pub(super) fn new(endpoint: &RedisEndpoint, patience: Duration) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        endpoint: &RedisEndpoint,
+        failures: Failures,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
-            connector: Connector::new(endpoint)?,
+            connector: Connector::new(endpoint, failures)?,
             common: ArcSwapOption::empty(),
             own: ThreadLocal::new(),
             patience,
@@ -111,7 +116,7 @@ impl Connections {
         let own = self.own.iter().filter_map(|own| {
             let connection = lock(own).connection.clone()?;
             Some(async move {
-                if let Err(StoreError::Failed(_)) = connection.time().await {
+                if connection.time().await.is_err() {
                     *lock(own) = Own::default();
                 }
             })

@@ -1,6 +1,10 @@
 //! A request as Redis sees it: the commands that log it, and what their replies say.
 
-use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use std::time::Duration;
+
+use deadpool_redis::redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+};
 
 use crate::limiter::{Decision, LogEntry, LogTime, Quota};
 
@@ -13,7 +17,22 @@ pub(super) struct Record<'a> {
     pub(super) member: i32,
     /// Earlier requests of the client that have to stand in its log too.
     pub(super) earlier: &'a [LogEntry],
+    /// Whether entries that are further ahead than [`AHEAD`] are removed first. The same member has been logged already then,
+    /// perhaps at another time.
+    pub(super) removes_ahead: bool,
 }
+
+/// What Redis has answered.
+pub(super) struct Recorded {
+    pub(super) decision: Decision,
+    /// Whether the entry that decides is further ahead than [`AHEAD`], so that the client is refused for longer than
+    /// a window.
+    pub(super) is_from_ahead: bool,
+}
+
+/// Nodes differ by milliseconds, and so may log a request a little ahead of another's time. What is further ahead than this
+/// belongs to no timeline that is known.
+pub(super) const AHEAD: Duration = Duration::from_secs(1);
 
 impl Record<'_> {
     /// What [`add_to`](Self::add_to) adds where there are no earlier requests.
@@ -21,7 +40,7 @@ impl Record<'_> {
 
     /// How many commands [`add_to`](Self::add_to) adds.
     pub(super) fn commands(&self) -> usize {
-        Self::COMMANDS + usize::from(!self.earlier.is_empty())
+        Self::COMMANDS + usize::from(!self.earlier.is_empty()) + usize::from(self.removes_ahead)
     }
 
     /// The table in [the module above](super) says why these, and why in this order.
@@ -30,8 +49,14 @@ impl Record<'_> {
         if !self.earlier.is_empty() {
             pipeline.add_command(add_entries(key, self.earlier));
         }
+        if self.removes_ahead {
+            pipeline.add_command(remove_ahead(key, *at));
+        }
         let mut add = command("ZADD", key, 3);
-        add.arg("NX").arg(at.as_micros()).arg(self.member);
+        if !self.removes_ahead {
+            add.arg("NX");
+        }
+        add.arg(at.as_micros()).arg(self.member);
         let count = command("ZCARD", key, 0);
         let mut first = command("ZRANGE", key, 3);
         first.arg(0).arg(1).arg("WITHSCORES");
@@ -47,36 +72,70 @@ impl Record<'_> {
     /// The decision, or `None` if the log has the member already: then the request is not logged yet.
     ///
     /// `replies` are those to its own commands, in their order.
-    pub(super) fn decision(&self, replies: &[Value]) -> RedisResult<Option<Decision>> {
+    pub(super) fn decision(&self, replies: &[Value]) -> RedisResult<Option<Recorded>> {
         for reply in replies {
             if let Value::ServerError(error) = reply {
                 return Err(RedisError::from(error.clone()));
             }
         }
         let reply = |index: usize| {
-            let earlier = replies.len().saturating_sub(Self::COMMANDS);
-            replies.get(earlier + index).unwrap_or(&Value::Nil)
+            let before = replies.len().saturating_sub(Self::COMMANDS);
+            replies.get(before + index).unwrap_or(&Value::Nil)
         };
         let added = u64::from_redis_value_ref(reply(0))?;
-        if added == 0 {
+        if added == 0 && !self.removes_ahead {
             return Ok(None);
         }
         let logged = u64::from_redis_value_ref(reply(3))?;
-        let first = Vec::<(i64, f64)>::from_redis_value_ref(reply(4))?;
-        let score = |index: usize| {
-            let &(_, score) = first.get(index)?;
-            // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly.
-            Some(LogTime::from_micros(score as i64))
-        };
-        let oldest = score(0).unwrap_or(self.at);
-        Ok(Some(Decision::from_log(
-            self.quota,
-            self.at,
-            logged,
-            oldest,
-            score(1),
-        )))
+        let oldest = score(reply(4), 0)?.unwrap_or(self.at);
+        let second = score(reply(4), 1)?;
+        let decision = Decision::from_log(self.quota, self.at, logged, oldest, second);
+        Ok(Some(Recorded {
+            decision,
+            is_from_ahead: !decision.admitted && second.unwrap_or(oldest) > self.at + AHEAD,
+        }))
     }
+}
+
+/// A score in the reply to `ZRANGE … WITHSCORES`. Whose member it belongs to does not matter.
+fn score(reply: &Value, index: usize) -> RedisResult<Option<LogTime>> {
+    let Value::Array(items) = reply else {
+        return Err(not_a_score());
+    };
+    let score = match items.first() {
+        // RESP3: pairs.
+        Some(Value::Array(_)) => match items.get(index) {
+            Some(Value::Array(pair)) => pair.get(1),
+            _ => None,
+        },
+        // RESP2: member, score, member, score.
+        _ => items.get(2 * index + 1),
+    };
+    score.map(micros).transpose()
+}
+
+fn micros(score: &Value) -> RedisResult<LogTime> {
+    let whole = |score: f64| {
+        // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly; others, and infinity, end at the
+        // limits of i64.
+        Ok(LogTime::from_micros(score as i64))
+    };
+    match score {
+        Value::Double(score) => whole(*score),
+        Value::BulkString(text) => {
+            let text = std::str::from_utf8(text).map_err(|_| not_a_score())?;
+            match text.parse() {
+                Ok(micros) => Ok(LogTime::from_micros(micros)),
+                Err(_) => whole(text.parse().map_err(|_| not_a_score())?),
+            }
+        }
+        _ => Err(not_a_score()),
+    }
+}
+
+fn not_a_score() -> RedisError {
+    let kind = ErrorKind::UnexpectedReturnType;
+    (kind, "scores were expected").into()
 }
 
 /// The commands that add `entries` to a log, where they are not there yet, and decide nothing.
@@ -121,6 +180,14 @@ fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
     remove
 }
 
+/// What belongs to no timeline that is known.
+fn remove_ahead(key: &str, now: LogTime) -> Cmd {
+    let mut remove = command("ZREMRANGEBYSCORE", key, 2);
+    let last = (now + AHEAD).as_micros();
+    remove.arg(format!("({last}")).arg("+inf");
+    remove
+}
+
 /// What can change no decision.
 fn remove_surplus(key: &str, quota: Quota) -> Cmd {
     let mut remove = command("ZREMRANGEBYRANK", key, 2);
@@ -132,4 +199,57 @@ fn expire(key: &str, quota: Quota) -> Cmd {
     let mut expire = command("EXPIRE", key, 1);
     expire.arg(quota.window_seconds());
     expire
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn scores(reply: &Value) -> [Option<i64>; 2] {
+        [0, 1].map(|index| {
+            let score = score(reply, index).expect("a score");
+            score.map(LogTime::as_micros)
+        })
+    }
+
+    #[test]
+    fn scores_are_read_whatever_the_members_and_the_protocol() {
+        let micros = 1_800_000_000_000_001;
+        for (first, second, expected) in [
+            ("1800000000000001", "1.8000000000000010e+15", [micros; 2]),
+            ("-inf", "inf", [i64::MIN, i64::MAX]),
+            ("1800000000000001.5", "-5", [micros, -5]),
+        ] {
+            let flat = Value::Array(vec![
+                text("7"),
+                text(first),
+                text("hello \u{fffd}"),
+                text(second),
+            ]);
+            assert_eq!(scores(&flat), expected.map(Some), "{first}, {second}");
+            let number = |text: &str| Value::Double(text.parse().expect("a number"));
+            let pairs = [("7", first), ("x", second)]
+                .map(|(member, score)| Value::Array(vec![text(member), number(score)]));
+            assert_eq!(scores(&Value::Array(pairs.into())), expected.map(Some));
+        }
+        let one = Value::Array(vec![text("7"), text("1")]);
+        assert_eq!(scores(&one), [Some(1), None]);
+        assert_eq!(scores(&Value::Array(Vec::new())), [None, None]);
+    }
+
+    #[test]
+    fn what_is_no_score_is_an_error() {
+        for reply in [
+            Value::Nil,
+            Value::Okay,
+            Value::Array(vec![text("7"), text("soon")]),
+            Value::Array(vec![text("7"), Value::BulkString(vec![0xff])]),
+        ] {
+            assert!(score(&reply, 0).is_err(), "{reply:?}");
+        }
+    }
 }

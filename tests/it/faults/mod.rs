@@ -5,4 +5,6 @@ mod partial;
 mod partial_sqlite;
 mod postgres;
 mod redis;
+mod redis_clock;
+mod redis_keys;
 mod sqlite_file;

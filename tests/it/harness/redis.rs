@@ -1,6 +1,6 @@
 //! A Redis server.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use deadpool_redis::redis::{self, Client};
 use rustix::process::Signal;
@@ -15,6 +15,7 @@ pub struct Redis {
     directory: TempDir,
     arguments: Vec<String>,
     configuration: Option<String>,
+    has_clock: bool,
 }
 
 impl Redis {
@@ -27,6 +28,27 @@ impl Redis {
         let mut redis = Self::stopped(arguments);
         redis.restart().await;
         redis
+    }
+
+    /// One whose clock [can be set](Self::set_clock) while it runs. Needs libfaketime.
+    pub async fn start_with_clock() -> Self {
+        let mut redis = Self::stopped(&[]);
+        redis.has_clock = true;
+        redis.set_clock(0);
+        redis.restart().await;
+        redis
+    }
+
+    /// Sets the server's clock so many seconds ahead of the machine's, at once.
+    pub fn set_clock(&self, seconds: i64) {
+        assert!(self.has_clock, "started with a clock of its own");
+        let next = self.directory.path().join("clock.next");
+        std::fs::write(&next, format!("{seconds:+}\n")).expect("a file");
+        std::fs::rename(&next, self.clock_file()).expect("renamed");
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.directory.path().join("clock")
     }
 
     /// A Sentinel, which keeps its state in the file at `configuration`.
@@ -45,6 +67,7 @@ impl Redis {
             directory: tempfile::tempdir().expect("a temporary directory"),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             configuration: None,
+            has_clock: false,
         }
     }
 
@@ -58,6 +81,15 @@ impl Redis {
             .args(&self.arguments);
         if self.configuration.is_none() {
             command.args(["--save", "", "--appendonly", "no"]);
+        }
+        if self.has_clock {
+            let library = find("libfaketimeMT.so.1").expect("faketime");
+            // The C library before jemalloc: that asks for the time while it allocates, and faketime allocates while it is asked.
+            command.env("LD_PRELOAD", format!("{} libc.so.6", library.display()));
+            command
+                .env("FAKETIME_TIMESTAMP_FILE", self.clock_file())
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         let (process, output) = Process::start(&command);
         super::process::discard(output);

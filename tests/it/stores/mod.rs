@@ -3,7 +3,7 @@
 mod commits;
 mod links;
 mod model;
-mod redis_kinds;
+pub mod redis_kinds;
 mod redis_log;
 mod shield;
 mod windows;
@@ -11,12 +11,13 @@ mod write_ahead_log;
 
 use std::time::Duration;
 
-use shunt::limiter::{ClientId, Policy, RedisOptions, RedisStore};
+use shunt::limiter::{ClientId, KeyPrefix, Policy, RedisOptions, RedisStore};
 
 /// A connected Redis store; another one on the same URL is another node.
 pub async fn redis_store(url: &str) -> RedisStore {
     let store = RedisStore::new(&RedisOptions {
         endpoint: url.parse().expect("a URL"),
+        prefix: KeyPrefix::default(),
         // The contract is about decisions: no slow machine may turn one into a timeout.
         timeout: Duration::from_secs(5),
     })

@@ -30,11 +30,15 @@ impl Cluster {
     pub fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{}", self.0.port())
     }
+
+    pub fn server(&self) -> &Redis {
+        &self.0
+    }
 }
 
 /// A master and one Sentinel that knows it.
 pub struct SentinelGroup {
-    _master: Redis,
+    master: Redis,
     sentinel: Redis,
 }
 
@@ -58,10 +62,7 @@ pub async fn sentinel() -> SentinelGroup {
         Vec::<String>::from_redis_value(address).ok()
     })
     .await;
-    SentinelGroup {
-        _master: master,
-        sentinel,
-    }
+    SentinelGroup { master, sentinel }
 }
 
 impl SentinelGroup {
@@ -70,5 +71,9 @@ impl SentinelGroup {
             "redis+sentinel://127.0.0.1:{}/mymaster",
             self.sentinel.port()
         )
+    }
+
+    pub fn master(&self) -> &Redis {
+        &self.master
     }
 }

@@ -1,0 +1,203 @@
+//! What an error of Redis's means, and so what follows from it.
+
+use deadpool_redis::{
+    PoolError,
+    redis::{ErrorKind, RedisError},
+};
+
+use super::{
+    endpoint::{Kind, RedisEndpoint},
+    keys::KeyPrefix,
+};
+use crate::limiter::{Refusal, StoreError};
+
+/// The commands that a request, the clock and the probe need, as an ACL grants them.
+const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +expire +persist";
+
+/// Sorts errors.
+///
+/// | Redis says | it is about | and so |
+/// |---|---|---|
+/// | `WRONGTYPE` | the key of one client ([`StoreError::Key`]) | this client is counted by the node, everybody else by Redis |
+/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or refuses to authenticate | the user ([`Refusal::Permission`]) | as if it were away, and a line says what to grant |
+/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Refusal::ClusterMember`]) | the program does not start; later, as if it were away, and a line says which URL to use |
+/// | the same to a `redis+cluster://` URL | slots that have moved ([`StoreError::Failed`]) | it is away; connecting anew finds them |
+/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`StoreError::Failed`]) | it is away |
+/// | nothing, or the connection breaks | [`StoreError::Timeout`], [`StoreError::Failed`], [`StoreError::Connect`] | it is away |
+///
+/// `EXECABORT` says only that one of the commands before it was refused: what counts is how that one was.
+#[derive(Clone, Debug)]
+pub(super) struct Failures {
+    is_cluster: bool,
+    grant: String,
+}
+
+impl Failures {
+    pub(super) fn new(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> Self {
+        Self {
+            is_cluster: matches!(endpoint.0, Kind::Cluster(_)),
+            grant: grant(endpoint, prefix),
+        }
+    }
+
+    /// What `error` means to a caller that has used `key`.
+    pub(super) fn sort(&self, error: RedisError, key: &str) -> StoreError {
+        if codes(&error).iter().any(|code| code == "WRONGTYPE") {
+            return StoreError::Key {
+                key: key.to_owned(),
+                error: error.into(),
+            };
+        }
+        match self.refusal(&error) {
+            Some(refusal) => StoreError::Refused(refusal, error.into()),
+            None => StoreError::Failed(error.into()),
+        }
+    }
+
+    /// What `error` means to a caller that wants to connect.
+    pub(super) fn sort_connect(&self, error: PoolError) -> StoreError {
+        match error {
+            PoolError::Backend(error) => match self.refusal(&error) {
+                Some(refusal) => StoreError::Refused(refusal, error.into()),
+                None => StoreError::Connect(error.into()),
+            },
+            error => StoreError::Connect(error.into()),
+        }
+    }
+
+    fn refusal(&self, error: &RedisError) -> Option<Refusal> {
+        let permission = || {
+            Some(Refusal::Permission {
+                grant: self.grant.clone(),
+            })
+        };
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            return permission();
+        }
+        codes(error).iter().find_map(|code| match code.as_str() {
+            "NOPERM" | "NOAUTH" | "WRONGPASS" => permission(),
+            "MOVED" | "ASK" | "CROSSSLOT" if !self.is_cluster => Some(Refusal::ClusterMember),
+            _ => None,
+        })
+    }
+}
+
+/// The first word of everything that the server has said.
+fn codes(error: &RedisError) -> Vec<String> {
+    let errors = error.clone().into_server_errors();
+    let errors = errors.iter().flat_map(|errors| errors.iter());
+    errors.map(|(_, error)| error.code().to_owned()).collect()
+}
+
+/// The command that gives the user of an endpoint exactly what it needs.
+fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
+    let (user, db, more) = match &endpoint.0 {
+        Kind::Server(server) => {
+            let settings = server.redis_settings();
+            (settings.username(), settings.db(), "")
+        }
+        Kind::Sentinel { user, db, .. } => (user.as_deref(), *db, " +role"),
+        Kind::Cluster(servers) => {
+            let user = servers.first().and_then(|s| s.redis_settings().username());
+            (user, 0, " +cluster|slots +ping")
+        }
+    };
+    let user = user.unwrap_or("default");
+    let select = if db == 0 { "" } else { " +select" };
+    format!("ACL SETUSER {user} on resetkeys ~{prefix}* -@all {COMMANDS}{more}{select}")
+}
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis::make_extension_error;
+
+    use super::*;
+
+    fn failures(url: &str) -> Failures {
+        Failures::new(&url.parse().expect("a URL"), &KeyPrefix::default())
+    }
+
+    fn said(code: &str) -> RedisError {
+        make_extension_error(code.to_owned(), Some("and why".to_owned()))
+    }
+
+    #[test]
+    fn each_error_is_sorted_as_the_table_says() {
+        let server = failures("redis://localhost");
+        let sort = |code: &str| server.sort(said(code), "rate_limit:192.0.2.1");
+        assert!(
+            matches!(sort("WRONGTYPE"), StoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
+        );
+        for code in ["NOPERM", "NOAUTH", "WRONGPASS"] {
+            let refused = matches!(
+                sort(code),
+                StoreError::Refused(Refusal::Permission { .. }, _)
+            );
+            assert!(refused, "{code}");
+        }
+        for code in ["MOVED", "ASK", "CROSSSLOT"] {
+            let refused = matches!(sort(code), StoreError::Refused(Refusal::ClusterMember, _));
+            assert!(refused, "{code}");
+        }
+        for code in [
+            "OOM",
+            "READONLY",
+            "LOADING",
+            "MASTERDOWN",
+            "MISCONF",
+            "NOREPLICAS",
+            "BUSY",
+            "CLUSTERDOWN",
+            "TRYAGAIN",
+            "EXECABORT",
+            "ERR",
+        ] {
+            assert!(matches!(sort(code), StoreError::Failed(_)), "{code}");
+        }
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let broken = server.sort(broken.into(), "rate_limit:192.0.2.1");
+        assert!(matches!(broken, StoreError::Failed(_)));
+    }
+
+    #[test]
+    fn in_a_cluster_slots_may_move() {
+        let cluster = failures("redis+cluster://localhost:7000");
+        for code in ["MOVED", "ASK", "CROSSSLOT"] {
+            let error = cluster.sort(said(code), "rate_limit:192.0.2.1");
+            assert!(matches!(error, StoreError::Failed(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_to_grant_depends_on_the_url() {
+        for (url, begins, ends) in [
+            (
+                "redis://localhost",
+                "ACL SETUSER default on resetkeys ~rate_limit:* -@all +time ",
+                "+persist",
+            ),
+            (
+                "redis://shunt:secret@localhost/2",
+                "ACL SETUSER shunt on ",
+                "+persist +select",
+            ),
+            (
+                "redis+sentinel://shunt:secret@a:1/m",
+                "ACL SETUSER shunt on ",
+                "+persist +role",
+            ),
+            (
+                "redis+cluster://shunt:secret@a:1",
+                "ACL SETUSER shunt on ",
+                "+cluster|slots +ping",
+            ),
+        ] {
+            let grant = failures(url).grant;
+            assert!(
+                grant.starts_with(begins) && grant.ends_with(ends),
+                "{grant}"
+            );
+            assert!(!grant.contains("secret"));
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The timeline of the window logs: Redis's clock without its steps.
+//!
+//! The times in the logs have to go on evenly. If Redis's clock is set back and they followed, what was logged before would
+//! lie in the future and count until the clock has caught up; if it is set forward, everything would leave the window at
+//! once, on each node at another moment. So a log time is Redis's time *and a correction*, which changes whenever the
+//! clock is stepped, so that the sum does not. Until the first step it is zero.
+//!
+//! All nodes must use the same correction, and one that starts later must know it. It stands in Redis, in one key, the
+//! *mark*, with a number that grows with every step and the latest log time at which a node has confirmed it: every node
+//! does so once a second, right after it has measured Redis's clock. [`settle`] decides what it means that they disagree:
+//!
+//! | a node finds | because | the logs |
+//! |---|---|---|
+//! | its own time ahead of Redis's | Redis's clock was set back | go on |
+//! | its own time behind, and the mark as old as it should be for it | Redis's clock was set forward | go on |
+//! | its own time behind, and the mark as young as it should be for Redis's | this machine stood still, others did not | are where Redis and the others are |
+//! | no time of its own, and the mark ahead of Redis's | Redis's clock was set back while no node ran | go on from the mark |
+//!
+//! A step forward that is smaller than [`SILENCE`] cannot be told from a pause of this machine, and is followed.
+//! What Redis itself forgets when its clock is set forward, because keys expire by it, is gone in any case.
+
+use std::fmt;
+
+/// A difference that is no step, µs. Entries may be so far ahead without harm.
+pub(super) const STEP_MICROS: i64 = 100_000;
+
+/// A mark is at most so old while any node runs, µs: it is confirmed once a second.
+pub(super) const SILENCE: i64 = 3_000_000;
+
+/// Log times stay below this: f64, Redis's scores, hold whole microseconds up to here (the year 2255).
+const MAX_MICROS: i64 = 1 << 53;
+
+/// What log times are besides Redis's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Timeline {
+    /// How many steps it has seen. Of two timelines the one with more is valid.
+    steps: u64,
+    /// µs; added to Redis's time. Two nodes that notice a step at the same moment may disagree by their errors of
+    /// measurement: then the larger is valid.
+    correction: i64,
+}
+
+/// What stands in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) timeline: Timeline,
+    /// The log time at which it was written, µs.
+    pub(super) latest: i64,
+}
+
+/// What a node believes when it has just measured Redis's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) timeline: Timeline,
+    /// Its log time, carried forward by its own clock only, µs.
+    pub(super) now: i64,
+    /// By how much that may be wrong although no clock was stepped, µs.
+    pub(super) tolerance: i64,
+}
+
+impl Timeline {
+    /// The log time when Redis's clock says `redis_now`.
+    pub(super) fn at(self, redis_now: i64) -> i64 {
+        redis_now.saturating_add(self.correction)
+    }
+
+    pub(super) fn correction(self) -> i64 {
+        self.correction
+    }
+
+    /// The next one, in which it is `now` when Redis's clock says `redis_now`.
+    fn continued(self, now: i64, redis_now: i64) -> Self {
+        Self {
+            steps: self.steps.saturating_add(1),
+            correction: now.saturating_sub(redis_now),
+        }
+    }
+}
+
+/// The timeline that is valid when Redis's clock says `redis_now`.
+pub(super) fn settle(redis_now: i64, own: Option<Own>, mark: Option<Mark>) -> Timeline {
+    let timelines = [own.map(|own| own.timeline), mark.map(|mark| mark.timeline)];
+    let known = timelines.into_iter().flatten().max().unwrap_or_default();
+    let proposed = known.at(redis_now);
+    let latest = mark.map(|mark| mark.latest);
+    // Whether the mark is as old as it should be at `now`.
+    let confirms = |now: i64| {
+        let age = latest.map(|latest| now.saturating_sub(latest));
+        age.is_some_and(|age| (-STEP_MICROS..=SILENCE).contains(&age))
+    };
+    let Some(own) = own else {
+        return match latest {
+            Some(latest) if proposed < latest.saturating_sub(STEP_MICROS) => {
+                known.continued(latest, redis_now)
+            }
+            _ => known,
+        };
+    };
+    let ahead = own.now.saturating_sub(proposed);
+    let set_back = ahead > own.tolerance && (confirms(own.now) || !confirms(proposed));
+    let set_forward = ahead < -own.tolerance && confirms(own.now) && !confirms(proposed);
+    if set_back || set_forward {
+        known.continued(own.now, redis_now)
+    } else {
+        known
+    }
+}
+
+/// `steps correction latest`: the value of the key.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Timeline { steps, correction } = self.timeline;
+        write!(f, "{steps} {correction} {}", self.latest)
+    }
+}
+
+impl Mark {
+    /// `None` if it is not what [`Display`](fmt::Display) writes, or can be no time.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        let timeline = Timeline {
+            steps: words.next()?.parse().ok()?,
+            correction: words.next()?.parse().ok()?,
+        };
+        let latest: i64 = words.next()?.parse().ok()?;
+        let possible = (0..MAX_MICROS).contains(&latest)
+            && (-MAX_MICROS..MAX_MICROS).contains(&timeline.correction)
+            && words.next().is_none();
+        possible.then_some(Self { timeline, latest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
+    const HOUR: i64 = 3_600 * SECOND;
+
+    /// A node that has measured Redis's clock well.
+    fn own(timeline: Timeline, now: i64) -> Option<Own> {
+        Some(Own {
+            timeline,
+            now,
+            tolerance: STEP_MICROS,
+        })
+    }
+
+    fn mark(timeline: Timeline, latest: i64) -> Option<Mark> {
+        Some(Mark { timeline, latest })
+    }
+
+    const ZERO: Timeline = Timeline {
+        steps: 0,
+        correction: 0,
+    };
+
+    #[test]
+    fn without_a_step_log_time_is_redis_time() {
+        assert_eq!(settle(NOW, None, None), ZERO);
+        assert_eq!(settle(NOW, own(ZERO, NOW), None), ZERO);
+        assert_eq!(
+            settle(NOW, own(ZERO, NOW + 50_000), mark(ZERO, NOW - SECOND)),
+            ZERO
+        );
+        assert_eq!(settle(NOW, None, mark(ZERO, NOW - 100 * HOUR)), ZERO);
+    }
+
+    #[test]
+    fn a_running_node_goes_on_whichever_way_the_clock_is_set() {
+        for step in [-HOUR, -5 * SECOND, -SECOND / 2, 5 * SECOND, HOUR] {
+            let timeline = settle(NOW + step, own(ZERO, NOW), mark(ZERO, NOW - SECOND));
+            assert_eq!(timeline.steps, 1, "{step}");
+            assert_eq!(timeline.at(NOW + step), NOW, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_notices_second_takes_what_the_first_has_found() {
+        let first = ZERO.continued(NOW + 1_234, NOW - HOUR);
+        let second = settle(NOW - HOUR, own(ZERO, NOW), mark(first, NOW));
+        assert_eq!(second, first);
+    }
+
+    #[test]
+    fn two_that_notice_at_once_agree_at_the_next_measurement() {
+        let one = settle(NOW - HOUR, own(ZERO, NOW + 700), mark(ZERO, NOW - SECOND));
+        let other = settle(NOW - HOUR, own(ZERO, NOW - 300), mark(ZERO, NOW - SECOND));
+        assert_ne!(one, other);
+        let later = NOW + SECOND;
+        let agreed = [(one, other), (other, one)].map(|(own_one, in_redis)| {
+            settle(
+                later - HOUR,
+                own(own_one, later),
+                mark(in_redis, later - 10_000),
+            )
+        });
+        assert_eq!(agreed, [one, one]);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_follows_the_others() {
+        for pause in [SECOND, 10 * SECOND, HOUR] {
+            let timeline = settle(NOW, own(ZERO, NOW - pause), mark(ZERO, NOW - SECOND));
+            assert_eq!(timeline, ZERO, "{pause}");
+        }
+    }
+
+    #[test]
+    fn a_machine_whose_own_clock_ran_ahead_follows_the_others() {
+        let timeline = settle(NOW, own(ZERO, NOW + HOUR), mark(ZERO, NOW - SECOND));
+        assert_eq!(timeline, ZERO);
+    }
+
+    #[test]
+    fn a_node_that_starts_after_a_step_goes_on_from_the_mark() {
+        // Nobody has noticed yet.
+        let timeline = settle(NOW - HOUR, None, mark(ZERO, NOW - SECOND));
+        assert_eq!(timeline.at(NOW - HOUR), NOW - SECOND);
+        // Others have.
+        let others = ZERO.continued(NOW, NOW - HOUR);
+        assert_eq!(settle(NOW - HOUR, None, mark(others, NOW)), others);
+    }
+
+    #[test]
+    fn time_passes_while_no_node_runs() {
+        let corrected = ZERO.continued(NOW, NOW - HOUR);
+        assert_eq!(
+            settle(NOW + HOUR, None, mark(corrected, NOW)),
+            corrected,
+            "two hours"
+        );
+    }
+
+    #[test]
+    fn drift_during_a_long_outage_is_no_step() {
+        let away = Own {
+            timeline: ZERO,
+            now: NOW + 800_000,
+            tolerance: SECOND,
+        };
+        assert_eq!(settle(NOW, Some(away), mark(ZERO, NOW - HOUR)), ZERO);
+    }
+
+    #[test]
+    fn a_redis_that_has_lost_the_mark_is_told_again() {
+        let corrected = ZERO.continued(NOW, NOW - HOUR);
+        assert_eq!(settle(NOW - HOUR, own(corrected, NOW), None), corrected);
+        let older = mark(ZERO, NOW - HOUR - 10 * SECOND);
+        assert_eq!(settle(NOW - HOUR, own(corrected, NOW), older), corrected);
+    }
+
+    #[test]
+    fn what_is_no_mark_is_none() {
+        for text in [
+            "",
+            "0",
+            "0 0",
+            "0 0 x",
+            "0 0 1 2",
+            "-1 0 1",
+            "0 9999999999999999 1",
+            "0 0 -1",
+            "0 0 9999999999999999",
+            "hello",
+            "0  0 1",
+        ] {
+            assert_eq!(Mark::parse(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(Mark::parse(b"\xff\xff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_mark_is_read_as_it_was_written(steps: u64, correction in -MAX_MICROS..MAX_MICROS, latest in 0..MAX_MICROS) {
+            let mark = Mark { timeline: Timeline { steps, correction }, latest };
+            prop_assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
+        }
+
+        /// Nodes that measure once a second, each at its own moment, while Redis's clock is stepped to and fro: log times never
+        /// go back, and go forward only as time does.
+        #[test]
+        fn log_times_go_on_evenly_whatever_redis_clock_does(
+            steps in prop::collection::vec((1..20_i64, prop_oneof![
+                (-4 * HOUR)..-STEP_MICROS * 2, (SILENCE + 2 * SECOND)..4 * HOUR,
+            ]), 1..8),
+            phases in prop::collection::vec(0..SECOND, 1..4),
+        ) {
+            let mut redis_ahead = 0;
+            let mut in_redis: Option<Mark> = None;
+            let mut nodes = vec![ZERO; phases.len()];
+            // Redis's clock less the true time when each node last measured it.
+            let mut measured = vec![0; phases.len()];
+            let mut started = false;
+            let mut second = 0;
+            for (pause, step) in steps {
+                for _ in 0..pause {
+                    second += 1;
+                    let mut order: Vec<usize> = (0..nodes.len()).collect();
+                    order.sort_by_key(|&node| phases[node]);
+                    for node in order {
+                        let time = NOW + second * SECOND + phases[node];
+                        let now = nodes[node].at(time + measured[node]);
+                        let own = started.then_some(Own { timeline: nodes[node], now, tolerance: STEP_MICROS });
+                        nodes[node] = settle(time + redis_ahead, own, in_redis);
+                        measured[node] = redis_ahead;
+                        let after = nodes[node].at(time + redis_ahead);
+                        prop_assert!((after - time).abs() <= STEP_MICROS, "{} at {}", after - time, second);
+                        in_redis = Some(Mark { timeline: nodes[node], latest: after });
+                    }
+                    started = true;
+                }
+                redis_ahead += step;
+            }
+        }
+    }
+}
