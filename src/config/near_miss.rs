@@ -10,7 +10,12 @@ use super::{Config, PREFIX};
 const POLICIES: &str = "limiter.policies";
 
 /// Keys that are not in the default configuration, because they are unset.
-const UNSET: [&str; 3] = ["http.public_url", "redis.url", POLICIES];
+const UNSET: [&str; 4] = [
+    "http.client_ip_header",
+    "http.public_url",
+    "redis.url",
+    POLICIES,
+];
 
 /// The variable that was perhaps meant by this one, which is none of ours.
 pub(super) fn variable(name: &str) -> Option<String> {

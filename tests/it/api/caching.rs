@@ -83,7 +83,7 @@ async fn every_answer_says_whether_it_may_be_kept() {
         ),
         ("GET", "/once", none(), 410, NO_STORE),
         ("HEAD", "/once", none(), 410, NO_STORE),
-        ("POST", "/shorten", form(&"a".repeat(17_000)), 413, NO_STORE),
+        ("POST", "/shorten", form(&"a".repeat(33_000)), 413, NO_STORE),
         (
             "POST",
             "/shorten",
