@@ -6,13 +6,14 @@ SHELL := bash
 
 CARGO ?= cargo
 
-# How many nodes `make cluster` starts, the port of its nginx, and further settings of its nodes.
-NODES ?= 2
-PORT ?= 8000
-SET ?=
+# How many nodes `make cluster` starts, the port of its nginx, and further settings of its nodes. Only on the command line: a
+# PORT in the environment is usually meant for something else.
+NODES = 2
+PORT = 8000
+SET =
 
 # What `make bench` and `make bench-scale` measure (names, with commas between them; everything, if empty).
-ONLY ?=
+ONLY =
 
 ##@ Everyday
 

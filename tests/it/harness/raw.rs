@@ -61,11 +61,12 @@ impl RawConnection {
         }
     }
 
-    /// Takes `bytes` at the most, if there are any within `within`.
-    pub async fn take(&mut self, bytes: usize, within: Duration) {
+    /// Takes `bytes` at the most in a time of `pace`.
+    pub async fn take(&mut self, bytes: usize, pace: Duration) {
+        let next = tokio::time::sleep(pace);
         let mut buffer = vec![0; bytes];
-        let _ = timeout(within, self.socket.read(&mut buffer)).await;
-        tokio::time::sleep(within).await;
+        let _ = timeout(pace, self.socket.read(&mut buffer)).await;
+        next.await;
     }
 
     /// To send while what arrives is read.
