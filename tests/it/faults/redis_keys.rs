@@ -295,10 +295,12 @@ async fn one_server_of_a_cluster_is_an_error_that_names_the_right_url() {
     make_cluster([&first, &second]).await;
 
     for server in [&first, &second] {
-        let (mut process, log) = node(server).spawn();
+        let builder = node(server);
+        let (mut process, log) = builder.spawn();
         eventually("the node ends", async || process.has_ended().then_some(())).await;
         assert_eq!(process.wait(), 1);
         let log = log.lock().expect("no panic").join("\n");
+        assert!(log.contains("redis+cluster://"), "{log}");
         assert!(!log.contains("listening"), "{log}");
     }
 
