@@ -40,7 +40,7 @@ in_nodes() {
         echo 'ip link set lo up'
         echo "mount --bind '$scratch/node-sbin' /usr/local/sbin"
         echo "PATH='$node_bin':\$PATH"
-        echo 'export PATH SHUNT_PATIENCE=5'
+        echo 'export PATH SHUNT_PATIENCE=8'
         echo "$1"
     } >"$scratch/in-nodes"
     in_namespaces unshare --pid --fork --kill-child --mount-proc bash "$scratch/in-nodes"
