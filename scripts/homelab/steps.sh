@@ -265,8 +265,10 @@ kill_apply() {
 }
 
 step_interrupted() {
-    local before name
+    local before other
+    # Each node has settings, and so a release, of its own.
     before="$(on web-1 shunt-release current </dev/null)"
+    other="$(on web-2 shunt-release current </dev/null)"
     cp "$SCRATCH/shunt" "$SCRATCH/good"
     cc -O1 -static -DHANGS -o "$SCRATCH/broken" "$here/broken.c"
     # Another file than that of an earlier step, which is on the nodes already.
@@ -300,7 +302,8 @@ step_interrupted() {
     apply
     end_load
     ((failed_gets == 0)) || fail "$failed_gets GETs failed, $failed_posts POSTs; $load_text"
-    for name in web-1 web-2; do settled "$name" "$before" || fail "$name does not run $before"; done
+    settled web-1 "$before" || fail "web-1 does not run $before"
+    settled web-2 "$other" || fail "web-2 does not run $other"
     figure "back to $before by itself each time; $load_text ($failed_posts POSTs, when the power went)"
 }
 

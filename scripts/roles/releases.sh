@@ -1,202 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
-# Releases on web nodes: roles/web/shunt-release and scripts/roll-out as they are, on nodes that are folders. What stands in for
-# systemd, ssh and the program is below; scripts/homelab-test has the real ones.
-
-### What stands in
-
-# In a namespace in which /usr/local/sbin and the programs of $node_bin are a node's. Which node is in NODE.
-nodes_start() {
-    need cc
-    need ip
-    in_namespaces true
-    nodes="$scratch/nodes" node_bin="$scratch/node-bin"
-    rm -rf "$nodes" "$node_bin"
-    mkdir -p "$nodes" "$node_bin" "$scratch/node-sbin"
-    cp terraform/roles/web/shunt-release "$scratch/node-sbin/"
-    cp terraform/roles/base/await-address "$scratch/node-sbin/shunt-await-address"
-    chmod +x "$scratch"/node-sbin/*
-    programs
-    local name
-    for name in logger journalctl; do printf '#!/bin/sh\n' >"$node_bin/$name"; done
-    printf '%s\n' '#!/bin/bash' 'while [[ "$1" != -- ]]; do shift; done' 'exec "${@:2}"' >"$node_bin/setpriv"
-    declare -f only_standard_streams fake_systemctl fake_systemd_run fake_ssh >"$node_bin/fakes"
-    for name in systemctl systemd-run ssh; do
-        printf '%s\n' '#!/bin/bash' 'set -eu' ". '$node_bin/fakes'" "fake_${name//-/_} \"\$@\"" >"$node_bin/$name"
-    done
-    chmod +x "$node_bin"/*
-    release_program ready -DREADY
-    release_program ready-too -DREADY -DSECOND
-    release_program never
-    release_program told -DTOLD
-}
-
-# in_nodes FUNCTION: as root there, and with everything of it gone afterwards.
-in_nodes() {
-    {
-        declare -f
-        declare -p nodes node_bin scratch repository
-        echo 'set -euo pipefail'
-        echo "cd '$repository'"
-        echo 'ip link set lo up'
-        echo "mount --bind '$scratch/node-sbin' /usr/local/sbin"
-        echo "PATH='$node_bin':\$PATH"
-        echo 'export PATH SHUNT_PATIENCE=5'
-        echo "$1"
-    } >"$scratch/in-nodes"
-    in_namespaces unshare --pid --fork --kill-child --mount-proc bash "$scratch/in-nodes"
-}
-
-# A release: ready at once, never, or when the file exists that its settings take for an address.
-programs() {
-    cat >"$scratch/program.c" <<'END'
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-int main(int count, char **words) {
-    const char *command = count > 1 ? words[1] : "";
-    if (!strcmp(command, "--version")) return puts("shunt 0.0.0") < 0;
-    if (!strcmp(command, "migrate")) return 0;
-    if (!strcmp(command, "serve")) for (;;) pause();
-#if defined READY
-    return 0;
-#elif defined TOLD
-    return access(getenv("SHUNT__MANAGEMENT__BIND"), F_OK) != 0;
-#endif
-    return 1;
-}
-END
-}
-
-# release_program NAME OPTION...
-release_program() {
-    cc -O1 "${@:2}" -o "$nodes/$1" "$scratch/program.c"
-    # Each is another file.
-    echo "$1" >>"$nodes/$1"
-}
-
-# What systemd starts has none of its caller's files.
-only_standard_streams() {
-    local file
-    for file in /proc/"$BASHPID"/fd/*; do
-        file="${file##*/}"
-        ((file <= 2)) || eval "exec $file>&-"
-    done
-}
-
-# The only unit is shunt.service: its process's id, or that of its last one, is in $NODE/pid.
-fake_systemctl() {
-    local pid alive=false tries
-    pid="$(cat "$NODE/pid" 2>/dev/null || echo 0)"
-    # Not one that nobody has waited for yet.
-    if [[ "$pid" != 0 ]] && readlink "/proc/$pid/exe" >/dev/null 2>&1; then alive=true; fi
-    case "$*" in
-        'show --property MainPID '*) if $alive; then echo "$pid"; else echo 0; fi ;;
-        'show --property ActiveState '*) if $alive; then echo active; else echo failed; fi ;;
-        'show --property NRestarts '*) echo 0 ;;
-        'is-active '*) $alive ;;
-        'restart shunt.service')
-            if $alive; then kill -KILL "$pid"; fi
-            for ((tries = 0; tries < 500; tries++)); do
-                readlink "/proc/$pid/exe" >/dev/null 2>&1 || break
-                sleep 0.01
-            done
-            (only_standard_streams && exec setsid "$NODE/root/current/shunt" serve) </dev/null >/dev/null 2>&1 &
-            echo "$!" >"$NODE/pid"
-            # Its own program by now, not the shell that started it.
-            for ((tries = 0; tries < 500; tries++)); do
-                [[ "$(readlink "/proc/$!/exe")" != */shunt ]] || break
-                sleep 0.01
-            done
-            ;;
-    esac
-}
-
-# A command that goes on when the caller does not.
-fake_systemd_run() {
-    local output=/dev/null result=0
-    while [[ "$1" == --* ]]; do
-        case "$1" in
-            --unit | --description | --setenv) shift ;;
-            --property)
-                [[ "$2" != StandardOutput=append:* ]] || output="${2#*append:}"
-                shift
-                ;;
-        esac
-        shift
-    done
-    (only_standard_streams && exec setsid "$@") </dev/null >>"$output" 2>&1 &
-    [[ "$*" != *--detached* ]] || echo "$!" >"$NODE/detached"
-    wait "$!" || result=$?
-    exit "$result"
-}
-
-# The address is a folder of $NODES. Like sshd: what runs there is another session's, and if the client goes, its standard
-# input ends and nobody reads what it says.
-fake_ssh() {
-    local address="${*: -2:1}"
-    # shellcheck disable=SC2094
-    NODE="$NODES/$address" SHUNT_ROOT="$NODES/$address/root" SHUNT_SETTINGS="$NODES/$address/etc" \
-        SHUNT_UNIT="$NODES/$address/shunt.service" setsid --wait bash -c "${*: -1}" < <(cat) > >(cat) 2> >(cat >&2)
-}
-
-### Helpers, in nodes
-
-# use_node NAME: a node that is set up, and the one that `release` talks to from now on.
-use_node() {
-    export NODES="$nodes" NODE="$nodes/$1"
-    export SHUNT_ROOT="$NODE/root" SHUNT_SETTINGS="$NODE/etc" SHUNT_UNIT="$NODE/shunt.service"
-    [[ ! -d "$NODE" ]] || return 0
-    mkdir -p "$NODE/root" "$NODE/etc"
-    echo '[Service]' >"$NODE/etc/shunt.service"
-    printf 'SHUNT__HTTP__BIND="127.0.0.1:8080"\nSHUNT__MANAGEMENT__BIND="%s"\n' "$nodes/now" >"$NODE/etc/web.env"
-    printf "POSTGRES_PASSWORD='a'\nREDIS_PASSWORD='b'\n" >"$NODE/etc/secrets.env"
-}
-
-release() { /usr/local/sbin/shunt-release "$@"; }
-stage_program() { release stage <"$nodes/$1"; }
-current() { release current; }
-
-# within SECONDS COMMAND...
-within() {
-    local until=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        if ((SECONDS >= until)); then echo "waited in vain for: $*"; exit 1; fi
-        sleep 0.05
-    done
-}
-
-is() { [[ "$("${@:2}" 2>/dev/null || true)" == "$1" ]]; }
-goes_for() { is "$1" current; }
-under_way() { [[ -e "$SHUNT_ROOT/.switching" ]]; }
-at_rest() { ! under_way && flock --nonblock "$SHUNT_ROOT/.lock" true; }
-
-# settled ID: it runs, is the last good one, and nothing is under way.
-settled() {
-    goes_for "$1" && is "releases/$1" readlink "$SHUNT_ROOT/good" && at_rest
-}
-
-refuses() {
-    local wanted="$1" answer
-    shift
-    if answer="$("$@" 2>&1)"; then echo "not refused: $*"; exit 1; fi
-    grep -F -- "$wanted" <<<"$answer" || { echo "$* was refused otherwise: $answer"; exit 1; }
-}
-
-# session COMMAND...: as from a terminal of its own; session_ends kills all of it, and what it says is read no more.
-session() {
-    setsid bash -c '"$@" 2>&1 | cat >"$0"' "$NODE/said" "$@" &
-    session=$!
-    within 30 kill -0 -- "-$session" 2>/dev/null
-}
-# Perhaps it has ended by itself.
-session_ends() {
-    kill -KILL -- "-$session" 2>/dev/null || true
-    wait "$session" 2>/dev/null || true
-}
-
-### Checks
+# Checks of scripts/roles-check: what becomes of releases on web nodes, whatever is cut off, and when. See nodes.sh.
 
 release_goes_back_whatever_becomes_of_its_session() {
     nodes_start
@@ -311,6 +114,7 @@ nodes_held() {
 
     # holds OWNER: until the file is gone.
     holds() {
+        rm -f "$NODE/token-$1"
         touch "$NODE/holds-$1"
         (while [[ -e "$NODE/holds-$1" ]]; do echo; sleep 0.1; done) | /usr/local/sbin/shunt-release hold "$1" >"$NODE/token-$1" &
         within 30 test -s "$NODE/token-$1"
@@ -355,6 +159,7 @@ nodes_held() {
 
     # Silence is an end.
     sed -i 's/^silence=60$/silence=1/' /usr/local/sbin/shunt-release
+    rm -f "$NODE/token-ann"
     sleep 30 | release hold ann >"$NODE/token-ann" &
     within 30 test -s "$NODE/token-ann"
     within 30 flock --nonblock "$SHUNT_ROOT/.held" true
