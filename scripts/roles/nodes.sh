@@ -169,6 +169,7 @@ within() {
 
 is() { [[ "$("${@:2}" 2>/dev/null || true)" == "$1" ]]; }
 goes_for() { is "$1" current; }
+serves() { is "$SHUNT_ROOT/releases/$1/shunt" readlink "/proc/$(cat "$NODE/pid")/exe"; }
 under_way() { [[ -e "$SHUNT_ROOT/.switching" ]]; }
 at_rest() { ! under_way && flock --nonblock "$SHUNT_ROOT/.lock" true; }
 

@@ -44,10 +44,10 @@ nodes_cut_off() {
     a="$(stage_program ready)" never="$(stage_program never)" told="$(stage_program told)"
     release switch "$a"
 
-    # cut_off ID: when it is current, and not ready.
+    # cut_off ID: when it serves, and is not ready.
     cut_off() {
         session /usr/local/sbin/shunt-release switch "$1"
-        within 30 goes_for "$1"
+        within 30 serves "$1"
         kill -KILL "$(cat "$NODE/detached")"
         wait "$session" || true
         under_way
@@ -73,8 +73,13 @@ nodes_cut_off() {
     touch "$nodes/now"
     release settle
     settled "$told"
-    # Before it was begun with, so that the one before still serves.
+    # Killed before it was started, so that the one before still serves.
     release switch "$a"
+    ln -sfn "releases/$told" "$SHUNT_ROOT/current"
+    echo "$told" >"$SHUNT_ROOT/.switching"
+    release settle
+    settled "$a"
+    # Before it was begun with.
     echo "$told" >"$SHUNT_ROOT/.switching"
     release settle
     settled "$a"
