@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{Pipeline, RedisError, cmd};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use self::{
@@ -67,6 +67,9 @@ const SAMPLES_TO_SETTLE: usize = 3;
 /// Keys that a server is asked for when it is connected to: one of a cluster that owns half of the slots has all of them once
 /// in 10^19 times, and one that owns nine of ten once in 800.
 const KEYS_TO_TRY: usize = 64;
+
+/// How long a node that starts waits for others to confirm a mark that seems to be of long ago: they do so once a second.
+const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// How long the mark is kept, s: as long as the longest window, 366 days, and a day.
 const MARK_SECONDS: u64 = 367 * 86_400;
@@ -316,19 +319,36 @@ impl RedisStore {
     /// Reads the mark, settles the timeline, and confirms or replaces the mark.
     async fn share_timeline(&self, connection: &Connection) -> Result<(), StoreError> {
         let key = self.keys.clock();
-        let mut get = cmd("GET");
-        get.arg(&key);
-        let stands: Option<Vec<u8>> = self.within(connection.query(&get), &key).await?;
-        let mark = stands.as_deref().map(Mark::parse);
-        if mark == Some(None) {
-            let error = "it holds no mark of a clock".into();
-            return Err(StoreError::Key { key, error });
+        let mut mark = self.read_mark(connection, &key).await?;
+        let patience = Instant::now() + CONFIRMATION;
+        while self.clock.awaits(mark) && Instant::now() < patience {
+            sleep(CONFIRMATION / 20).await;
+            mark = self.read_mark(connection, &key).await?;
         }
-        self.clock.settle(mark.flatten());
+        self.clock.settle(mark);
         let mut set = cmd("SET");
         set.arg(&key).arg(self.clock.mark().to_string());
         set.arg("EX").arg(MARK_SECONDS);
         self.within(connection.query::<()>(&set), &key).await
+    }
+
+    async fn read_mark(
+        &self,
+        connection: &Connection,
+        key: &str,
+    ) -> Result<Option<Mark>, StoreError> {
+        let mut get = cmd("GET");
+        get.arg(key);
+        let stands: Option<Vec<u8>> = self.within(connection.query(&get), key).await?;
+        let Some(stands) = stands else {
+            return Ok(None);
+        };
+        Mark::parse(&stands)
+            .map(Some)
+            .ok_or_else(|| StoreError::Key {
+                key: key.to_owned(),
+                error: "it holds no mark of a clock".into(),
+            })
     }
 
     /// The answer to something about `key`, if it comes in time.

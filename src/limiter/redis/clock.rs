@@ -136,6 +136,7 @@ impl RedisClock {
     fn settle_at(&self, at: i64, mark: Option<Mark>) {
         let mut state = self.state();
         let redis_now = at + state.redis_offset;
+        let mark = mark.filter(|mark| mark.is_possible(redis_now));
         let own = state.settled.map(|_| Own {
             timeline: state.timeline,
             now: self.log_time(at),
@@ -173,6 +174,15 @@ impl RedisClock {
         });
         let log_offset = timeline.at(state.redis_offset);
         self.log_offset.store(log_offset, Ordering::Relaxed);
+    }
+
+    /// Whether other nodes may go on by `mark` although it seems to be of long ago: Redis's clock may just have been set forward,
+    /// which they notice at their next measurement. Only a node that has not settled yet cannot tell.
+    pub(super) fn awaits(&self, mark: Option<Mark>) -> bool {
+        let state = self.state();
+        let redis_now = self.boot.micros() + state.redis_offset;
+        state.settled.is_none()
+            && mark.is_some_and(|mark| mark.is_possible(redis_now) && mark.is_silent(redis_now))
     }
 
     /// What other nodes have to know. Only once it is [settled](Self::settle).

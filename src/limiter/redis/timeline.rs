@@ -27,8 +27,15 @@ pub(super) const STEP_MICROS: i64 = 100_000;
 /// A mark is at most so old while any node runs, µs: it is confirmed once a second.
 pub(super) const SILENCE: i64 = 3_000_000;
 
-/// Log times stay below this: f64, Redis's scores, hold whole microseconds up to here (the year 2255).
-const MAX_MICROS: i64 = 1 << 53;
+/// A log time that a mark names is below this (the year 2112). Redis's scores are f64, which hold whole microseconds up to
+/// 2^53: so there is room for the time that passes from then on.
+const MAX_LATEST: i64 = 1 << 52;
+
+/// No correction is larger, µs: 71 years, more than from a clock that begins in 1970 to today.
+const MAX_CORRECTION: i64 = 1 << 51;
+
+/// No timeline has seen more steps: one a second for a century.
+const MAX_STEPS: u64 = 1 << 32;
 
 /// What log times are besides Redis's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,13 +75,23 @@ impl Timeline {
         self.correction
     }
 
-    /// The next one, in which it is `now` when Redis's clock says `redis_now`.
+    /// The next one, in which it is `now` when Redis's clock says `redis_now`; or Redis's time itself, if that would be no
+    /// correction any more.
     fn continued(self, now: i64, redis_now: i64) -> Self {
+        let correction = now.saturating_sub(redis_now);
         Self {
-            steps: self.steps.saturating_add(1),
-            correction: now.saturating_sub(redis_now),
+            steps: (self.steps + 1).min(MAX_STEPS),
+            correction: if is_correction(correction) {
+                correction
+            } else {
+                0
+            },
         }
     }
+}
+
+fn is_correction(micros: i64) -> bool {
+    (-MAX_CORRECTION..=MAX_CORRECTION).contains(&micros)
 }
 
 /// The timeline that is valid when Redis's clock says `redis_now`.
@@ -115,18 +132,30 @@ impl fmt::Display for Mark {
 }
 
 impl Mark {
-    /// `None` if it is not what [`Display`](fmt::Display) writes, or can be no time.
+    /// `None` if it is not what [`Display`](fmt::Display) writes.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let timeline = Timeline {
             steps: words.next()?.parse().ok()?,
             correction: words.next()?.parse().ok()?,
         };
-        let latest: i64 = words.next()?.parse().ok()?;
-        let possible = (0..MAX_MICROS).contains(&latest)
-            && (-MAX_MICROS..MAX_MICROS).contains(&timeline.correction)
-            && words.next().is_none();
-        possible.then_some(Self { timeline, latest })
+        let latest = words.next()?.parse().ok()?;
+        let mark = Self { timeline, latest };
+        words.next().is_none().then_some(mark)
+    }
+
+    /// Whether a node can have written it, now that Redis's clock says `redis_now`. Any other is no help, and in the way of
+    /// one that is.
+    pub(super) fn is_possible(&self, redis_now: i64) -> bool {
+        let times = [self.latest, self.timeline.at(redis_now)];
+        times.iter().all(|time| (0..MAX_LATEST).contains(time))
+            && is_correction(self.timeline.correction)
+            && self.timeline.steps <= MAX_STEPS
+    }
+
+    /// Whether it is older than any that a running node has confirmed by the clock that says `redis_now`.
+    pub(super) fn is_silent(&self, redis_now: i64) -> bool {
+        self.timeline.at(redis_now).saturating_sub(self.latest) > SILENCE
     }
 }
 
@@ -262,9 +291,7 @@ mod tests {
             "0 0 x",
             "0 0 1 2",
             "-1 0 1",
-            "0 9999999999999999 1",
-            "0 0 -1",
-            "0 0 9999999999999999",
+            "0 0 99999999999999999999",
             "hello",
             "0  0 1",
         ] {
@@ -273,11 +300,46 @@ mod tests {
         assert_eq!(Mark::parse(b"\xff\xff"), None);
     }
 
+    #[test]
+    fn what_no_node_writes_is_no_possible_mark() {
+        for text in [
+            "0 9999999999999999 1",
+            "0 -9999999999999999 1",
+            "0 0 -1",
+            "0 0 9999999999999999",
+            "0 0 9007199254740991",
+            "5 7258248000000000 5",
+            "18446744073709551615 0 1800000000000000",
+            "4294967297 0 1800000000000000",
+            // A time before 1970.
+            "1 -2000000000000000 1",
+        ] {
+            let mark = Mark::parse(text.as_bytes()).expect(text);
+            assert!(!mark.is_possible(NOW), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_mark_is_read_as_it_was_written(steps: u64, correction in -MAX_MICROS..MAX_MICROS, latest in 0..MAX_MICROS) {
+        fn a_mark_is_read_as_it_was_written(steps: u64, correction: i64, latest: i64) {
             let mark = Mark { timeline: Timeline { steps, correction }, latest };
             prop_assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
+        }
+
+        /// Whatever stands in Redis, and whatever its clock says: what a node writes then is a mark for the others.
+        #[test]
+        fn what_is_settled_is_a_possible_mark(
+            steps: u64,
+            correction in -2 * MAX_CORRECTION..2 * MAX_CORRECTION,
+            latest in -MAX_LATEST..2 * MAX_LATEST,
+            redis_now in 0..NOW + 10 * 366 * 24 * HOUR,
+            own_now in prop::option::of(0..MAX_LATEST),
+        ) {
+            let found = Mark { timeline: Timeline { steps, correction }, latest };
+            let own = own_now.and_then(|now| own(ZERO.continued(now, redis_now), now));
+            let timeline = settle(redis_now, own, Some(found).filter(|mark| mark.is_possible(redis_now)));
+            let written = Mark { timeline, latest: timeline.at(redis_now) };
+            prop_assert!(written.is_possible(redis_now), "{written}");
         }
 
         /// Nodes that measure once a second, each at its own moment, while Redis's clock is stepped to and fro: log times never

@@ -154,6 +154,53 @@ async fn a_node_that_starts_after_a_step_that_no_node_has_seen_goes_on_from_wher
     assert_eq!(after.log_lines("redis's clock was set back").len(), 1);
 }
 
+/// The others notice the step a moment later. If this node went by the clock meanwhile, each would take what the other has
+/// logged for old, or for the future.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_make_of_it() {
+    needs!("redis-server", "libfaketimeMT.so.1");
+    let redis = Redis::start_with_clock().await;
+    let running = node(&redis).start().await;
+    for round in 1..=3 {
+        let measured = redis.calls("time").await;
+        eventually("the mark is confirmed", async || {
+            (redis.calls("time").await > measured + 1).then_some(())
+        })
+        .await;
+        redis.set_clock(600 * i64::from(round));
+        let started = node(&redis).start().await;
+        has_a_quota(&[&running, &started], [127, 0, 47, round], "at once").await;
+    }
+}
+
+/// Whoever can write to Redis can plant what looks like a mark.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_nobody() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let mut nodes = [node(&redis).start().await, node(&redis).start().await];
+    for (number, planted) in [
+        (1, "0 0 9007199254740991"),
+        (2, "5 7258248000000000 5"),
+        (3, "18446744073709551615 9007199254740000 9007199254740000"),
+        (4, "1 -2000000000000000 1"),
+    ] {
+        redis
+            .words::<()>(["SET", "rate_limit:clock", planted])
+            .await;
+        if number % 2 == 0 {
+            nodes[0] = node(&redis).start().await;
+        }
+        eventually("it is replaced", async || {
+            let stands: String = redis.command("GET rate_limit:clock").await;
+            (stands != planted).then_some(())
+        })
+        .await;
+        let [one, other] = &nodes;
+        has_a_quota(&[one, other], [127, 0, 48, number], planted).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_step_the_shield_outlives_neither_the_flood_nor_the_log() {
     needs!("redis-server", "libfaketimeMT.so.1");

@@ -150,16 +150,26 @@ impl Redis {
 
     /// Runs one command, written as in `redis-cli`.
     pub async fn command<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        self.words(command.split(' ')).await
+    }
+
+    /// A command with words that may have spaces.
+    pub async fn words<T: redis::FromRedisValue>(
+        &self,
+        words: impl IntoIterator<Item = &str>,
+    ) -> T {
         let client = Client::open(self.url()).expect("a URL");
         let mut connection = client
             .get_multiplexed_async_connection()
             .await
             .expect("redis-server answers");
-        let mut words = command.split(' ');
-        let mut built = redis::cmd(words.next().expect("a command"));
+        let mut command = redis::Cmd::new();
         for word in words {
-            built.arg(word);
+            command.arg(word);
         }
-        built.query_async(&mut connection).await.expect(command)
+        command
+            .query_async(&mut connection)
+            .await
+            .expect("an answer")
     }
 }
