@@ -26,16 +26,17 @@ module "service" {
   binary    = var.binary
   k6_binary = var.k6_binary
 
-  quota               = var.quota
-  public_url          = var.public_url
-  web_settings        = var.web_settings
-  web_memory_max      = var.web_memory_max
-  drained_web_nodes   = var.drained_web_nodes
-  admin_networks      = var.admin_networks
-  monitoring_networks = var.monitoring_networks
-  virtual_address     = var.virtual_address
-  automatic_upgrades  = var.automatic_upgrades
-  guest_agent         = true
-  backup              = var.backup
-  redis_max_memory    = var.redis_max_memory
+  quota                  = var.quota
+  public_url             = var.public_url
+  web_settings           = var.web_settings
+  web_memory_max         = var.web_memory_max
+  drained_web_nodes      = var.drained_web_nodes
+  admin_networks         = var.admin_networks
+  monitoring_networks    = var.monitoring_networks
+  virtual_address        = var.virtual_address
+  connections_per_client = var.connections_per_client
+  automatic_upgrades     = var.automatic_upgrades
+  guest_agent            = true
+  backup                 = var.backup
+  redis_max_memory       = var.redis_max_memory
 }

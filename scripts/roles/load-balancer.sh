@@ -135,10 +135,23 @@ try_certificates() {
     serves two.example
     [[ "$(stat -c '%a %U' /etc/nginx/tls/privkey.pem)" == '600 root' ]]
 
-    # No key is left that nothing uses, whoever put it there.
+    # Keys go when nginx runs without them, and not before.
+    mkdir /run/unwilling
+    # shellcheck disable=SC2016 # for the other shell
+    printf '%s\n' '#!/bin/sh' '[ "$1" != -s ] || exit 1' "exec $(command -v nginx) \"\$@\"" >/run/unwilling/nginx
+    chmod +x /run/unwilling/nginx
+    if PATH="/run/unwilling:$PATH" apply TLS=false; then echo 'a reload that failed was not noticed'; return 1; fi
+    [[ -s "$TLS_FOLDER/privkey.pem" ]]
+    # No key of the role's is left that nothing uses.
     apply TLS=false
     [[ -z "$(find /etc/nginx "$TLS_FOLDER" -name '*.pem')" ]]
     answers http://127.0.0.1
+    # One that it did not install stays, whatever it is called.
+    mkdir -p /etc/nginx/tls
+    cp /run/one/* /etc/nginx/tls
+    apply TLS=false
+    diff -r /run/one /etc/nginx/tls
+    rm -r /etc/nginx/tls
 
     # As an earlier release of the role left them: they stay, and are checked.
     mkdir -p /etc/nginx/tls
@@ -273,6 +286,15 @@ try_connections() {
     ((visits == 512)) || { echo "$visits connections of one address"; return 1; }
     visit 10.9.0.1 300 10.9.0.3
     ((visits == 300)) || { echo "$visits connections of another address"; return 1; }
+
+    # Behind another balancer, which is one client, there is no bound.
+    local unbound="$MACHINE/unbound"
+    cp "$scratch/one_node/lb-1/settings.env" "$MACHINE/settings.env"
+    echo "CLIENT_CONNECTIONS='0'" >>"$MACHINE/settings.env"
+    (cd "$MACHINE" && SECRETS_FILE=/nonexistent bash "$scratch/one_node/lb-1/role/install.sh" --render "$unbound")
+    nft --file "$unbound/etc/nftables.conf"
+    visit 10.9.0.1 600 10.9.0.3
+    ((visits == 600)) || { echo "$visits connections without a bound"; return 1; }
 }
 
 in_visitors() {

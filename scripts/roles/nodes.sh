@@ -28,6 +28,7 @@ nodes_start() {
     release_program ready-too -DREADY -DSECOND
     release_program never
     release_program told -DTOLD
+    release_program degraded -DDEGRADED
 }
 
 # in_nodes FUNCTION: as root there, and with everything of it gone afterwards.
@@ -46,7 +47,8 @@ in_nodes() {
     in_namespaces unshare --pid --fork --kill-child --mount-proc bash "$scratch/in-nodes"
 }
 
-# A release: ready at once, never, or when the file exists that its settings take for an address.
+# A release: ready at once, never, or when the file exists that its settings take for an address. Without that file, one
+# that is DEGRADED serves.
 programs() {
     cat >"$scratch/program.c" <<'END'
 #include <stdio.h>
@@ -60,6 +62,8 @@ int main(int count, char **words) {
     if (!strcmp(command, "serve")) for (;;) pause();
 #if defined READY
     return 0;
+#elif defined DEGRADED
+    return count > 2 && access(getenv("SHUNT__MANAGEMENT__BIND"), F_OK) != 0;
 #elif defined TOLD
     return access(getenv("SHUNT__MANAGEMENT__BIND"), F_OK) != 0;
 #endif

@@ -106,6 +106,85 @@ nodes_cut_off() {
     [[ -d "$SHUNT_ROOT/releases/$a" ]]
 }
 
+# A real full disk: what is written there is cut off.
+a_release_that_cannot_be_put_in_place_changes_nothing() {
+    nodes_start
+    in_nodes nodes_on_a_full_disk
+}
+
+nodes_on_a_full_disk() {
+    local a other process
+    use_node web-1
+    mkdir "$NODE/systemd"
+    mount -t tmpfs -o size=16k tmpfs "$NODE/systemd"
+    export SHUNT_UNIT="$NODE/systemd/shunt.service"
+    a="$(stage_program ready)"
+    release switch "$a"
+    process="$(cat "$NODE/pid")"
+    # A unit that has no room there.
+    for ((line = 0; line < 2000; line++)); do echo '# of a unit that is long'; done >>"$NODE/etc/shunt.service"
+    other="$(stage_program ready-too)"
+    refuses "switched back to $a, which is ready" release switch "$other"
+    settled "$a"
+    cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$a/shunt.service"
+    [[ ! -e "$SHUNT_UNIT.new" ]]
+    # It was not even restarted.
+    [[ "$(cat "$NODE/pid")" == "$process" ]]
+    # Once there is room.
+    mount -o remount,size=1m "$NODE/systemd"
+    release switch "$other"
+    settled "$other"
+    cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$other/shunt.service"
+
+    # The link cannot be made, neither to this release nor back: what is under way is not forgotten.
+    mkdir "$SHUNT_ROOT/.current.new"
+    touch "$SHUNT_ROOT/.current.new/in-the-way"
+    refuses "$a did not become ready" release switch "$a"
+    goes_for "$other"
+    under_way
+    rm -r "$SHUNT_ROOT/.current.new"
+    release settle
+    settled "$other"
+    # Nor the one to the last good release: that is said, and settled later.
+    mkdir "$SHUNT_ROOT/.good.new"
+    touch "$SHUNT_ROOT/.good.new/in-the-way"
+    if release switch "$a"; then echo 'a release was not remembered, and that was not said'; exit 1; fi
+    rm -r "$SHUNT_ROOT/.good.new"
+    release settle
+    settled "$a"
+}
+
+# Redis or Postgres may be away while the same release is rolled out again.
+a_release_that_serves_is_not_restarted() {
+    nodes_start
+    in_nodes nodes_degraded
+}
+
+nodes_degraded() {
+    local a degraded process
+    use_node web-1
+    a="$(stage_program ready)" degraded="$(stage_program degraded)"
+    release switch "$a"
+    refuses "switched back to $a" release switch "$degraded"
+    touch "$nodes/now"
+    release switch "$degraded"
+    settled "$degraded"
+    process="$(cat "$NODE/pid")"
+    rm "$nodes/now"
+    release switch "$degraded"
+    settled "$degraded"
+    [[ "$(cat "$NODE/pid")" == "$process" ]]
+    # One that was never ready has to become so.
+    release switch "$a"
+    session /usr/local/sbin/shunt-release switch "$degraded"
+    within 30 serves "$degraded"
+    kill -KILL "$(cat "$NODE/detached")"
+    wait "$session" || true
+    within 30 flock --nonblock "$SHUNT_ROOT/.lock" true
+    refuses "switched back to $a" release switch "$degraded"
+    settled "$a"
+}
+
 a_node_has_one_roll_out() {
     nodes_start
     in_nodes nodes_held

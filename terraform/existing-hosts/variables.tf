@@ -265,6 +265,17 @@ variable "monitoring_networks" {
   }
 }
 
+variable "connections_per_client" {
+  description = "The most connections that one client (an IPv4 address or an IPv6 /64) may have to a load balancer, by its firewall; 0: as many as it likes, as behind Cloudflare or another balancer, which is one client."
+  type        = number
+  default     = 512
+
+  validation {
+    condition     = var.connections_per_client >= 0 && var.connections_per_client <= 1000000 && floor(var.connections_per_client) == var.connections_per_client
+    error_message = "connections_per_client: a whole number to 1,000,000; 0 is off."
+  }
+}
+
 variable "automatic_upgrades" {
   description = "Whether machines install security upgrades by themselves."
   type        = bool

@@ -17,6 +17,35 @@ run "all_of_it_can_be_applied" {
     condition     = alltrue([for settings in values(module.service.settings) : strcontains(settings, "GUEST_AGENT='false'")])
     error_message = "A machine that need not be a guest of QEMU gets its agent."
   }
+  assert {
+    condition     = strcontains(module.service.settings["lb-1"], "CLIENT_CONNECTIONS='512'")
+    error_message = "A client's connections are not bound."
+  }
+}
+
+run "clients_behind_another_balancer" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    connections_per_client = 0
+  }
+  assert {
+    condition     = strcontains(module.service.settings["lb-1"], "CLIENT_CONNECTIONS='0'")
+    error_message = "A client's connections are bound."
+  }
+}
+
+run "a_negative_number_of_connections" {
+  command = plan
+  module {
+    source = "./existing-hosts"
+  }
+  variables {
+    connections_per_client = -1
+  }
+  expect_failures = [var.connections_per_client]
 }
 
 run "no_web_node" {

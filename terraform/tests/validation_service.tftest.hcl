@@ -146,6 +146,22 @@ run "a_bad_monitoring_network" {
   expect_failures = [var.monitoring_networks]
 }
 
+run "a_negative_number_of_connections" {
+  command = plan
+  variables {
+    connections_per_client = -1
+  }
+  expect_failures = [var.connections_per_client]
+}
+
+run "half_a_connection" {
+  command = plan
+  variables {
+    connections_per_client = 0.5
+  }
+  expect_failures = [var.connections_per_client]
+}
+
 run "a_password_with_a_quote" {
   command = plan
   variables {

@@ -49,6 +49,7 @@ locals {
       VIRTUAL_ADDRESS    = var.virtual_address
       VIRTUAL_ROUTER_ID  = "51"
       TLS                = tostring(local.has_tls)
+      CLIENT_CONNECTIONS = tostring(var.connections_per_client)
     }
     "load-tester" = {
       SERVICE_URL  = local.service_url

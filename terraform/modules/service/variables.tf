@@ -135,6 +135,12 @@ variable "virtual_address" {
   default     = ""
 }
 
+variable "connections_per_client" {
+  description = "The most connections that one client may have to a load balancer, by its firewall; 0: as many as it likes."
+  type        = number
+  default     = 512
+}
+
 variable "tls" {
   description = "Certificate chain and private key (PEM) of the load balancers; null: plain HTTP."
   type = object({

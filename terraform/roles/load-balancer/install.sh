@@ -21,8 +21,9 @@ packages() {
 }
 
 render() {
-    need WEB_ADDRESSES ALL_LOAD_BALANCERS TLS
+    need WEB_ADDRESSES ALL_LOAD_BALANCERS TLS CLIENT_CONNECTIONS
     addresses WEB_ADDRESSES ALL_LOAD_BALANCERS
+    [[ "$CLIENT_CONNECTIONS" == 0 ]] || numbers CLIENT_CONNECTIONS
     if [[ "$TLS" == true ]]; then bound_connections '{ 80, 443 }'; else bound_connections 80; fi
     accept 'tcp dport 80'
     copy shared/nginx/nginx.conf /etc/nginx/nginx.conf
@@ -45,9 +46,11 @@ render() {
 }
 
 # bound_connections PORTS: a client, as nginx counts them, has no more connections than these, whatever it does on them.
-# nginx itself counts requests, and those only once it has read their heads.
+# nginx itself counts requests, and those only once it has read their heads. CLIENT_CONNECTIONS is how many; 0: not bound,
+# as behind another proxy, which is one client.
 bound_connections() {
-    local most=512 client
+    local most="$CLIENT_CONNECTIONS" client
+    [[ "$most" != 0 ]] || return 0
     for client in 'clients4 size 65535 { ip saddr' 'clients6 size 65535 { ip6 saddr and ffff:ffff:ffff:ffff::'; do
         rules+=("tcp dport $1 ct state new meter $client ct count over $most } reject with tcp reset")
     done
@@ -161,15 +164,13 @@ check_certificate() {
 
 activate() {
     private_log
-    if [[ "$TLS" == true ]]; then
-        mkdir -p -m 755 /var/lib/letsencrypt
-    else
-        # Whoever put them there: nothing uses them any more, and a key that nothing uses is only a risk.
-        remove_keys "$tls_folder" /etc/nginx/tls
-    fi
+    if [[ "$TLS" == true ]]; then mkdir -p -m 755 /var/lib/letsencrypt; fi
     # A certificate that was renewed is loaded as well.
     keep_running nginx.service reload /etc/nginx/nginx.conf /etc/nginx/proxy.conf /etc/nginx/site.conf \
         /etc/nginx/upstream.conf /etc/nginx/tls/fullchain.pem /etc/nginx/tls/privkey.pem
+    # Once nginx runs without them: a key that nothing uses is only a risk. What put-secrets brought, that is. Copies of it were
+    # removed with all else that this role no longer installs; other files in nginx's folder are somebody else's.
+    if [[ "$TLS" == false ]]; then remove_keys "$tls_folder"; fi
     keep_running shunt-rotate-log.timer restart /etc/systemd/system/shunt-rotate-log.timer
 
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then
@@ -179,15 +180,13 @@ activate() {
     fi
 }
 
-# remove_keys FOLDER...
+# remove_keys FOLDER
 remove_keys() {
-    local folder path
-    for folder in "$@"; do
-        for path in "$folder/fullchain.pem" "$folder/privkey.pem"; do
-            [[ -e "$path" || -L "$path" ]] || continue
-            rm -f "$path"
-            echo "removed: $path"
-        done
+    local path
+    for path in "$1/fullchain.pem" "$1/privkey.pem"; do
+        [[ -e "$path" || -L "$path" ]] || continue
+        rm -f "$path"
+        echo "removed: $path"
     done
 }
 

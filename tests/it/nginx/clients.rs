@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// `limit_conn` of `nginx.conf`.
-const MOST_BODIES: usize = 16;
+const MOST_BODIES: usize = 64;
 const MOST_REQUESTS: usize = 256;
 
 fn allow_many_files() {
@@ -142,6 +142,42 @@ async fn addresses_of_one_64_hold_no_more_slow_bodies_than_one_address() {
         answer.starts_with("HTTP/1.1 200").then_some(())
     })
     .await;
+}
+
+/// As for any refusal of a node: `tests/it/api/exchange.rs`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_nginx_has_the_form_of_the_nodes() {
+    needs!("nginx");
+    let front = Front::start_for_any_client().await;
+    let client = "2001:db8:0:1::1";
+    let mut held = Vec::new();
+    for _ in 0..=MOST_BODIES {
+        held.push(hold(&front, client).await);
+    }
+    assert_eq!(refused(&mut held, 1).await, 1);
+    let named = format!("X-Forwarded-For: {client}\r\n");
+    for path in ["/shorten", "/a.html"] {
+        let answer = front.exchange(&super::post(path, &named, "url=a")).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 429 "), "{answer}");
+        for line in [
+            "content-type: application/problem+json",
+            "retry-after: 1",
+            "cache-control: no-store",
+        ] {
+            let times = head.lines().filter(|header| *header == line).count();
+            assert_eq!(times, 1, "{line}: {answer}");
+        }
+        assert_eq!(body.find('\n'), Some(body.len() - 1), "{answer}");
+        let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        let members: Vec<&String> = problem.as_object().expect("an object").keys().collect();
+        assert_eq!(members.len(), 4, "{problem}");
+        assert_eq!(problem["type"], "about:blank");
+        assert_eq!(problem["title"], "Too Many Requests");
+        assert_eq!(problem["status"], 429);
+        assert!(problem["error"].is_string(), "{problem}");
+    }
 }
 
 /// Requests without a body are held where the nodes are silent.
