@@ -20,11 +20,17 @@ fn request_origin(request: &HttpRequest, state: &AppState) -> Result<Option<Publ
     let scheme = requested_scheme(request, state);
     let origin = format!("{scheme}://{host}").parse::<PublicUrl>().ok();
     let is_authority =
-        |origin: &PublicUrl| origin.url().path() == "/" && !host.contains(['/', '\\']);
+        |origin: &PublicUrl| origin.url().path() == "/" && host.bytes().all(is_of_authority);
     match origin.filter(is_authority) {
         Some(origin) => Ok(Some(origin)),
         None => Err(invalid_host()),
     }
+}
+
+/// Whether a host name, an IP address or a port can have it. The URL parser is kinder: it leaves tabs out, decodes `%C2%AD`
+/// and leaves that out, and takes `\` for `/`; the link would begin with another name than was asked.
+fn is_of_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
 }
 
 /// The authority that was asked for. `None` if there is no `Host` header, which HTTP/1.0 does not know; one that cannot

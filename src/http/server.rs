@@ -63,6 +63,7 @@ pub fn public_server(
                 metrics: state.metrics.connections.clone(),
                 backlog: backlog.clone(),
             });
+            let proxies = state.clone();
             let app = App::new().default_service(web::to(move |request: HttpRequest, payload| {
                 let state = state.clone();
                 async move {
@@ -86,11 +87,14 @@ pub fn public_server(
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |socket: TcpStream| {
                 let terms = terms.clone();
+                let proxies = proxies.clone();
                 async move {
                     let peer = socket.peer_addr().ok();
+                    let client = peer.map(|peer| peer.ip());
+                    let client = client.filter(|&ip| !proxies.trusted_proxies.contains(ip));
                     // Answers are one small write each: none may wait for the acknowledgement of another.
                     let _ = socket.set_nodelay(true);
-                    Ok::<_, Infallible>((SlowClientGuard::new(socket, terms), peer))
+                    Ok::<_, Infallible>((SlowClientGuard::new(socket, client, terms), peer))
                 }
             })
             .map_err(|never: Infallible| match never {})

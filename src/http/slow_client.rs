@@ -12,6 +12,7 @@
 use std::{
     cell::Cell,
     io,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -27,7 +28,7 @@ use tokio::{
 };
 
 use super::{
-    backlog::{Backlog, Share},
+    backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
 };
@@ -50,12 +51,22 @@ const SMALL_REQUEST: usize = 8 * 1024;
 /// A byte of a large head is kept in a buffer that doubles as it grows.
 const BUFFERED: usize = 2;
 
+/// No request takes more, in bytes, however long a body goes on that is skipped: a head has 128 KiB at the most, and a body
+/// that is kept 32 KiB.
+const LARGEST_REQUEST: usize = (128 + 32) * 1024 * BUFFERED;
+
+/// What a request gets that there is no room for.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+    cache-control: no-store\r\ncontent-length: 0\r\n\r\n";
+
 /// What a connection holds whose answers are stuck: actix-http stops at 32 KiB and the answer that it was at; and requests
 /// that wait behind it.
 const UNREAD: usize = 64 * 1024;
 
 /// How long a connection may last once its last answer is written. actix-http waits for the rest of a chunked body that
-/// nobody wants any more, for as long as it takes.
+/// nobody wants any more, for as long as it takes. A client that gets [`NO_ROOM`] has as long to read it: what it sends
+/// meanwhile is thrown away, for the kernel would reset a connection that closes with bytes unread.
 const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Belongs to a connection; in the hands of the requests on it.
@@ -93,12 +104,15 @@ pub(super) struct SlowClientGuard {
     /// Bytes handed out since the last answer.
     taken: usize,
     share: Share,
+    /// There was no room for its request.
+    refused: bool,
     /// One timer per connection, not one per request: left to ring, and then set anew if need be.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl SlowClientGuard {
-    pub(super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
+    /// `client` is the peer, unless that is a proxy, which speaks for many.
+    pub(super) fn new(socket: TcpStream, client: Option<IpAddr>, terms: Rc<Terms>) -> Self {
         terms.metrics.open.inc();
         Self {
             socket: ClosingSocket::new(socket),
@@ -110,7 +124,8 @@ impl SlowClientGuard {
             portion: Portion::default(),
             rest: Bytes::new(),
             taken: 0,
-            share: terms.backlog.share(),
+            share: terms.backlog.share(client),
+            refused: false,
             timer: None,
             terms,
         }
@@ -124,16 +139,46 @@ impl SlowClientGuard {
         self.intake.clone()
     }
 
-    fn has_read(&mut self, bytes: usize) -> io::Result<()> {
+    /// `false` if there is no room for what was read.
+    fn has_read(&mut self, bytes: usize) -> bool {
         if !self.in_request && !self.last_answer.0.get() {
             self.in_request = true;
             self.deadline = Instant::now() + self.terms.limits.request;
         }
         self.taken += bytes;
-        if self.taken > SMALL_REQUEST {
-            self.cover(self.taken * BUFFERED)?;
+        let needs = (self.taken * BUFFERED).min(LARGEST_REQUEST);
+        self.taken <= SMALL_REQUEST || self.share.cover(Kind::Requests, needs)
+    }
+
+    /// Ends the connection in order, so that a proxy does not take the node for dead.
+    fn refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.terms.metrics.ended_for_memory.inc();
+        // All answers before this one are taken, or nothing would have been read. A last one is: the rest of its request is
+        // what there is no room for. Else the kernel has room for so short an answer, or the client does without.
+        if !self.last_answer.0.get() {
+            let _ = self.socket.get_ref().try_write(NO_ROOM);
         }
-        Ok(())
+        // Without effect on a connection that is gone already.
+        let _ = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.refused = true;
+        self.in_request = false;
+        self.rest = Bytes::new();
+        self.deadline = Instant::now() + AFTER_LAST_ANSWER;
+        self.discard(context)
+    }
+
+    /// Reads for nothing until the client closes the connection, or its time is over.
+    fn discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                // Pending also when it is the turn of other tasks.
+                Poll::Pending => return self.wait(context),
+                ended => return ended,
+            }
+        }
     }
 
     fn has_written(&mut self) {
@@ -151,18 +196,13 @@ impl SlowClientGuard {
     fn is_stuck(&mut self) -> io::Result<()> {
         if self.unread_until.is_none() {
             self.unread_until = Some(Instant::now() + self.terms.limits.unread);
-            self.cover(UNREAD)?;
+            if !self.share.cover(Kind::StuckAnswers, UNREAD) {
+                self.terms.metrics.ended_for_memory.inc();
+                self.abort();
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
         }
         Ok(())
-    }
-
-    fn cover(&mut self, bytes: usize) -> io::Result<()> {
-        if self.share.cover(bytes) {
-            return Ok(());
-        }
-        self.terms.metrics.ended_for_memory.inc();
-        self.abort();
-        Err(io::ErrorKind::OutOfMemory.into())
     }
 
     /// Nothing that the kernel still holds is sent: it would hold it for as long as the client likes.
@@ -216,6 +256,9 @@ impl AsyncRead for SlowClientGuard {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.refused {
+            return self.discard(context);
+        }
         let body = self.intake.body();
         if self.intake.is_closed()
             || self.unread_until.is_some()
@@ -258,7 +301,11 @@ impl AsyncRead for SlowClientGuard {
         if taken == 0 {
             return self.next_portion(context);
         }
-        Poll::Ready(self.has_read(taken))
+        if !self.has_read(taken) {
+            buffer.set_filled(before);
+            return self.refuse(context);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -139,6 +139,19 @@ async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
         b"Host: sho.rt\\\r\n",
         b"Host: a, b\r\n",
         b"Host: http://sho.rt\r\n",
+        // A URL parser leaves it out, and the link would lead to evil.examplex.
+        b"Host: evil.example\tx\r\n",
+        b"Host: sho.rt:80\t81\r\n",
+        b"Host: sho\t.rt\r\n",
+        b"Host: sho.rt?\r\n",
+        b"Host: sho.rt#\r\n",
+        b"Host: @sho.rt\r\n",
+        b"Host: \"sho.rt\"\r\n",
+        b"Host: sho`rt\r\n",
+        b"Host: sho{rt}\r\n",
+        b"Host: evil.example%C2%ADx\r\n",
+        b"Host: evil%2Eexample\r\n",
+        b"Host: sho.rt,evil.example\r\n",
     ] {
         for version in ["1.1", "1.0"] {
             let answer = post_raw(&node, &format!("POST /shorten HTTP/{version}"), host).await;
