@@ -10,8 +10,12 @@ shopt -s inherit_errexit
 # Debian's wrappers of Postgres's programs talk to this cluster, and are of its version; the newest one may be another.
 if [[ -n "${cluster:-}" ]]; then export PGCLUSTER="$cluster"; fi
 # A database that is not there is no news. Errors are looked at, so they are in English. A dump may take longer than the
-# service's transactions.
-export PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
+# service's transactions and statements.
+#
+# search_path: the owner of the database may make functions in `public`, and may set the path; the administrator's
+# statements would call them. An option of the connection wins over settings of the database.
+PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
+export PGOPTIONS="$PGOPTIONS -c statement_timeout=0 -c search_path="
 export LC_ALL=C
 
 # as_postgres COMMAND...: as the database's administrator, with the caller's standard input: root may read files that
@@ -79,10 +83,54 @@ why_unreadable() {
 
 # restore_into DATABASE FILE [OPTION...]: makes the database and restores the file into it: all or nothing, with owners,
 # grants, extensions, and tables that are not the service's. Replication from elsewhere is left out: two would take it.
+#
+# The administrator restores what the service's role has made. Constraints, domains, generated columns and aggregates call
+# functions while they are made and filled: until all is restored, these run as their owners.
 restore_into() {
     create_empty "$1" || return
-    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2"
+    sql "$1" --set "owner=$owner" <<<"$confine" || return
+    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2" || return
+    sql "$1" <<<"$release"
 }
+
+# Every function becomes SECURITY DEFINER in the statement that makes it. Those of extensions are the packages'. Built-in
+# functions that run a text as SQL would run it as the administrator.
+confine="BEGIN;
+CREATE SCHEMA shunt_restore;
+CREATE TABLE shunt_restore.confined (routine oid PRIMARY KEY, owner name);
+CREATE FUNCTION shunt_restore.confine() RETURNS event_trigger LANGUAGE plpgsql SET search_path = '' AS \$confine\$
+DECLARE
+    made oid;
+BEGIN
+    FOR made IN SELECT DISTINCT p.oid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+        JOIN pg_catalog.pg_proc AS p ON c.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = c.objid
+        WHERE NOT c.in_extension AND p.prokind <> 'a' AND NOT p.prosecdef
+    LOOP
+        INSERT INTO shunt_restore.confined VALUES (made);
+        EXECUTE pg_catalog.format('ALTER ROUTINE %s SECURITY DEFINER', made::pg_catalog.regprocedure);
+    END LOOP;
+END
+\$confine\$;
+CREATE EVENT TRIGGER shunt_restore ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE')
+    EXECUTE FUNCTION shunt_restore.confine();
+INSERT INTO shunt_restore.confined SELECT oid, pg_get_userbyid(proowner) FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace AND NOT prosecdef
+        AND (proname ~ '^(query|cursor|table|schema|database)_to_xml' OR proname IN ('ts_stat', 'ts_rewrite') AND prosrc ~ 'query|ts_stat');
+SELECT format('ALTER ROUTINE %s OWNER TO %I', routine::regprocedure, :'owner'),
+    format('ALTER ROUTINE %s SECURITY DEFINER', routine::regprocedure) FROM shunt_restore.confined
+\\gexec
+COMMIT;"
+
+release="BEGIN;
+DROP EVENT TRIGGER shunt_restore;
+SELECT format('ALTER ROUTINE %s SECURITY INVOKER', routine::regprocedure) FROM shunt_restore.confined
+\\gexec
+SELECT format('ALTER ROUTINE %s OWNER TO %I', routine::regprocedure, owner) FROM shunt_restore.confined WHERE owner IS NOT NULL
+\\gexec
+DROP FUNCTION shunt_restore.confine();
+DROP TABLE shunt_restore.confined;
+DROP SCHEMA shunt_restore;
+COMMIT;"
 
 create_empty() {
     sql postgres <<END
