@@ -88,16 +88,17 @@ why_unreadable() {
 # functions while they are made and filled: until all is restored, these run as their owners.
 restore_into() {
     create_empty "$1" || return
-    sql "$1" --set "owner=$owner" <<<"$confine" || return
+    sql "$1" <<<"$confine" || return
     as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2" || return
     sql "$1" <<<"$release"
 }
 
 # Every function becomes SECURITY DEFINER in the statement that makes it. Those of extensions are the packages'. Built-in
-# functions that run a text as SQL would run it as the administrator.
+# functions that run a text as SQL would run it as the administrator, also if they were SECURITY DEFINER: they have other
+# names meanwhile, so that a table or a view with them cannot be restored.
 confine="BEGIN;
 CREATE SCHEMA shunt_restore;
-CREATE TABLE shunt_restore.confined (routine oid PRIMARY KEY, owner name);
+CREATE TABLE shunt_restore.confined (routine oid PRIMARY KEY, name name);
 CREATE FUNCTION shunt_restore.confine() RETURNS event_trigger LANGUAGE plpgsql SET search_path = '' AS \$confine\$
 DECLARE
     made oid;
@@ -113,19 +114,18 @@ END
 \$confine\$;
 CREATE EVENT TRIGGER shunt_restore ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE')
     EXECUTE FUNCTION shunt_restore.confine();
-INSERT INTO shunt_restore.confined SELECT oid, pg_get_userbyid(proowner) FROM pg_proc
-    WHERE pronamespace = 'pg_catalog'::regnamespace AND NOT prosecdef
-        AND (proname ~ '^(query|cursor|table|schema|database)_to_xml' OR proname IN ('ts_stat', 'ts_rewrite') AND prosrc ~ 'query|ts_stat');
-SELECT format('ALTER ROUTINE %s OWNER TO %I', routine::regprocedure, :'owner'),
-    format('ALTER ROUTINE %s SECURITY DEFINER', routine::regprocedure) FROM shunt_restore.confined
+INSERT INTO shunt_restore.confined SELECT oid, proname FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace
+        AND (proname ~ '^(query|cursor|table|schema|database)_to_xml' OR proname = 'ts_rewrite' AND pronargs = 2);
+SELECT format('ALTER ROUTINE %s RENAME TO %I', routine::regprocedure, 'shunt_restore_' || name) FROM shunt_restore.confined
 \\gexec
 COMMIT;"
 
 release="BEGIN;
 DROP EVENT TRIGGER shunt_restore;
-SELECT format('ALTER ROUTINE %s SECURITY INVOKER', routine::regprocedure) FROM shunt_restore.confined
+SELECT format('ALTER ROUTINE %s SECURITY INVOKER', routine::regprocedure) FROM shunt_restore.confined WHERE name IS NULL
 \\gexec
-SELECT format('ALTER ROUTINE %s OWNER TO %I', routine::regprocedure, owner) FROM shunt_restore.confined WHERE owner IS NOT NULL
+SELECT format('ALTER ROUTINE %s RENAME TO %I', routine::regprocedure, name) FROM shunt_restore.confined WHERE name IS NOT NULL
 \\gexec
 DROP FUNCTION shunt_restore.confine();
 DROP TABLE shunt_restore.confined;
