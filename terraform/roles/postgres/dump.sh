@@ -38,7 +38,23 @@ database_exists() {
     sql postgres <<<"SELECT CASE WHEN EXISTS (SELECT FROM pg_database WHERE datname = '$1') THEN 'yes' ELSE 'no' END"
 }
 
+# By this comment a database is known as one that may be dropped.
+mark='made by shunt-backup or shunt-restore, which drop it'
+
+# drop_database NAME: one that these programs made. Another one of that name stays, unless nothing is in it: they may have
+# been interrupted before they could mark it.
 drop_database() {
+    local theirs
+    theirs="$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$1'
+        AND shobj_description(oid, 'pg_database') IS DISTINCT FROM '$mark'")" || return
+    if ((theirs)); then
+        theirs="$(sql "$1" <<<"SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+            + (SELECT count(*) FROM pg_largeobject_metadata)")" || return
+        if ((theirs)); then
+            echo "the database $1 was made by somebody else: rename it, or drop it if it is not needed" >&2
+            return 1
+        fi
+    fi
     as_postgres dropdb --if-exists --force "$1" </dev/null
 }
 
@@ -135,6 +151,18 @@ COMMIT;"
 create_empty() {
     sql postgres <<END
 CREATE DATABASE $1 OWNER $owner TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
+COMMENT ON DATABASE $1 IS '$mark';
 REVOKE ALL ON DATABASE $1 FROM PUBLIC;
 END
+}
+
+# space_lacking BYTES: why a new database of that size has no room; empty if it has. The disk is the database's, which must
+# not run full. As much once more is for the log, which grows to max_wal_size (1 GB) and some more at most.
+space_lacking() {
+    local data log free needed
+    data="$(sql postgres <<<'SHOW data_directory')" || return
+    log=$(($1 < 1280 * 1024 * 1024 ? $1 : 1280 * 1024 * 1024))
+    free="$(df --output=avail --block-size=1 "$data" | tail -n 1)" || return
+    needed=$(($1 + log + 64 * 1024 * 1024))
+    ((free >= needed)) || echo "needs $needed bytes in $data, and $free are free"
 }
