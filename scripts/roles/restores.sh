@@ -75,6 +75,29 @@ restore_can_be_killed() {
     "$restore" "$dump" --replace
     [[ "$(links)" == 1000 && "$(links shunt_replaced)" == 1000 ]]
 
+    # One that somebody else made is not dropped, and one that was left before it was marked is.
+    createdb shunt_incoming
+    createdb shunt_obsolete
+    sql -d shunt_incoming <<<'CREATE TABLE theirs ()'
+    if answer="$("$restore" "$dump" --replace 2>&1)"; then exit 1; fi
+    grep 'the database shunt_incoming was made by somebody else' <<<"$answer"
+    sql -d shunt_incoming <<<'TABLE theirs'
+    sql <<<'ALTER DATABASE shunt_incoming RENAME TO shunt_trial'
+    if answer="$("$backup" 2>&1)"; then exit 1; fi
+    grep 'the database shunt_trial was made by somebody else' <<<"$answer"
+    sql -d shunt_trial <<<'TABLE theirs'
+    dropdb shunt_trial
+    "$restore" "$dump" --replace
+    [[ "$(sql <<<"SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname ~ '^shunt'")" == shunt,shunt_replaced ]]
+    [[ -z "$(sql <<<"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'shunt'")" ]]
+
+    # One for which there is no room changes nothing.
+    printf '%s\n' '#!/bin/sh' "case \"\$*\" in *$folder/data*) printf 'Avail\\n1000\\n' ;; *) exec /bin/df \"\$@\" ;; esac" >"$scratch/shims/df"
+    chmod 755 "$scratch/shims/df"
+    if answer="$(AT=0 PATH="$scratch/shims:$PATH" "$restore" "$dump" --replace 2>&1)"; then exit 1; fi
+    rm "$scratch/shims/df"
+    grep 'the restore needs [0-9]* bytes in .*, and 1000 are free' <<<"$answer"
+
     # What older versions left when they were killed.
     sql <<<'ALTER DATABASE shunt ALLOW_CONNECTIONS false'
     if answer="$("$restore" "$dump" 2>&1)"; then exit 1; fi

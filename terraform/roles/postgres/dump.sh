@@ -10,8 +10,12 @@ shopt -s inherit_errexit
 # Debian's wrappers of Postgres's programs talk to this cluster, and are of its version; the newest one may be another.
 if [[ -n "${cluster:-}" ]]; then export PGCLUSTER="$cluster"; fi
 # A database that is not there is no news. Errors are looked at, so they are in English. A dump may take longer than the
-# service's transactions.
-export PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
+# service's transactions and statements.
+#
+# search_path: the owner of the database may make functions in `public`, and may set the path; the administrator's
+# statements would call them. An option of the connection wins over settings of the database.
+PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
+export PGOPTIONS="$PGOPTIONS -c statement_timeout=0 -c search_path="
 export LC_ALL=C
 
 # as_postgres COMMAND...: as the database's administrator, with the caller's standard input: root may read files that
@@ -34,7 +38,23 @@ database_exists() {
     sql postgres <<<"SELECT CASE WHEN EXISTS (SELECT FROM pg_database WHERE datname = '$1') THEN 'yes' ELSE 'no' END"
 }
 
+# By this comment a database is known as one that may be dropped.
+mark='made by shunt-backup or shunt-restore, which drop it'
+
+# drop_database NAME: one that these programs made. Another one of that name stays, unless nothing is in it: they may have
+# been interrupted before they could mark it.
 drop_database() {
+    local theirs
+    theirs="$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$1'
+        AND shobj_description(oid, 'pg_database') IS DISTINCT FROM '$mark'")" || return
+    if ((theirs)); then
+        theirs="$(sql "$1" <<<"SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+            + (SELECT count(*) FROM pg_largeobject_metadata)")" || return
+        if ((theirs)); then
+            echo "the database $1 was made by somebody else: rename it, or drop it if it is not needed" >&2
+            return 1
+        fi
+    fi
     as_postgres dropdb --if-exists --force "$1" </dev/null
 }
 
@@ -79,14 +99,70 @@ why_unreadable() {
 
 # restore_into DATABASE FILE [OPTION...]: makes the database and restores the file into it: all or nothing, with owners,
 # grants, extensions, and tables that are not the service's. Replication from elsewhere is left out: two would take it.
+#
+# The administrator restores what the service's role has made. Constraints, domains, generated columns and aggregates call
+# functions while they are made and filled: until all is restored, these run as their owners.
 restore_into() {
     create_empty "$1" || return
-    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2"
+    sql "$1" <<<"$confine" || return
+    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2" || return
+    sql "$1" <<<"$release"
 }
+
+# Every function becomes SECURITY DEFINER in the statement that makes it. Those of extensions are the packages'. Built-in
+# functions that run a text as SQL would run it as the administrator, also if they were SECURITY DEFINER: they have other
+# names meanwhile, so that a table or a view with them cannot be restored.
+confine="BEGIN;
+CREATE SCHEMA shunt_restore;
+CREATE TABLE shunt_restore.confined (routine oid PRIMARY KEY, name name);
+CREATE FUNCTION shunt_restore.confine() RETURNS event_trigger LANGUAGE plpgsql SET search_path = '' AS \$confine\$
+DECLARE
+    made oid;
+BEGIN
+    FOR made IN SELECT DISTINCT p.oid FROM pg_catalog.pg_event_trigger_ddl_commands() AS c
+        JOIN pg_catalog.pg_proc AS p ON c.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = c.objid
+        WHERE NOT c.in_extension AND p.prokind <> 'a' AND NOT p.prosecdef
+    LOOP
+        INSERT INTO shunt_restore.confined VALUES (made);
+        EXECUTE pg_catalog.format('ALTER ROUTINE %s SECURITY DEFINER', made::pg_catalog.regprocedure);
+    END LOOP;
+END
+\$confine\$;
+CREATE EVENT TRIGGER shunt_restore ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE')
+    EXECUTE FUNCTION shunt_restore.confine();
+INSERT INTO shunt_restore.confined SELECT oid, proname FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace
+        AND (proname ~ '^(query|cursor|table|schema|database)_to_xml' OR proname = 'ts_rewrite' AND pronargs = 2);
+SELECT format('ALTER ROUTINE %s RENAME TO %I', routine::regprocedure, 'shunt_restore_' || name) FROM shunt_restore.confined
+\\gexec
+COMMIT;"
+
+release="BEGIN;
+DROP EVENT TRIGGER shunt_restore;
+SELECT format('ALTER ROUTINE %s SECURITY INVOKER', routine::regprocedure) FROM shunt_restore.confined WHERE name IS NULL
+\\gexec
+SELECT format('ALTER ROUTINE %s RENAME TO %I', routine::regprocedure, name) FROM shunt_restore.confined WHERE name IS NOT NULL
+\\gexec
+DROP FUNCTION shunt_restore.confine();
+DROP TABLE shunt_restore.confined;
+DROP SCHEMA shunt_restore;
+COMMIT;"
 
 create_empty() {
     sql postgres <<END
 CREATE DATABASE $1 OWNER $owner TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
+COMMENT ON DATABASE $1 IS '$mark';
 REVOKE ALL ON DATABASE $1 FROM PUBLIC;
 END
+}
+
+# space_lacking BYTES: why a new database of that size has no room; empty if it has. The disk is the database's, which must
+# not run full. As much once more is for the log, which grows to max_wal_size (1 GB) and some more at most.
+space_lacking() {
+    local data log free needed
+    data="$(sql postgres <<<'SHOW data_directory')" || return
+    log=$(($1 < 1280 * 1024 * 1024 ? $1 : 1280 * 1024 * 1024))
+    free="$(df --output=avail --block-size=1 "$data" | tail -n 1)" || return
+    needed=$(($1 + log + 64 * 1024 * 1024))
+    ((free >= needed)) || echo "needs $needed bytes in $data, and $free are free"
 }
