@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 
-use super::exchange::{assert_status, raw_status, unlimited};
+use super::exchange::{assert_status, post_form, raw_status, send, unlimited};
 use crate::harness::{Node, NodeBuilder, RawConnection, eventually, within};
 
 const PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n";
@@ -101,7 +101,12 @@ async fn a_body_in_the_smallest_chunks_costs_little() {
     let chunks = "1\r\na\r\n".repeat(40_000);
     // The second is refused unread, and the rest of its body is skipped.
     for path in ["/shorten", "/a/b"] {
-        let node = node().set("http.request_timeout", "1m").start().await;
+        // From a proxy, to which no bound of a single client applies.
+        let node = node()
+            .set("http.request_timeout", "1m")
+            .set("http.trusted_proxies", "127.0.0.1/32")
+            .start()
+            .await;
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Transfer-Encoding: chunked\r\n\r\n"
@@ -120,10 +125,80 @@ async fn a_body_in_the_smallest_chunks_costs_little() {
     }
 }
 
+/// A request that is larger than usual, by a client at another address than the hostile ones.
+async fn assert_large_request_is_served(node: &Node) {
+    let url = format!("https://example.com/{}", "a".repeat(5_000));
+    let padding = "b".repeat(10_000);
+    let client = node.client_at([127, 0, 0, 7]);
+    let request = post_form(&client, &[("url", &url)]).header("cookie", padding);
+    assert_status(&send(request).await, 200, "a large request");
+}
+
+async fn ended_for_memory(node: &Node) -> f64 {
+    let reason = ["reason=\"memory\""];
+    node.metric("shunt_http_connections_ended_total", &reason)
+        .await
+}
+
+#[tokio::test]
+async fn connections_whose_answers_are_stuck_take_no_room_from_requests() {
+    // Those of a proxy have all the room that there is, those of a client its part.
+    for proxies in ["127.0.0.1/32", "192.0.2.1/32"] {
+        let node = node()
+            .set("http.request_timeout", "5m")
+            .set("http.trusted_proxies", proxies)
+            .start()
+            .await;
+        let requests = PAGE.repeat(24);
+        let mut connections = Vec::new();
+        for _ in 0..1_100 {
+            let mut connection = RawConnection::open_narrow(node.address()).await;
+            connection.send(requests.as_bytes()).await;
+            connections.push(connection);
+        }
+        eventually("there is no room for all of them", async || {
+            (ended_for_memory(&node).await > 50.0).then_some(())
+        })
+        .await;
+        assert_large_request_is_served(&node).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_s_large_requests_take_no_room_from_others_and_are_refused_in_order() {
+    let node = node().set("http.request_timeout", "5m").start().await;
+    let half_a_head = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}",
+        format!("X-Long: {}\r\n", "a".repeat(4_000)).repeat(30)
+    );
+    let mut connections = Vec::new();
+    for _ in 0..200 {
+        let mut connection = open(&node).await;
+        connection.send(half_a_head.as_bytes()).await;
+        connections.push(connection);
+    }
+    eventually("there is no room for all of them", async || {
+        (ended_for_memory(&node).await > 50.0).then_some(())
+    })
+    .await;
+    assert_large_request_is_served(&node).await;
+    let mut next = open(&node).await;
+    next.send(half_a_head.as_bytes()).await;
+    let answer = next.receive(BOUND).await.expect("an answer");
+    assert_eq!(raw_status(&answer), 503, "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(next.receive(BOUND).await, None, "it ends");
+}
+
 /// All connections together have one bound, so that it does not matter how many there are.
 #[tokio::test]
 async fn unfinished_heads_have_one_bound_for_all_connections() {
-    let node = node().set("http.request_timeout", "5m").start().await;
+    // From a proxy, to which no bound of a single client applies.
+    let node = node()
+        .set("http.request_timeout", "5m")
+        .set("http.trusted_proxies", "127.0.0.1/32")
+        .start()
+        .await;
     let half_a_head = format!(
         "GET / HTTP/1.1\r\nHost: a\r\n{}",
         format!("X-Long: {}\r\n", "a".repeat(4_000)).repeat(30)
@@ -137,13 +212,11 @@ async fn unfinished_heads_have_one_bound_for_all_connections() {
         connection.send(half_a_head.as_bytes()).await;
     }
     eventually("there is no room for all of them", async || {
-        let reason = ["reason=\"memory\""];
-        let ended = node.metric("shunt_http_connections_ended_total", &reason);
-        (ended.await > 100.0).then_some(())
+        (ended_for_memory(&node).await > 100.0).then_some(())
     })
     .await;
     assert_status(&node.client().get("/").await, 200, "meanwhile");
-    // The bound is 64 MiB; 1000 connections cost something by themselves.
+    // The bound is 32 MiB; 1000 connections cost something by themselves.
     let grown = peak(&node) - before;
     assert!(grown < 2.0 * MEMORY, "{grown} MiB");
     drop(connections);
