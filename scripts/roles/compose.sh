@@ -17,7 +17,8 @@ END
 [[ "\$1 \$2" == 'compose -f' && "\$3" == *compose.yaml ]] || { echo "docker \$*: unknown" >&2; exit 9; }
 case "\$4" in
     exec) [[ "\$5 \$6" == '-T postgres' ]] && exec "\${@:7}" ;;
-    stop | up) echo "\${*:4}" >>"$scratch/docker/compose" && exit ;;
+    up) echo "\${*:4}" >>"$scratch/docker/compose"; [[ ! -e "$scratch/docker/down" ]]; exit ;;
+    stop) echo "\${*:4}" >>"$scratch/docker/compose" && exit ;;
 esac
 exit 9
 END
@@ -48,4 +49,43 @@ END
     [[ "$(wc -l <"$scratch/docker/compose")" == 2 ]]
     docker/restore shunt.dump --replace
     [[ "$(psql -XAtq -U shunt shunt <<<'SELECT count(*) FROM urls')" == 1000 ]]
+
+    # Nodes that do not come up take nothing back, and that is said.
+    touch "$scratch/docker/down"
+    if said="$(docker/restore shunt.dump --replace 2>&1)"; then exit 1; fi
+    grep 'restored: 1000 links' <<<"$said"
+    grep 'the links are restored, but the nodes do not come up' <<<"$said"
+    rm "$scratch/docker/down"
+    databases_are postgres,shunt,shunt_replaced
+
+    # What cannot be put in the place of the other leaves what was put aside before.
+    printf '%s\n' '#!/bin/bash' "[[ \"\$*\" != *'shunt_incoming RENAME TO shunt'* ]] || exit 1" "exec $binaries/psql \"\$@\"" >"$scratch/docker/bin/psql"
+    chmod +x "$scratch/docker/bin/psql"
+    if said="$(docker/restore shunt.dump --replace 2>&1)"; then exit 1; fi
+    grep 'cannot take its place; nothing was changed' <<<"$said"
+    rm "$scratch/docker/bin/psql"
+    hash -r
+    databases_are postgres,shunt,shunt_incoming,shunt_replaced
+    docker/restore shunt.dump --replace
+    databases_are postgres,shunt,shunt_replaced
+
+    # A trial that fails leaves no database. One with a row less is no backup.
+    printf '%s\n' '#!/bin/bash' "$binaries/pg_restore \"\$@\" || exit" \
+        "[[ \"\$*\" != *shunt_trial* ]] || $binaries/psql -qU shunt -d shunt_trial -c \"DELETE FROM urls WHERE short_code = 'code7'\"" >"$scratch/docker/bin/pg_restore"
+    chmod +x "$scratch/docker/bin/pg_restore"
+    if said="$(docker/backup shunt.dump 2>&1)"; then exit 1; fi
+    grep 'public.urls has 999 rows instead of 1000' <<<"$said"
+    databases_are postgres,shunt,shunt_replaced
+    rm "$scratch/docker/bin/pg_restore"
+    hash -r
+    # Somebody's database stays.
+    psql -q -U shunt postgres <<<'CREATE DATABASE shunt_trial'
+    if said="$(docker/backup shunt.dump 2>&1)"; then exit 1; fi
+    grep 'shunt_trial was made by somebody else' <<<"$said"
+    databases_are postgres,shunt,shunt_replaced,shunt_trial
+}
+
+# databases_are NAME,NAME...
+databases_are() {
+    diff <(echo "$1") <(psql -XAtq -U shunt postgres <<<"SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE NOT datistemplate")
 }
