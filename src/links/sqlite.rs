@@ -1,20 +1,25 @@
 //! Links in an SQLite file: the embedded mode.
 
 mod connections;
+mod content;
+mod damage;
 mod file;
 mod rehearsal;
 
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::join;
+use futures_util::future::join3;
 use sqlx::{
     Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use self::connections::{Connections, Writer};
+use self::{
+    connections::{Connections, Writer},
+    damage::Damage,
+};
 use super::{
     Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
     Terms, Write, store::TargetHash,
@@ -100,6 +105,7 @@ impl SqliteUrl {
 /// Links in an SQLite file, in write-ahead-log mode: readers never wait for the writer.
 pub struct SqliteStore {
     connections: Connections,
+    damage: Damage,
     timeout: Duration,
 }
 
@@ -130,6 +136,7 @@ impl SqliteStore {
         }
         Ok(Self {
             connections: Connections::open(options, writer).await?,
+            damage: Damage::default(),
             timeout: options.timeout,
         })
     }
@@ -151,9 +158,16 @@ impl SqliteStore {
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         self.connections.may_write()?;
-        let written = self.within(work).await?;
+        self.damage.known()?;
+        let written = self.within(work).await;
+        // Also if it failed: that may be why.
         self.connections.check_files().await?;
-        Ok(written)
+        if let Err(error) = &written
+            && !self.connections.are_in_memory()
+        {
+            self.damage.note(error);
+        }
+        written
     }
 
     async fn insert_shared(&self, link: &NewLink<'_>) -> Result<Created, sqlx::Error> {
@@ -305,7 +319,8 @@ impl LinkStore for SqliteStore {
                 }
             }
         };
-        join(watch_files, self.connections.bound_log()).await;
+        let look_for_damage = self.damage.look(&self.connections);
+        join3(watch_files, self.connections.bound_log(), look_for_damage).await;
     }
 
     fn is_shared(&self) -> bool {

@@ -280,6 +280,14 @@ pub enum StoreError {
         "{0} was removed or replaced while the node uses it: put it back, or restart the node to use what is there now"
     )]
     FileGone(PathBuf),
+    /// Something else than the database has written to a file of it. Its files do not go together any more.
+    #[error(
+        "{0} was changed in place by something else than SQLite while the node uses it: stop the node and restore a backup"
+    )]
+    FileChanged(PathBuf),
+    /// The database has found its file to be damaged, and has not been found in order since.
+    #[error("the database is damaged: no link is made until it is found in order")]
+    FileDamaged,
     /// The tables could not be brought up to date.
     #[error("the migrations failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -292,7 +300,7 @@ impl StoreError {
             Self::Timeout(_) => "timeout",
             Self::Away => "away",
             Self::Database(_) => "database",
-            Self::FileGone(_) => "file",
+            Self::FileGone(_) | Self::FileChanged(_) | Self::FileDamaged => "file",
             Self::Migration(_) => "migration",
         }
     }

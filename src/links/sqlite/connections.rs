@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Row, Sqlite, SqlitePool,
+    ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -53,6 +53,8 @@ pub(super) struct Connections {
     turn: Mutex<()>,
     /// `None` for a database in memory.
     files: Option<OpenFiles>,
+    /// Whether a log that is gone from its path was folded into the database, as far as it had anything.
+    log_saved: Mutex<bool>,
     timeout: Duration,
 }
 
@@ -113,9 +115,23 @@ impl Connections {
                 opened,
                 turn: Mutex::default(),
                 files: None,
+                log_saved: Mutex::default(),
                 timeout: options.timeout,
             });
         }
+        // After a crash SQLite takes all of the log for a checkpoint that was cut short, until there is one that was not; in
+        // the meantime `Content` could not tell a checkpoint from something else. It waits for nobody, and does not
+        // have to succeed: there may be no room.
+        let mut connection = writer.acquire().await.map_err(database_error)?;
+        let fold = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)");
+        if let Err(error) = fold.fetch_all(&mut *connection).await {
+            let error = chain(&error);
+            warn!(
+                error,
+                "the write-ahead log cannot be folded into the database"
+            );
+        }
+        drop(connection);
         let files = OpenFiles::of(options.url.path())
             .map_err(|error| StoreError::Database(error.into()))?;
         let (count, compare) = (opened.clone(), files.clone());
@@ -136,6 +152,7 @@ impl Connections {
             opened,
             turn: Mutex::default(),
             files: Some(files),
+            log_saved: Mutex::default(),
             timeout: options.timeout,
         };
         // One at least has to be there should the file go.
@@ -207,12 +224,46 @@ impl Connections {
         files.map_or(Ok(()), OpenFiles::known)
     }
 
-    /// The same, after another look.
+    /// The same, after another look. A log that is found to be gone is folded into the database.
     pub(super) async fn check_files(&self) -> Result<(), StoreError> {
-        match &self.files {
-            Some(files) => files.check().await,
-            None => Ok(()),
+        let Some(files) = &self.files else {
+            return Ok(());
+        };
+        let checked = files.check().await;
+        if let Err(StoreError::FileGone(_)) = &checked {
+            self.save_log(files).await;
         }
+        checked
+    }
+
+    /// What is in a log that was removed would be lost with this process, which still has it open.
+    async fn save_log(&self, files: &OpenFiles) {
+        // Another request may be at it.
+        let Ok(mut saved) = self.log_saved.try_lock() else {
+            return;
+        };
+        if *saved || !files.only_log_is_gone().await {
+            return;
+        }
+        match self.begin_log_anew().await {
+            Ok(true) => {
+                *saved = true;
+                info!("the write-ahead log is gone; what it had is folded into the database");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let error = chain(&error);
+                warn!(
+                    error,
+                    "the write-ahead log is gone, and cannot be folded into the database"
+                );
+            }
+        }
+    }
+
+    /// A connection beside the others that reads, and remembers nothing.
+    pub(super) async fn fresh(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.readers.connect_options().connect().await
     }
 
     /// Keeps the write-ahead log from growing. Never returns.

@@ -1,7 +1,8 @@
 //! Whether the files that the connections have open are still those at their paths.
 //!
 //! A file that is removed or replaced lives on for those who have it open, and with them it ends: what is written to it then
-//! is gone when the process is. The same goes for the write-ahead log and the file that coordinates its users.
+//! is gone when the process is. The same goes for the write-ahead log and the file that coordinates its users. What is changed
+//! in place is for [`Content`] to notice.
 
 use std::{
     ffi::OsString,
@@ -9,11 +10,12 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use super::content::Content;
 use crate::links::StoreError;
 
 /// The files of a database, as they were when it was opened.
@@ -26,24 +28,33 @@ struct Inner {
     write_ahead_log: PathBuf,
     /// The first of the files that was found to be gone, by its number; [`ALL_THERE`] if none.
     gone: AtomicUsize,
+    /// `None` if the file system allows no write-ahead log.
+    content: Option<Content>,
+    /// A file that was changed in place. For good: what the connections remember of it is not what is in it.
+    changed: OnceLock<PathBuf>,
 }
 
 const ALL_THERE: usize = usize::MAX;
 
 /// What tells files apart, whatever they are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+pub(super) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
     fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
+        Ok(Self::from(&fs::metadata(path)?))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 }
 
@@ -58,16 +69,24 @@ impl OpenFiles {
             name.push(suffix);
             PathBuf::from(name)
         };
-        let mut files = vec![(path.clone(), Identity::of(&path)?)];
-        for file in [beside("-wal"), beside("-shm")] {
-            if let Ok(identity) = Identity::of(&file) {
-                files.push((file, identity));
+        let database = (path.clone(), Identity::of(&path)?);
+        let (write_ahead_log, index) = (beside("-wal"), beside("-shm"));
+        let mut files = vec![database.clone()];
+        for file in [&write_ahead_log, &index] {
+            if let Ok(identity) = Identity::of(file) {
+                files.push((file.clone(), identity));
             }
         }
+        let content = match files.len() {
+            3 => Some(Content::of(database, &write_ahead_log, &index)?),
+            _ => None,
+        };
         Ok(Self(Arc::new(Inner {
             files,
-            write_ahead_log: beside("-wal"),
+            write_ahead_log,
             gone: AtomicUsize::new(ALL_THERE),
+            content,
+            changed: OnceLock::new(),
         })))
     }
 
@@ -75,7 +94,7 @@ impl OpenFiles {
     /// hang.
     ///
     /// # Errors
-    /// [`StoreError::FileGone`] if one is not the same any more.
+    /// [`StoreError::FileGone`] if one is not the same any more, [`StoreError::FileChanged`] if one was changed in place.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let this = self.clone();
         let checked = tokio::task::spawn_blocking(move || this.compare()).await;
@@ -95,22 +114,57 @@ impl OpenFiles {
         self.0
             .gone
             .store(gone.unwrap_or(ALL_THERE), Ordering::Relaxed);
+        if gone.is_none()
+            && self.0.changed.get().is_none()
+            && let Some(changed) = self.0.content.as_ref().and_then(Content::changed)
+        {
+            // Another thread may have been faster.
+            let _ = self.0.changed.set(changed.to_path_buf());
+        }
         self.result(gone)
     }
 
     /// What the last comparison found.
     ///
     /// # Errors
-    /// [`StoreError::FileGone`] if one was not the same any more.
+    /// As [`check`](Self::check).
     pub(super) fn known(&self) -> Result<(), StoreError> {
         self.result(Some(self.0.gone.load(Ordering::Relaxed)))
     }
 
     fn result(&self, gone: Option<usize>) -> Result<(), StoreError> {
+        if let Some(changed) = self.0.changed.get() {
+            return Err(StoreError::FileChanged(changed.clone()));
+        }
         match gone.and_then(|number| self.0.files.get(number)) {
             None => Ok(()),
             Some((path, _)) => Err(StoreError::FileGone(path.clone())),
         }
+    }
+
+    /// Whether the write-ahead log is gone and the database is not, and no other process can have begun to use the database
+    /// without knowing of ours: what is in the log can be saved. In a thread of its own, as [`check`](Self::check).
+    pub(super) async fn only_log_is_gone(&self) -> bool {
+        let this = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let [
+                (database, identity),
+                (log, log_identity),
+                (index, index_identity),
+            ] = this.0.files.as_slice()
+            else {
+                return false;
+            };
+            let is = |path: &Path, identity: &Identity| {
+                Identity::of(path).is_ok_and(|now| now == *identity)
+            };
+            // Processes that share the index keep out of each other's way. With another index they would have put another
+            // log there.
+            is(database, identity)
+                && !is(log, log_identity)
+                && (is(index, index_identity) || !log.exists())
+        });
+        looked.await.unwrap_or(false)
     }
 
     /// Whether the last comparison found a difference.

@@ -64,3 +64,32 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
         store.rehearse(&refused).await.expect("there is room");
     }
 }
+
+#[tokio::test]
+async fn damage_is_forgotten_once_all_of_the_database_is_in_order() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite://{}", directory.path().join("links.db").display());
+    let options = SqliteOptions {
+        url: url.parse().expect("a URL"),
+        max_connections: 2,
+        timeout: TIMEOUT,
+    };
+    let store = SqliteStore::open(&options, StartUp { within: TIMEOUT }).await;
+    let store = store.expect("a store");
+    store.damage.note(&StoreError::FileDamaged);
+    store.rehearse(&Write::any()).await.expect("none is known");
+    store.damage.found();
+    let refused = store.rehearse(&Write::any()).await;
+    assert!(matches!(refused, Err(StoreError::FileDamaged)));
+    let trouble = |error| panic!("{error}");
+    let in_order = async {
+        while store.damage.known().is_err() {
+            sleep(RETRY_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = store.maintain(&trouble) => {}
+        done = timeout(TIMEOUT, in_order) => done.expect("it is in order"),
+    }
+    store.rehearse(&Write::any()).await.expect("it is written");
+}

@@ -7,4 +7,5 @@ mod postgres;
 mod redis;
 mod redis_clock;
 mod redis_keys;
+mod sqlite_content;
 mod sqlite_file;
