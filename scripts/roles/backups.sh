@@ -255,7 +255,7 @@ backups_are_rotated() {
 backup_gives_no_rights() {
     local said
     start_with_links
-    sql -d shunt <<'END'
+    sql -d shunt <<'SQL'
 SET ROLE shunt;
 CREATE FUNCTION public.rise() RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
@@ -281,7 +281,7 @@ CREATE AGGREGATE public.aggregated(integer) (SFUNC = public.next, STYPE = public
 CREATE TABLE public.texts (id integer CHECK (CASE WHEN current_user = 'shunt' THEN true
     ELSE query_to_xml('SELECT pg_read_file(''PG_VERSION'')', true, true, '') IS NOT NULL END));
 INSERT INTO public.texts VALUES (1);
-END
+SQL
     functions >"$scratch/before"
     unchanged 'before'
     # What wants more rights than its owner has cannot be restored.

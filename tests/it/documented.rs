@@ -152,7 +152,7 @@ async fn a_file_that_was_deleted_is_got_back_from_the_node_that_has_it_open() {
     drop(node);
     let restore = commands("Restore").replace("shunt-backup.db", "rescued.db");
     // Nothing is there to be moved away.
-    let restore = restore.replace("mv shunt.db* before/\n", "");
+    let restore = restore.replace("mv shunt.db* before/ && ", "");
     run(&restore, directory.path(), &[]);
     let node = builder.start().await;
     assert_are_there(&node, &codes, 3).await;
@@ -187,7 +187,8 @@ async fn the_way_from_sqlite_to_postgres_keeps_everything() {
         &environment,
     );
     assert!(
-        printed.contains(&format!(" {}\n", codes.len())),
+        printed.contains(&format!(" {}\n", codes.len()))
+            && printed.ends_with(&format!("\n{}\n", codes.len())),
         "{printed}"
     );
     let on_postgres = builder.clone().postgres(&database);
