@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # variables of scripts/roles-check, which sources this
+# shellcheck shell=bash disable=SC2154,SC2034,SC2119,SC2120 # variables of scripts/roles-check, which sources this
 # Checks of shunt-backup, on real servers: what is in a backup, and whether it could be restored.
 
 # A server with 1000 links, and the programs of the role: $backup and $restore.

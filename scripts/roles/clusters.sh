@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # variables of scripts/roles-check, which sources this
+# shellcheck shell=bash disable=SC2154,SC2034,SC2031,SC2317 # variables of scripts/roles-check, which sources this; fakes are called from what it sources
 # Checks of which cluster the postgres role takes for the service, and of what it leaves alone.
 
 # chooses CLUSTER|SENTENCE KNOWN HOLDERS CLUSTER...: which one the role takes, or what it says when it takes none. KNOWN is
