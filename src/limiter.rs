@@ -39,6 +39,7 @@ pub use breaker::Breaker;
 pub use client::ClientId;
 pub use fallback::{Limiter, OnRedisFailure, Ruling, Source};
 pub use memory::MemoryStore;
+pub use once_a_minute::OnceAMinute;
 pub use policy::{InvalidPolicyName, Policy, PolicyName};
 pub use quota::{InvalidQuota, Quota};
 pub use redis::{

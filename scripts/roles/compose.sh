@@ -11,7 +11,7 @@ compose_backup_is_restored() {
 INSERT INTO urls (short_code, original_url) SELECT 'code' || n, 'https://example.com/' || n FROM generate_series(1, 1000) AS n;
 CREATE EXTENSION pg_stat_statements;
 END
-    mkdir -p "$scratch/docker/bin" "$scratch/docker/work/docker"
+    mkdir -p "$scratch/docker/bin" "$scratch/docker/checkout/docker"
     cat >"$scratch/docker/bin/docker" <<END
 #!/bin/bash
 [[ "\$1 \$2" == 'compose -f' && "\$3" == *compose.yaml ]] || { echo "docker \$*: unknown" >&2; exit 9; }
@@ -23,8 +23,8 @@ esac
 exit 9
 END
     chmod +x "$scratch/docker/bin/docker"
-    cp docker/backup docker/restore "$scratch/docker/work/docker"
-    cd "$scratch/docker/work" || exit
+    cp docker/backup docker/restore "$scratch/docker/checkout/docker"
+    cd "$scratch/docker/checkout" || exit
     PATH="$scratch/docker/bin:$PATH"
     local commands command said
     mapfile -t commands < <(sed -n '/^### Backup/,/^## /s/^\$ \(docker\/.*\)/\1/p' "$repository/docs/docker.md")

@@ -3,23 +3,18 @@
 mod forwarded;
 mod header;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 use tracing::warn;
 
+use crate::limiter::OnceAMinute;
+
 pub use header::{ClientIpHeader, InvalidHeaderName};
 
 /// More entries than any chain of proxies has: what stands further to the left is not looked at.
 const MAX_FORWARDED_ENTRIES: usize = 64;
-
-/// How often it is logged, at the most, that a proxy named no client.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How much of what a proxy sent is logged, in bytes.
 const MAX_LOGGED: usize = 64;
@@ -29,7 +24,7 @@ const MAX_LOGGED: usize = 64;
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     header: ClientIpHeader,
-    last_warning: Mutex<Option<Instant>>,
+    warning: OnceAMinute,
 }
 
 /// A search that ended at something else than an address.
@@ -47,7 +42,7 @@ impl TrustedProxies {
         Self {
             networks,
             header,
-            last_warning: Mutex::default(),
+            warning: OnceAMinute::default(),
         }
     }
 
@@ -110,7 +105,7 @@ impl TrustedProxies {
     }
 
     fn warn(&self, unnamed: &Unnamed<'_>) {
-        if self.warning_is_due(Instant::now()) {
+        if self.warning.is_due() {
             let entry = &unnamed.entry[..unnamed.entry.len().min(MAX_LOGGED)];
             warn!(
                 proxy = %unnamed.proxy,
@@ -119,16 +114,6 @@ impl TrustedProxies {
                 "a trusted proxy named no client, and counts as one itself (this is logged once a minute at most)"
             );
         }
-    }
-
-    fn warning_is_due(&self, now: Instant) -> bool {
-        let last = self.last_warning.lock();
-        let mut last = last.unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL);
-        if due {
-            *last = Some(now);
-        }
-        due
     }
 }
 
@@ -281,23 +266,6 @@ mod tests {
                 expected,
                 "{header} {lines:?}"
             );
-        }
-    }
-
-    #[test]
-    fn a_warning_is_due_once_a_minute() {
-        let proxies = proxies("x-forwarded-for");
-        let start = Instant::now();
-        for (second, due) in [
-            (0, true),
-            (1, false),
-            (59, false),
-            (60, true),
-            (119, false),
-            (121, true),
-        ] {
-            let now = start + Duration::from_secs(second);
-            assert_eq!(proxies.warning_is_due(now), due, "{second}");
         }
     }
 }

@@ -8,7 +8,7 @@ const MINUTE: i64 = 60_000_000;
 
 /// Says when a line that may be due with every request is to be written: once a minute.
 #[derive(Debug)]
-pub(super) struct OnceAMinute {
+pub struct OnceAMinute {
     clock: BootClock,
     next: AtomicI64,
 }
@@ -24,7 +24,7 @@ impl Default for OnceAMinute {
 
 impl OnceAMinute {
     /// `true` for one caller a minute.
-    pub(super) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         self.is_due_at(self.clock.micros())
     }
 
@@ -48,5 +48,20 @@ mod tests {
             .filter(|&now| line.is_due_at(now))
             .collect();
         assert_eq!(due, [0, 60, 120, 180, 240].map(|second| second * 1_000_000));
+    }
+
+    #[test]
+    fn a_minute_begins_when_somebody_spoke() {
+        let line = OnceAMinute::default();
+        for (second, due) in [
+            (0, true),
+            (1, false),
+            (59, false),
+            (60, true),
+            (119, false),
+            (121, true),
+        ] {
+            assert_eq!(line.is_due_at(second * 1_000_000), due, "{second}");
+        }
     }
 }
