@@ -109,7 +109,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Loads the configuration.
     ///
-    /// Variables that others may have set, such as the `SHUNT_PORT` of a Kubernetes service called `shunt`, are left alone.
+    /// Variables that others may have set, such as the `SHUNT_PORT` of a Kubernetes service called `shunt`, are left
+    /// alone.
     ///
     /// `environment` is the process's; `flags` are `(key, value)` with keys like `http.bind`. The file is
     /// `file`, else the one that `SHUNT_CONFIG` names, else none.

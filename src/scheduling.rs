@@ -8,8 +8,8 @@ pub enum Scheduling {
     /// `SCHED_BATCH`: a thread that wakes up waits for the one that runs to finish its turn, at the most a few
     /// milliseconds.
     ///
-    /// A worker answers whatever has come in since it was awake last, so nothing is gained if it takes the processor from
-    /// the very program that sends the requests: both then only wake up more often, for less work each time.
+    /// A worker answers whatever has come in since it was awake last, so nothing is gained if it takes the processor
+    /// from the very program that sends the requests: both then only wake up more often, for less work each time.
     #[default]
     Batch,
     /// `SCHED_OTHER`, the kernel's default: a thread that wakes up may take the processor from another at once.

@@ -32,6 +32,17 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Whether log lines are JSON; `None` where that depends on the terminal.
+    pub fn json(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Text => Some(false),
+            Self::Json => Some(true),
+        }
+    }
+}
+
 impl FromStr for LogFormat {
     type Err = &'static str;
 
