@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 
 use crate::{
-    config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
+    config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig, ListenAddress},
     descriptors,
     http::{
         AppState, Cors, Draining, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule, Route,
@@ -31,7 +31,7 @@ impl Application {
     /// If an address cannot be listened on, the database cannot be reached or migrated in time, or `redis.url` leads to
     /// one server of a cluster. A Redis that cannot be reached is no error: the node starts degraded.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let listener = Listener::bind(config.http.bind)
+        let listener = Listener::bind(config.http.bind.0)
             .with_context(|| format!("http.bind: cannot listen on {}", config.http.bind))?;
         let public_address = listener.address();
         let gate = listener.gate()?;
@@ -77,7 +77,7 @@ impl Application {
         )?;
 
         let (management, management_address) = match config.management.bind {
-            Some(address) => {
+            Some(ListenAddress(address)) => {
                 let listener = Listener::bind(address)
                     .with_context(|| format!("management.bind: cannot listen on {address}"))?;
                 let address = listener.address();

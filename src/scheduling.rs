@@ -1,19 +1,22 @@
 //! How the kernel takes turns between the threads of this process and those of others.
 
-use std::{fmt, io, str::FromStr};
+use std::io;
+
+use serde::{Deserialize, Serialize};
 
 /// How the kernel schedules threads: one of its policies for ordinary threads, which need no privilege. See sched(7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheduling {
-    /// `SCHED_BATCH`: a thread that wakes up waits for the one that runs to finish its turn, at the most a few
-    /// milliseconds.
+    /// `SCHED_OTHER`, the kernel's default: a thread that wakes up may take the processor from another thread at once.
+    Normal,
+    /// `SCHED_BATCH`: a thread that wakes up waits until the running thread has finished its turn, a few milliseconds at most.
     ///
-    /// A worker answers whatever has come in since it was awake last, so nothing is gained if it takes the processor
-    /// from the very program that sends the requests: both then only wake up more often, for less work each time.
+    /// This helps where the clients or Redis run on the same cores. A worker answers everything that has come in since
+    /// it last ran. If it takes the processor from the program that sends the requests, both only wake up more often,
+    /// for less work each time. Where other programs keep every core busy, answers take longer.
     #[default]
     Batch,
-    /// `SCHED_OTHER`, the kernel's default: a thread that wakes up may take the processor from another at once.
-    Normal,
 }
 
 impl Scheduling {
@@ -29,26 +32,5 @@ impl Scheduling {
         let parameters = uapi::c::sched_param { sched_priority: 0 };
         uapi::sched_setscheduler(0, policy, &parameters)?;
         Ok(())
-    }
-}
-
-impl FromStr for Scheduling {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "batch" => Ok(Self::Batch),
-            "normal" => Ok(Self::Normal),
-            _ => Err("expected `batch` or `normal`"),
-        }
-    }
-}
-
-impl fmt::Display for Scheduling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Batch => "batch",
-            Self::Normal => "normal",
-        })
     }
 }

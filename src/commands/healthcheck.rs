@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use shunt::config::Config;
+use shunt::config::{Config, ListenAddress};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -35,7 +35,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
 }
 
 async fn check(config: &Config, strict: bool) -> anyhow::Result<String> {
-    let address = config
+    let ListenAddress(address) = config
         .management
         .bind
         .context("management.bind is empty, so there is no listener to ask")?;

@@ -400,7 +400,8 @@ fn a_file_that_is_missing_or_no_toml_is_named() {
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
-/// What Kubernetes sets for services called `shunt`, `shunt-http` and `shunt-redis`, and Docker for a link called `shunt`.
+/// What Kubernetes sets for services called `shunt`, `shunt-http` and `shunt-redis`, and Docker for a link called
+/// `shunt`.
 #[test]
 fn variables_of_others_are_left_alone() {
     let injected = [
