@@ -12,11 +12,10 @@ use tokio::time::timeout;
 
 use self::headers::Announcement;
 
-use super::{AppState, Route, error::ApiError, form::MAX_BODY, intake::Intake, routes};
-use crate::{
-    limiter::{ClientId, Limiter, Policy, Ruling, Source},
-    telemetry::HttpMetrics,
+use super::{
+    AppState, HttpMetrics, Route, error::ApiError, form::MAX_BODY, intake::Intake, routes,
 };
+use crate::limiter::{ClientId, Limiter, Policy, Ruling, Source};
 
 /// How long a refused request's body may still take to arrive.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);

@@ -31,8 +31,8 @@ use super::{
     backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
+    metrics::ConnectionMetrics,
 };
-use crate::telemetry::ConnectionMetrics;
 
 /// How long a connection may be in each state.
 #[derive(Clone, Copy, Debug)]

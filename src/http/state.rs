@@ -9,11 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, PublicUrl, RateLimit, TrustedProxies};
-use crate::{
-    links::{Links, Schemes},
-    telemetry::HttpMetrics,
-};
+use super::{Cors, HttpMetrics, PublicUrl, RateLimit, TrustedProxies};
+use crate::links::{Links, Schemes};
 
 /// What every request on the public listener can reach.
 pub struct AppState {

@@ -82,7 +82,7 @@ impl Nodes {
         let metrics = Metrics::new().expect("metrics");
         let mut nodes = Vec::new();
         for _ in 0..NODES {
-            let metrics = metrics.store("redis", &["record", "write_back"]);
+            let metrics = metrics.store("redis");
             let node = ShieldedRedis::new(redis_store(&redis.url()).await, metrics);
             nodes.push(node.with_shield(micros(interval)));
         }
