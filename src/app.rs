@@ -12,13 +12,14 @@ use crate::{
     descriptors,
     http::{
         AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
-        Route, Timeouts, TrustedProxies, management_server, public_server,
+        Timeouts, TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
     links::{
         CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
         StartUp,
     },
+    public::Route,
     telemetry::{Metrics, chain},
 };
 

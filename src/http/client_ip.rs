@@ -1,7 +1,6 @@
 //! Who sent a request: the TCP peer, or the client that a trusted proxy names.
 
 mod forwarded;
-mod header;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,9 +8,7 @@ use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::limiter::OnceAMinute;
-
-pub use header::{ClientIpHeader, InvalidHeaderName};
+use crate::{limiter::OnceAMinute, public::ClientIpHeader};
 
 /// More entries than any chain of proxies has: what stands further to the left is not looked at.
 const MAX_FORWARDED_ENTRIES: usize = 64;

@@ -3,8 +3,6 @@
 //! Own code, as `actix-cors` is a middleware: it would stand around every request, redirects included, where this is
 //! about one route. The protocol is that of <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
-use std::{fmt, str::FromStr};
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -12,9 +10,9 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use url::Url;
 
 use super::error::ApiError;
+use crate::public::CorsOrigin;
 
 /// What a script may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -27,22 +25,6 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// The pages that may shorten links and read the answers: at least one.
 #[derive(Clone, Debug)]
 pub struct Cors(Vec<CorsOrigin>);
-
-/// An origin whose pages may, such as `https://app.example`; `*`: those of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CorsOrigin {
-    /// Every page.
-    Any,
-    /// As browsers write it: lower case, without a default port.
-    One(String),
-}
-
-/// A text that is no origin.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "that is no origin; write it as https://app.example or https://app.example:8443, or * for every page"
-)]
-pub struct InvalidOrigin;
 
 impl Cors {
     /// For pages of `origins`; `None` if there are none.
@@ -96,75 +78,5 @@ impl Cors {
         }
         let is_origin = |one: &CorsOrigin| matches!(one, CorsOrigin::One(one) if origin == one);
         self.0.iter().any(is_origin).then(|| origin.clone())
-    }
-}
-
-impl FromStr for CorsOrigin {
-    type Err = InvalidOrigin;
-
-    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
-        // `https://*.app.example` would match no page.
-        let plain = !text.contains('*')
-            && matches!(url.path(), "" | "/")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain {
-            return Err(InvalidOrigin);
-        }
-        // An extension's origin (`moz-extension://…`) has no meaning to the parser, and is written as it is.
-        Ok(Self::One(url.as_str().trim_end_matches('/').to_owned()))
-    }
-}
-
-impl fmt::Display for CorsOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Any => "*",
-            Self::One(origin) => origin,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_written_as_browsers_write_it() {
-        for (text, written) in [
-            ("https://app.example", "https://app.example"),
-            ("HTTPS://App.Example:443/", "https://app.example"),
-            ("http://localhost:3000", "http://localhost:3000"),
-            ("http://[2001:DB8::1]:80", "http://[2001:db8::1]"),
-            ("https://bücher.example", "https://xn--bcher-kva.example"),
-            ("moz-extension://0a-1b", "moz-extension://0a-1b"),
-            ("chrome-extension://abcdef/", "chrome-extension://abcdef"),
-            ("*", "*"),
-        ] {
-            let origin: CorsOrigin = text.parse().expect(text);
-            assert_eq!(origin.to_string(), written);
-        }
-        for text in [
-            "",
-            "null",
-            "app.example",
-            "https://",
-            "https://app.example/path",
-            "https://app.example?",
-            "https://app.example#x",
-            "https://me@app.example",
-            "https://*.app.example/",
-            "file:///",
-            "mailto:a@example.com",
-        ] {
-            assert_eq!(text.parse::<CorsOrigin>(), Err(InvalidOrigin), "{text}");
-        }
     }
 }

@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, http::header};
 use tracing::warn;
 use url::{Host, Url};
 
-use super::{AppState, PublicUrl, error::ApiError, local_address::is_local};
-use crate::{links::TargetUrl, telemetry::chain};
+use super::{AppState, error::ApiError, local_address::is_local};
+use crate::{links::TargetUrl, public::PublicUrl, telemetry::chain};
 
 /// What a request to a short link came to: scheme and authority, as a URL. `None` if the client did not say.
 ///

@@ -12,9 +12,10 @@ use tokio::time::timeout;
 
 use self::headers::Announcement;
 
-use super::{AppState, Route, error::ApiError, form::MAX_BODY, intake::Intake, routes};
+use super::{AppState, error::ApiError, form::MAX_BODY, intake::Intake, routes};
 use crate::{
     limiter::{ClientId, Limiter, Policy, Ruling, Source},
+    public::Route,
     telemetry::HttpMetrics,
 };
 

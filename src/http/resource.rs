@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use actix_web::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::{Route, assets::Asset};
-use crate::links::ShortCode;
+use super::assets::Asset;
+use crate::{links::ShortCode, public::Route};
 
 /// The longest path that is decoded, in bytes: more than the longest code takes, whatever is encoded, with all that can be glued
 /// to it. This comes before the limit, so it costs the same for every client.

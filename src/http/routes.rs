@@ -2,7 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 
-use super::{AppState, Route, error::ApiError, handlers, resource::Resource};
+use super::{AppState, error::ApiError, handlers, resource::Resource};
+use crate::public::Route;
 
 /// `GET /`, `POST /shorten`, `GET /<code>`, and what a browser fetches by itself; nothing else.
 ///

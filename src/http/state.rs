@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, PublicUrl, RateLimit, TrustedProxies};
+use super::{Cors, RateLimit, TrustedProxies};
 use crate::{
     links::{Links, Schemes},
+    public::PublicUrl,
     telemetry::HttpMetrics,
 };
 
