@@ -12,7 +12,7 @@ use actix_web::{
 };
 
 use super::error::ApiError;
-use crate::public::CorsOrigin;
+use crate::public::{CorsOrigin, Route};
 
 /// What a script may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -43,7 +43,12 @@ impl Cors {
             return None;
         }
         if self.allowed(headers).is_none() {
-            return Some(ApiError::MethodNotAllowed { allow: "POST" }.answer(request));
+            return Some(
+                ApiError::MethodNotAllowed {
+                    allowed: Route::Shorten.methods(),
+                }
+                .answer(request),
+            );
         }
         let answer = HttpResponse::NoContent()
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST"))

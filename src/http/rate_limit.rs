@@ -52,7 +52,7 @@ type PerPolicy<T> = SmallVec<[T; 1]>;
 
 impl RateLimit {
     /// A request that any of `rules` covers is under all that cover it, every other one under `default`.
-    /// Clients in `exempt` are not limited, nor is [`Route::Asset`].
+    /// Clients in `exempt` are not limited, nor are routes that the table of routes exempts.
     pub fn new(
         limiter: Arc<Limiter>,
         default: Policy,
@@ -76,7 +76,7 @@ impl RateLimit {
 
     fn policies(&self, route: Route, client: IpAddr) -> PerPolicy<&Announcement> {
         let within = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&client));
-        if route == Route::Asset || within(&self.exempt) {
+        if !route.is_limited() || within(&self.exempt) {
             return SmallVec::new();
         }
         let covering: PerPolicy<_> = self

@@ -75,23 +75,29 @@ impl Resource {
         }
     }
 
-    /// The methods that it has, as an `Allow` header lists them.
-    pub(super) fn allow(self) -> Option<&'static str> {
-        match self {
-            Self::Home | Self::Link | Self::Asset(_) => Some("GET, HEAD"),
-            Self::Shorten => Some("POST"),
-            Self::Nothing => None,
-        }
+    /// The methods that it has; none if it is [`Nothing`](Self::Nothing).
+    pub(super) fn methods(self) -> &'static [Method] {
+        self.own_route().methods()
     }
 
     /// The route of a request with this method.
     pub(super) fn route(self, method: &Method) -> Route {
-        match (self, method) {
-            (Self::Link, &(Method::GET | Method::HEAD)) => Route::Follow,
-            (Self::Home, &(Method::GET | Method::HEAD)) => Route::Home,
-            (Self::Shorten, &Method::POST) => Route::Shorten,
-            (Self::Asset(_), &(Method::GET | Method::HEAD)) => Route::Asset,
-            _ => Route::Other,
+        let route = self.own_route();
+        if route.methods().contains(method) {
+            route
+        } else {
+            Route::Other
+        }
+    }
+
+    /// The route of a request with a method that it has.
+    fn own_route(self) -> Route {
+        match self {
+            Self::Home => Route::Home,
+            Self::Shorten => Route::Shorten,
+            Self::Link => Route::Follow,
+            Self::Asset(_) => Route::Asset,
+            Self::Nothing => Route::Other,
         }
     }
 }
@@ -215,6 +221,24 @@ mod tests {
         ] {
             let resource = Resource::of_path(path);
             assert_eq!(resource.route(&method), route, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_path_in_the_table_of_routes_leads_to_its_route() {
+        for route in Route::ALL {
+            for path in route.paths() {
+                let path = path
+                    .replace("{code}", "Ab3xY9")
+                    .replace("{size}", "-120x120");
+                let resource = Resource::of_path(&path.replace("{name}", "security.txt"));
+                assert_eq!(resource.own_route(), route, "{path}");
+                for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+                    let has_it = resource.methods().contains(&method);
+                    let expected = if has_it { route } else { Route::Other };
+                    assert_eq!(resource.route(&method), expected, "{method} {path}");
+                }
+            }
         }
     }
 

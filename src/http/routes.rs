@@ -21,9 +21,9 @@ pub(super) async fn answer(
         Route::Follow => handlers::follow(state, request).await,
         Route::Asset | Route::Other => match Resource::of_path(request.path()) {
             Resource::Asset(asset) if route == Route::Asset => Ok(asset.answer()),
-            resource => Err(match resource.allow() {
-                Some(allow) => ApiError::MethodNotAllowed { allow },
-                None => ApiError::NotFound,
+            resource => Err(match resource.methods() {
+                [] => ApiError::NotFound,
+                allowed => ApiError::MethodNotAllowed { allowed },
             }),
         },
     }
