@@ -4,34 +4,23 @@
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod assets;
-mod backlog;
-mod client_ip;
-mod closing;
-mod cors;
-mod error;
-mod form;
-mod handlers;
-mod intake;
-mod listener;
-mod local_address;
+mod edge;
+mod home;
 mod management;
+mod net;
 mod observe;
-mod onlooker;
-mod origin;
 mod page;
+mod problem;
 mod rate_limit;
-mod request_id;
-mod resource;
+mod redirect;
 mod routes;
 mod server;
-mod slow_client;
+mod shorten;
 mod state;
 
-pub use client_ip::TrustedProxies;
-pub use cors::Cors;
-pub use listener::{Gate, Listener};
+pub use edge::{Cors, ONLOOKERS, TrustedProxies};
 pub use management::{Management, management_server};
-pub use onlooker::ONLOOKERS;
+pub use net::{Gate, Listener};
 pub use rate_limit::{RateLimit, RateLimitRule};
 pub use server::{Timeouts, public_server};
 pub use state::{AppState, Draining};

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use self::headers::Announcement;
 
-use super::{AppState, error::ApiError, form::MAX_BODY, intake::Intake, routes};
+use super::{AppState, net::Intake, problem::ApiError, routes, shorten::MAX_BODY};
 use crate::{
     limiter::{ClientId, Limiter, Policy, Ruling, Source},
     public::Route,

@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use actix_web::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::assets::Asset;
-use crate::{links::ShortCode, public::Route};
+use crate::{http::assets::Asset, links::ShortCode, public::Route};
 
 /// The longest path that is decoded, in bytes: more than the longest code takes, whatever is encoded, with all that can be glued
 /// to it. This comes before the limit, so it costs the same for every client.
@@ -31,7 +30,7 @@ const GLUE: &str = concat!(
 
 /// What a path names, whatever a request does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resource {
+pub(in crate::http) enum Resource {
     /// `/`
     Home,
     /// `/shorten`
@@ -46,7 +45,7 @@ pub(super) enum Resource {
 
 impl Resource {
     /// What a request's path names, as the client has sent it.
-    pub(super) fn of_path(path: &str) -> Self {
+    pub(in crate::http) fn of_path(path: &str) -> Self {
         match path.strip_prefix('/') {
             Some("") => Self::Home,
             Some("shorten") => Self::Shorten,
@@ -76,12 +75,12 @@ impl Resource {
     }
 
     /// The methods that it has; none if it is [`Nothing`](Self::Nothing).
-    pub(super) fn methods(self) -> &'static [Method] {
+    pub(in crate::http) fn methods(self) -> &'static [Method] {
         self.own_route().methods()
     }
 
     /// The route of a request with this method.
-    pub(super) fn route(self, method: &Method) -> Route {
+    pub(in crate::http) fn route(self, method: &Method) -> Route {
         let route = self.own_route();
         if route.methods().contains(method) {
             route
@@ -103,7 +102,7 @@ impl Resource {
 }
 
 /// The code that the path of a [`Resource::Link`] means; `None` where no link could have it.
-pub(super) fn code(path: &str) -> Option<ShortCode> {
+pub(in crate::http) fn code(path: &str) -> Option<ShortCode> {
     let rest = path.strip_prefix('/')?;
     ShortCode::parse(rest).or_else(|| unusual_code(rest))
 }
@@ -165,7 +164,7 @@ fn is_glued(text: &str) -> bool {
 
 /// Where a form on a page at this path is to be sent, relative to the page, so that it also works behind a proxy that serves this
 /// under a path of its own; `None` where that cannot be said.
-pub(super) fn form_action(path: &str) -> Option<&'static str> {
+pub(in crate::http) fn form_action(path: &str) -> Option<&'static str> {
     match path.strip_prefix('/')?.split_once('/') {
         None => Some("shorten"),
         Some((_, "")) => Some("../shorten"),

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{page, resource::form_action};
+use super::{edge::form_action, page};
 use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
 
 /// Seconds after which a dependency that is down is worth another try.

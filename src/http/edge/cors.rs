@@ -11,8 +11,10 @@ use actix_web::{
     },
 };
 
-use super::error::ApiError;
-use crate::public::{CorsOrigin, Route};
+use crate::{
+    http::problem::ApiError,
+    public::{CorsOrigin, Route},
+};
 
 /// What a script may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -34,7 +36,7 @@ impl Cors {
 
     /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` if the request is
     /// something else.
-    pub(super) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
+    pub(in crate::http) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
         let headers = request.headers();
         let is_preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
@@ -62,7 +64,7 @@ impl Cors {
     }
 
     /// Lets the page that a request came from read the answer, if it may. Cookies and passwords are never asked for.
-    pub(super) fn add(&self, request: &HttpRequest, answer: &mut HeaderMap) {
+    pub(in crate::http) fn add(&self, request: &HttpRequest, answer: &mut HeaderMap) {
         if !self.0.contains(&CorsOrigin::Any) {
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
         }
