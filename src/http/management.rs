@@ -17,7 +17,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::{Draining, error::json_line};
+use super::{Draining, problem::json_line};
 use crate::{limiter::Limiter, links::Links, telemetry::Metrics};
 
 /// What the probes and metrics are about.

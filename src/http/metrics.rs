@@ -2,8 +2,8 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use super::{Route, onlooker::ONLOOKERS};
-use crate::telemetry::Metrics;
+use super::edge::ONLOOKERS;
+use crate::{public::Route, telemetry::Metrics};
 
 /// What is counted of connections.
 #[derive(Clone)]

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, HttpMetrics, PublicUrl, RateLimit, TrustedProxies};
-use crate::links::{Links, Schemes};
+use super::{Cors, HttpMetrics, RateLimit, TrustedProxies};
+use crate::{
+    links::{Links, Schemes},
+    public::PublicUrl,
+};
 
 /// What every request on the public listener can reach.
 pub struct AppState {

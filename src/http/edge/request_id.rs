@@ -6,13 +6,13 @@ use actix_web::{
 };
 
 /// The header, in requests and in answers.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(in crate::http) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_LENGTH: usize = 128;
 
 /// The caller's id if it is 1 to 128 of `A-Z`, `a-z`, `0-9`, `-`, `_`, `.`, `:`, `/`, `+`, `=`: fit for a log line
 /// and a header. Else 32 random hexadecimal digits.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(in crate::http) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(&REQUEST_ID).filter(|id| is_sane(id.as_bytes()));
     match given {
         Some(id) => id.clone(),

@@ -7,16 +7,20 @@ use actix_web::{
 use tracing::warn;
 
 use crate::{
-    http::{AppState, error::ApiError, onlooker::Onlooker, resource},
+    http::{
+        AppState,
+        edge::{Onlooker, code},
+        problem::ApiError,
+    },
     links::{Resolved, ShortCode, Visit},
 };
 
 /// A redirect. One that only looks does not use up a visit, and is not told where a link leads whose visits are limited.
-pub(in crate::http) async fn follow(
+pub(super) async fn follow(
     state: &AppState,
     request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let mut code = resource::code(request.path()).ok_or(ApiError::NotFound)?;
+    let mut code = code(request.path()).ok_or(ApiError::NotFound)?;
     let visit = || match Onlooker::of(request) {
         Some(_) => Visit::Uncounted,
         None => Visit::Counted,

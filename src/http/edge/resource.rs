@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use actix_web::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::{Route, assets::Asset};
-use crate::links::ShortCode;
+use crate::{http::assets::Asset, links::ShortCode, public::Route};
 
 /// The longest path that is decoded, in bytes: more than the longest code takes, whatever is encoded, with all that can be glued
 /// to it. This comes before the limit, so it costs the same for every client.
@@ -31,7 +30,7 @@ const GLUE: &str = concat!(
 
 /// What a path names, whatever a request does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resource {
+pub(in crate::http) enum Resource {
     /// `/`
     Home,
     /// `/shorten`
@@ -46,7 +45,7 @@ pub(super) enum Resource {
 
 impl Resource {
     /// What a request's path names, as the client has sent it.
-    pub(super) fn of_path(path: &str) -> Self {
+    pub(in crate::http) fn of_path(path: &str) -> Self {
         match path.strip_prefix('/') {
             Some("") => Self::Home,
             Some("shorten") => Self::Shorten,
@@ -75,29 +74,35 @@ impl Resource {
         }
     }
 
-    /// The methods that it has, as an `Allow` header lists them.
-    pub(super) fn allow(self) -> Option<&'static str> {
-        match self {
-            Self::Home | Self::Link | Self::Asset(_) => Some("GET, HEAD"),
-            Self::Shorten => Some("POST"),
-            Self::Nothing => None,
-        }
+    /// The methods that it has; none if it is [`Nothing`](Self::Nothing).
+    pub(in crate::http) fn methods(self) -> &'static [Method] {
+        self.own_route().methods()
     }
 
     /// The route of a request with this method.
-    pub(super) fn route(self, method: &Method) -> Route {
-        match (self, method) {
-            (Self::Link, &(Method::GET | Method::HEAD)) => Route::Follow,
-            (Self::Home, &(Method::GET | Method::HEAD)) => Route::Home,
-            (Self::Shorten, &Method::POST) => Route::Shorten,
-            (Self::Asset(_), &(Method::GET | Method::HEAD)) => Route::Asset,
-            _ => Route::Other,
+    pub(in crate::http) fn route(self, method: &Method) -> Route {
+        let route = self.own_route();
+        if route.methods().contains(method) {
+            route
+        } else {
+            Route::Other
+        }
+    }
+
+    /// The route of a request with a method that it has.
+    fn own_route(self) -> Route {
+        match self {
+            Self::Home => Route::Home,
+            Self::Shorten => Route::Shorten,
+            Self::Link => Route::Follow,
+            Self::Asset(_) => Route::Asset,
+            Self::Nothing => Route::Other,
         }
     }
 }
 
 /// The code that the path of a [`Resource::Link`] means; `None` where no link could have it.
-pub(super) fn code(path: &str) -> Option<ShortCode> {
+pub(in crate::http) fn code(path: &str) -> Option<ShortCode> {
     let rest = path.strip_prefix('/')?;
     ShortCode::parse(rest).or_else(|| unusual_code(rest))
 }
@@ -159,7 +164,7 @@ fn is_glued(text: &str) -> bool {
 
 /// Where a form on a page at this path is to be sent, relative to the page, so that it also works behind a proxy that serves this
 /// under a path of its own; `None` where that cannot be said.
-pub(super) fn form_action(path: &str) -> Option<&'static str> {
+pub(in crate::http) fn form_action(path: &str) -> Option<&'static str> {
     match path.strip_prefix('/')?.split_once('/') {
         None => Some("shorten"),
         Some((_, "")) => Some("../shorten"),
@@ -215,6 +220,24 @@ mod tests {
         ] {
             let resource = Resource::of_path(path);
             assert_eq!(resource.route(&method), route, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_path_in_the_table_of_routes_leads_to_its_route() {
+        for route in Route::ALL {
+            for path in route.paths() {
+                let path = path
+                    .replace("{code}", "Ab3xY9")
+                    .replace("{size}", "-120x120");
+                let resource = Resource::of_path(&path.replace("{name}", "security.txt"));
+                assert_eq!(resource.own_route(), route, "{path}");
+                for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+                    let has_it = resource.methods().contains(&method);
+                    let expected = if has_it { route } else { Route::Other };
+                    assert_eq!(resource.route(&method), expected, "{method} {path}");
+                }
+            }
         }
     }
 

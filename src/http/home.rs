@@ -5,10 +5,10 @@ use actix_web::{
     http::header::{self, ContentType},
 };
 
-use crate::http::page;
+use super::page;
 
 /// The page for a browser, one line of text for anything else.
-pub(in crate::http) fn home(request: &HttpRequest) -> HttpResponse {
+pub(super) fn home(request: &HttpRequest) -> HttpResponse {
     if page::is_wanted(request.headers()) {
         page::form_page()
     } else {

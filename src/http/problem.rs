@@ -8,13 +8,13 @@ use std::fmt;
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderValue},
     },
 };
 use serde::Serialize;
 
-use super::{page, resource::form_action};
+use super::{edge::form_action, page};
 use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
 
 /// Seconds after which a dependency that is down is worth another try.
@@ -38,8 +38,8 @@ pub(super) enum ApiError {
     /// The path exists, but not with this method.
     #[error("That method is not allowed here")]
     MethodNotAllowed {
-        /// The methods that are, as the `Allow` header lists them.
-        allow: &'static str,
+        /// The methods that are.
+        allowed: &'static [Method],
     },
     /// The body is neither a form nor JSON.
     #[error(
@@ -150,8 +150,9 @@ impl ApiError {
             let identity = HeaderValue::from_static("identity");
             response.insert_header((header::ACCEPT_ENCODING, identity));
         }
-        if let Self::MethodNotAllowed { allow } = self {
-            response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+        if let Self::MethodNotAllowed { allowed } = self {
+            let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
+            response.insert_header((header::ALLOW, names.join(", ")));
         }
         if let Some(seconds) = self.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));

@@ -3,8 +3,6 @@
 //! Own code, as `actix-cors` is a middleware: it would stand around every request, redirects included, where this is
 //! about one route. The protocol is that of <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
-use std::{fmt, str::FromStr};
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -12,9 +10,11 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use url::Url;
 
-use super::error::ApiError;
+use crate::{
+    http::problem::ApiError,
+    public::{CorsOrigin, Route},
+};
 
 /// What a script may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -28,22 +28,6 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 #[derive(Clone, Debug)]
 pub struct Cors(Vec<CorsOrigin>);
 
-/// An origin whose pages may, such as `https://app.example`; `*`: those of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CorsOrigin {
-    /// Every page.
-    Any,
-    /// As browsers write it: lower case, without a default port.
-    One(String),
-}
-
-/// A text that is no origin.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "that is no origin; write it as https://app.example or https://app.example:8443, or * for every page"
-)]
-pub struct InvalidOrigin;
-
 impl Cors {
     /// For pages of `origins`; `None` if there are none.
     pub fn new(origins: Vec<CorsOrigin>) -> Option<Self> {
@@ -52,7 +36,7 @@ impl Cors {
 
     /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` if the request is
     /// something else.
-    pub(super) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
+    pub(in crate::http) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
         let headers = request.headers();
         let is_preflight = request.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
@@ -61,7 +45,12 @@ impl Cors {
             return None;
         }
         if self.allowed(headers).is_none() {
-            return Some(ApiError::MethodNotAllowed { allow: "POST" }.answer(request));
+            return Some(
+                ApiError::MethodNotAllowed {
+                    allowed: Route::Shorten.methods(),
+                }
+                .answer(request),
+            );
         }
         let answer = HttpResponse::NoContent()
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST"))
@@ -75,7 +64,7 @@ impl Cors {
     }
 
     /// Lets the page that a request came from read the answer, if it may. Cookies and passwords are never asked for.
-    pub(super) fn add(&self, request: &HttpRequest, answer: &mut HeaderMap) {
+    pub(in crate::http) fn add(&self, request: &HttpRequest, answer: &mut HeaderMap) {
         if !self.0.contains(&CorsOrigin::Any) {
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
         }
@@ -96,75 +85,5 @@ impl Cors {
         }
         let is_origin = |one: &CorsOrigin| matches!(one, CorsOrigin::One(one) if origin == one);
         self.0.iter().any(is_origin).then(|| origin.clone())
-    }
-}
-
-impl FromStr for CorsOrigin {
-    type Err = InvalidOrigin;
-
-    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
-        // `https://*.app.example` would match no page.
-        let plain = !text.contains('*')
-            && matches!(url.path(), "" | "/")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain {
-            return Err(InvalidOrigin);
-        }
-        // An extension's origin (`moz-extension://…`) has no meaning to the parser, and is written as it is.
-        Ok(Self::One(url.as_str().trim_end_matches('/').to_owned()))
-    }
-}
-
-impl fmt::Display for CorsOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Any => "*",
-            Self::One(origin) => origin,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_written_as_browsers_write_it() {
-        for (text, written) in [
-            ("https://app.example", "https://app.example"),
-            ("HTTPS://App.Example:443/", "https://app.example"),
-            ("http://localhost:3000", "http://localhost:3000"),
-            ("http://[2001:DB8::1]:80", "http://[2001:db8::1]"),
-            ("https://bücher.example", "https://xn--bcher-kva.example"),
-            ("moz-extension://0a-1b", "moz-extension://0a-1b"),
-            ("chrome-extension://abcdef/", "chrome-extension://abcdef"),
-            ("*", "*"),
-        ] {
-            let origin: CorsOrigin = text.parse().expect(text);
-            assert_eq!(origin.to_string(), written);
-        }
-        for text in [
-            "",
-            "null",
-            "app.example",
-            "https://",
-            "https://app.example/path",
-            "https://app.example?",
-            "https://app.example#x",
-            "https://me@app.example",
-            "https://*.app.example/",
-            "file:///",
-            "mailto:a@example.com",
-        ] {
-            assert_eq!(text.parse::<CorsOrigin>(), Err(InvalidOrigin), "{text}");
-        }
     }
 }

@@ -31,18 +31,18 @@ use super::{
     backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
-    metrics::ConnectionMetrics,
 };
+use crate::http::metrics::ConnectionMetrics;
 
 /// How long a connection may be in each state.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::http) struct Limits {
     /// From the first byte of a request to the first of its answer.
-    pub(super) request: Duration,
+    pub(in crate::http) request: Duration,
     /// Without either: nothing was sent, or half a request stands in the buffer behind an answered one.
-    pub(super) idle: Duration,
+    pub(in crate::http) idle: Duration,
     /// Until answers that the kernel would not take at once are taken, all of them.
-    pub(super) unread: Duration,
+    pub(in crate::http) unread: Duration,
 }
 
 /// What a request may take in without a share of the [`Backlog`], in bytes.
@@ -71,24 +71,24 @@ const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Belongs to a connection; in the hands of the requests on it.
 #[derive(Clone, Default)]
-pub(super) struct LastAnswer(Rc<Cell<bool>>);
+pub(in crate::http) struct LastAnswer(Rc<Cell<bool>>);
 
 impl LastAnswer {
     /// The answer that is about to be written is the last one on its connection.
-    pub(super) fn is_next(&self) {
+    pub(in crate::http) fn is_next(&self) {
         self.0.set(true);
     }
 }
 
 /// What the connections of a node have in common.
-pub(super) struct Terms {
-    pub(super) limits: Limits,
-    pub(super) metrics: ConnectionMetrics,
-    pub(super) backlog: Arc<Backlog>,
+pub(in crate::http) struct Terms {
+    pub(in crate::http) limits: Limits,
+    pub(in crate::http) metrics: ConnectionMetrics,
+    pub(in crate::http) backlog: Arc<Backlog>,
 }
 
 /// A socket that ends when its client is too slow, or wants too much kept for it.
-pub(super) struct SlowClientGuard {
+pub(in crate::http) struct SlowClientGuard {
     socket: ClosingSocket<TcpStream>,
     terms: Rc<Terms>,
     /// Whether a request is arriving or being answered.
@@ -112,7 +112,11 @@ pub(super) struct SlowClientGuard {
 
 impl SlowClientGuard {
     /// `client` is the peer, unless that is a proxy, which speaks for many.
-    pub(super) fn new(socket: TcpStream, client: Option<IpAddr>, terms: Rc<Terms>) -> Self {
+    pub(in crate::http) fn new(
+        socket: TcpStream,
+        client: Option<IpAddr>,
+        terms: Rc<Terms>,
+    ) -> Self {
         terms.metrics.open.inc();
         Self {
             socket: ClosingSocket::new(socket),
@@ -131,11 +135,11 @@ impl SlowClientGuard {
         }
     }
 
-    pub(super) fn last_answer(&self) -> LastAnswer {
+    pub(in crate::http) fn last_answer(&self) -> LastAnswer {
         self.last_answer.clone()
     }
 
-    pub(super) fn intake(&self) -> Intake {
+    pub(in crate::http) fn intake(&self) -> Intake {
         self.intake.clone()
     }
 

@@ -20,7 +20,7 @@ const IPV6_PREFIX: u8 = 64;
 /// What memory is for. Each kind has a bound of its own, so that clients that do not read their answers take no room from
 /// requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::http) enum Kind {
     /// Requests that are larger than usual, while they arrive and are answered.
     Requests,
     /// Connections whose client does not take its answers.
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 /// Memory for requests and answers that are larger than usual, or wait longer: bounds for a whole node, so that it does
 /// not grow with the number of connections.
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(in crate::http) struct Backlog {
     requests: Mutex<Held>,
     stuck_answers: Mutex<Held>,
 }
@@ -44,7 +44,7 @@ struct Held {
 }
 
 /// What one connection has of it.
-pub(super) struct Share {
+pub(in crate::http) struct Share {
     backlog: Arc<Backlog>,
     /// `None` if the peer speaks for many clients.
     peer: Option<ClientId>,
@@ -54,7 +54,7 @@ pub(super) struct Share {
 
 impl Backlog {
     /// Nothing of it, at first. A `peer` that is known is one client, and gets no more than its part.
-    pub(super) fn share(self: &Arc<Self>, peer: Option<IpAddr>) -> Share {
+    pub(in crate::http) fn share(self: &Arc<Self>, peer: Option<IpAddr>) -> Share {
         Share {
             backlog: self.clone(),
             peer: peer.map(|address| ClientId::new(address, IPV6_PREFIX)),
@@ -105,7 +105,7 @@ impl Held {
 impl Share {
     /// Makes room for `bytes` in all, of that kind; what it has of the other kind becomes part of it. `false`, and it has
     /// what it had, if there is no room left.
-    pub(super) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
+    pub(in crate::http) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
         let bytes = bytes.max(self.bytes);
         let has = if kind == self.kind { self.bytes } else { 0 };
         if bytes > has && !self.backlog.held(kind).take(bytes - has, self.peer) {
@@ -120,7 +120,7 @@ impl Share {
     }
 
     /// Gives everything back.
-    pub(super) fn release(&mut self) {
+    pub(in crate::http) fn release(&mut self) {
         if self.bytes > 0 {
             let mut held = self.backlog.held(self.kind);
             held.give_back(self.bytes, self.peer);

@@ -32,7 +32,7 @@ enum Turn {
 
 /// Whether bytes are handed out. Belongs to a connection; in the hands of the requests on it.
 #[derive(Clone, Default)]
-pub(super) struct Intake(Rc<State>);
+pub(in crate::http) struct Intake(Rc<State>);
 
 #[derive(Default)]
 struct State {
@@ -43,14 +43,14 @@ struct State {
 
 impl Intake {
     /// The request is being answered for as long as what is returned lives.
-    pub(super) fn serve(request: &HttpRequest) -> Option<Serving> {
+    pub(in crate::http) fn serve(request: &HttpRequest) -> Option<Serving> {
         let intake: &Self = request.conn_data()?;
         intake.0.turn.set(Turn::Service);
         Some(Serving(intake.clone()))
     }
 
     /// The request, which is being answered, waits for its body for as long as what is returned lives.
-    pub(super) fn take_body(request: &HttpRequest) -> Option<TakingBody> {
+    pub(in crate::http) fn take_body(request: &HttpRequest) -> Option<TakingBody> {
         let intake: &Self = request.conn_data()?;
         let length = request.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -60,12 +60,12 @@ impl Intake {
     }
 
     /// Whether nothing is handed out now.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::http) fn is_closed(&self) -> bool {
         self.0.turn.get() == Turn::Service
     }
 
     /// How long the body is that is waited for, if one is, and if that is known.
-    pub(super) fn body(&self) -> Option<usize> {
+    pub(in crate::http) fn body(&self) -> Option<usize> {
         match self.0.turn.get() {
             Turn::Body(length) => length,
             Turn::Client | Turn::Service => None,
@@ -73,12 +73,12 @@ impl Intake {
     }
 
     /// There are bytes, and the task is to be woken when they may be handed out.
-    pub(super) fn hold_back(&self, context: &Context<'_>) {
+    pub(in crate::http) fn hold_back(&self, context: &Context<'_>) {
         *self.0.held_back.borrow_mut() = Some(context.waker().clone());
     }
 
     /// Wakes the task if there is something that it may be given now.
-    pub(super) fn resume(&self) {
+    pub(in crate::http) fn resume(&self) {
         if !self.is_closed()
             && let Some(task) = self.0.held_back.borrow_mut().take()
         {
@@ -88,7 +88,7 @@ impl Intake {
 }
 
 /// A request that is being answered.
-pub(super) struct Serving(Intake);
+pub(in crate::http) struct Serving(Intake);
 
 impl Drop for Serving {
     /// Nobody is woken: the answer is about to be written, and then the task looks.
@@ -98,7 +98,7 @@ impl Drop for Serving {
 }
 
 /// A request whose body is being read.
-pub(super) struct TakingBody(Intake);
+pub(in crate::http) struct TakingBody(Intake);
 
 impl Drop for TakingBody {
     fn drop(&mut self) {
@@ -108,7 +108,7 @@ impl Drop for TakingBody {
 
 /// How much of what was read the parser gets before it has to deal with it: one head, and what follows it if that is no
 /// other.
-pub(super) struct Portion {
+pub(in crate::http) struct Portion {
     bytes: usize,
     has_head: bool,
     /// How many bytes followed the last head.
@@ -132,7 +132,7 @@ impl Default for Portion {
 
 impl Portion {
     /// How many of the bytes belong to this portion: of the body that is waited for, if its length is known.
-    pub(super) fn take(&mut self, bytes: &[u8], body: Option<usize>) -> usize {
+    pub(in crate::http) fn take(&mut self, bytes: &[u8], body: Option<usize>) -> usize {
         let bytes = &bytes[..bytes.len().min(LONGEST - self.bytes)];
         let taken = match body {
             Some(length) => {
@@ -182,17 +182,17 @@ impl Portion {
     }
 
     /// Whether a body of `length` bytes is handed out completely.
-    pub(super) fn has_body(&self, length: usize) -> bool {
+    pub(in crate::http) fn has_body(&self, length: usize) -> bool {
         self.of_body >= length
     }
 
     /// Whether the parser has to deal with it before it gets more.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::http) fn is_complete(&self) -> bool {
         self.complete
     }
 
     /// The next portion goes on where this one ended.
-    pub(super) fn begin_next(&mut self) {
+    pub(in crate::http) fn begin_next(&mut self) {
         *self = Self {
             at_line_start: self.at_line_start,
             of_body: self.of_body,

@@ -1,17 +1,13 @@
 //! Who sent a request: the TCP peer, or the client that a trusted proxy names.
 
-mod forwarded;
-mod header;
-
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::limiter::OnceAMinute;
-
-pub use header::{ClientIpHeader, InvalidHeaderName};
+use super::forwarded;
+use crate::{limiter::OnceAMinute, public::ClientIpHeader};
 
 /// More entries than any chain of proxies has: what stands further to the left is not looked at.
 const MAX_FORWARDED_ENTRIES: usize = 64;
@@ -135,7 +131,7 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
 
 /// `192.0.2.1`, `2001:db8::1`, and with a port as some proxies write them: `192.0.2.1:4711`,
 /// `[2001:db8::1]:4711`.
-fn parse_address(entry: &str) -> Option<IpAddr> {
+pub(super) fn parse_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|e| e.strip_suffix(']'));
     bare.unwrap_or(entry)

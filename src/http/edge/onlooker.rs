@@ -11,7 +11,7 @@ use actix_web::{
     },
 };
 
-use super::{error::ApiError, page};
+use crate::http::{page, problem::ApiError};
 
 /// What machines that fetch links for a preview (or for a search engine, or a check) call themselves, in lower case.
 ///
@@ -42,11 +42,11 @@ const PREVIEWS: [&str; 19] = [
 ];
 
 /// The kinds of machines that only look, as metrics name them.
-pub(super) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
+pub(in crate::http) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
 
 /// A machine that only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Onlooker {
+pub(in crate::http) enum Onlooker {
     /// `HEAD`: it asks whether the link works.
     Head,
     /// A browser that fetches what a person might open next.
@@ -57,7 +57,7 @@ pub(super) enum Onlooker {
 
 impl Onlooker {
     /// The one that has sent this request; `None` if somebody follows the link.
-    pub(super) fn of(request: &HttpRequest) -> Option<Self> {
+    pub(in crate::http) fn of(request: &HttpRequest) -> Option<Self> {
         let headers = request.headers();
         if is_prefetch(headers) {
             Some(Self::Prefetch)
@@ -71,7 +71,7 @@ impl Onlooker {
     }
 
     /// The name in metrics.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::http) fn name(self) -> &'static str {
         match self {
             Self::Head => "head",
             Self::Prefetch => "prefetch",
@@ -80,7 +80,7 @@ impl Onlooker {
     }
 
     /// What it is told of a link that works, and that does not lead it anywhere.
-    pub(super) fn answer(self) -> Result<HttpResponse, ApiError> {
+    pub(in crate::http) fn answer(self) -> Result<HttpResponse, ApiError> {
         match self {
             Self::Head | Self::Preview => Ok(page::onlooker_page()),
             // Not a success, or the browser would answer the click that follows with it.

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::parse_address;
+use super::client_address::parse_address;
 
 /// The elements of a line, the last one first.
 pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {

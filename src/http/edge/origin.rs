@@ -6,8 +6,13 @@ use actix_web::{HttpRequest, http::header};
 use tracing::warn;
 use url::{Host, Url};
 
-use super::{AppState, PublicUrl, error::ApiError, local_address::is_local};
-use crate::{links::TargetUrl, telemetry::chain};
+use super::local_address::is_local;
+use crate::{
+    http::{AppState, problem::ApiError},
+    links::TargetUrl,
+    public::PublicUrl,
+    telemetry::chain,
+};
 
 /// What a request to a short link came to: scheme and authority, as a URL. `None` if the client did not say.
 ///
@@ -77,7 +82,7 @@ fn requested_scheme(request: &HttpRequest, state: &AppState) -> &'static str {
 /// # Errors
 /// [`ApiError::Malformed`] for a bad `Host`, or none where one is needed; [`ApiError::Unacceptable`] for a loop;
 /// [`ApiError::Unavailable`] if it cannot be told whether it is one.
-pub(super) fn origin_for(
+pub(in crate::http) fn origin_for(
     request: &HttpRequest,
     state: &AppState,
     target: &TargetUrl,

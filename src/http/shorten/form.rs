@@ -16,11 +16,13 @@ use serde::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{error::ApiError, intake::Intake};
-use crate::links::Terms;
+use crate::{
+    http::{net::Intake, problem::ApiError},
+    links::Terms,
+};
 
 /// The largest body: the longest target with each of its bytes percent-encoded, and the other fields.
-pub(super) const MAX_BODY: usize = 32 * 1024;
+pub(in crate::http) const MAX_BODY: usize = 32 * 1024;
 
 /// What some editors write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -30,10 +32,10 @@ const MAX_EXPIRES_IN: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// What `POST /shorten` is asked for; nothing but the form of it is checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ShortenForm {
-    pub(super) url: String,
-    pub(super) alias: Option<String>,
-    pub(super) terms: Terms,
+pub(in crate::http) struct ShortenForm {
+    pub(in crate::http) url: String,
+    pub(in crate::http) alias: Option<String>,
+    pub(in crate::http) terms: Terms,
 }
 
 /// The fields as they come, each at most once.
@@ -56,7 +58,7 @@ enum MediaType {
 
 impl ShortenForm {
     /// Reads and parses the body: at most 32 KiB, within `within`.
-    pub(super) async fn read(
+    pub(in crate::http) async fn read(
         request: &HttpRequest,
         payload: Payload,
         within: Duration,

@@ -1,5 +1,7 @@
 //! `POST /shorten`
 
+mod form;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, ContentType},
@@ -7,17 +9,16 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::{
-    http::{
-        AppState,
-        error::{ApiError, json_line},
-        form::ShortenForm,
-        origin::origin_for,
-        page,
-        resource::form_action,
-    },
-    links::{Alias, TargetUrl},
+use self::form::ShortenForm;
+use super::{
+    AppState,
+    edge::{form_action, origin_for},
+    page,
+    problem::{ApiError, json_line},
 };
+use crate::links::{Alias, TargetUrl};
+
+pub(super) use form::MAX_BODY;
 
 #[derive(Serialize)]
 struct Shortened<'a> {
@@ -27,7 +28,7 @@ struct Shortened<'a> {
 }
 
 /// The short link as JSON, or on a page for a browser. When this answers 200 the link is committed.
-pub(in crate::http) async fn shorten(
+pub(super) async fn shorten(
     state: &AppState,
     request: &HttpRequest,
     payload: Payload,
