@@ -3,10 +3,10 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use anyhow::{Context, ensure};
+use testkit::{Nginx, Node};
 
 use crate::{
     counters::Counters,
-    harness::{Nginx, Node},
     hot_links::HotLinks,
     runner::Runner,
     servers::Servers,

@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
+use testkit::find;
 
-use crate::{harness::find, settings::Settings};
+use crate::settings::Settings;
 
 /// Where and when it was measured. Not the name of the machine, nor paths on it.
 #[derive(Deserialize, Serialize)]

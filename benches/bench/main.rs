@@ -14,11 +14,6 @@
 //!
 //! Servers are those of the tests: they live in temporary directories, and end with this process, however it ends.
 
-#[allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-#[path = "../../tests/it/harness/mod.rs"]
-mod harness;
-
 mod compare;
 mod counters;
 mod fill;

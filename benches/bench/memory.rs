@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use deadpool_redis::redis::{Client, Pipeline};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shunt::limiter::{ClientId, KeyPrefix, Policy, RedisOptions, RedisStore, WindowStore};
+use testkit::{Node, NodeBuilder, Redis};
 
 use crate::{
-    harness::{Node, NodeBuilder, Redis},
     report::{Better, Row, Wanted},
     runner::Runner,
     scenario::Scenario,

@@ -8,13 +8,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use reqwest::StatusCode;
+use testkit::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis, eventually};
 
-use crate::{
-    harness::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis, eventually},
-    runner::Runner,
-    settings::SESSIONS,
-    wrk::Target,
-};
+use crate::{runner::Runner, settings::SESSIONS, wrk::Target};
 
 /// Where links lead.
 pub(crate) const LOCATION: &str = "https://example.com/a/page?of=some&length=usual";

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::ensure;
+use testkit::{Node, Process, free_port};
 
 use crate::{
-    harness::{Node, Process, free_port},
     report::{Better, Row, Wanted},
     runner::Runner,
 };

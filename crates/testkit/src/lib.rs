@@ -1,4 +1,19 @@
-//! Starts what a test needs on free ports in temporary directories, and stops it even when the test panics.
+//! Starts Shunt and the servers that it needs: Redis, Postgres, nginx.
+//!
+//! Tests, benchmarks and `make cluster` start them with the same code. Every server listens on free ports, keeps its
+//! files in a temporary directory, and ends with the process that started it, even if that panics or is killed.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `node` | the program itself |
+//! | `redis`, `postgres`, `nginx` | the servers around it |
+//! | `cluster` | all of them together |
+//! | `client`, `traffic`, `raw` | requests: one, many without end, and byte by byte |
+//! | `proxy`, `limits` | faults: a cable that can be cut, a disk that is full |
+//! | `process`, `wait` | child processes; waiting for a condition, with a bound |
+//!
+//! Whatever goes wrong here fails the test: functions panic instead of returning errors.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod client;
 mod cluster;
@@ -17,7 +32,7 @@ pub use client::{Answer, Client};
 pub use cluster::Cluster;
 pub use limits::{SmallDisk, limit_file_size};
 pub use nginx::{Nginx, configuration};
-pub use node::{Node, NodeBuilder};
+pub use node::{Node, NodeBuilder, program};
 pub use postgres::{Database, Postgres, execute};
 pub use process::{Process, find};
 pub use proxy::Proxy;
@@ -26,14 +41,16 @@ pub use redis::Redis;
 pub use traffic::{Seen, Traffic};
 pub use wait::{eventually, free_port, within};
 
-/// Whether the servers that a test needs are there. Elsewhere than in CI a test without them is skipped, and
-/// says so; with CI=true it fails.
+/// Whether every program is installed.
+///
+/// # Panics
+/// If one is missing and the environment has `CI=true`, so that CI never skips a test.
 pub fn available(programs: &[&str]) -> bool {
     for program in programs {
         if find(program).is_none() {
             assert!(
                 std::env::var("CI").as_deref() != Ok("true"),
-                "{program} is not installed; `make tools` does"
+                "{program} is not installed; `make tools` installs it"
             );
             eprintln!("skipped: {program} is not installed");
             return false;
@@ -42,11 +59,11 @@ pub fn available(programs: &[&str]) -> bool {
     true
 }
 
-/// Returns from the test, saying so, where a program is missing.
+/// Returns from the test if a program is [not installed](available).
 #[macro_export]
 macro_rules! needs {
     ($($program:literal),+) => {
-        if !$crate::harness::available(&[$($program),+]) {
+        if !$crate::available(&[$($program),+]) {
             return;
         }
     };
