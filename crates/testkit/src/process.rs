@@ -16,9 +16,9 @@ const GUARD: &str = r#"
     signal=$1
     shift
     exec 3<&0
-    "$@" </dev/null 3<&- &
+    # The child itself prints its pid, before it becomes the program: the program may print at once.
+    sh -c 'echo "$$"; exec "$@"' sh "$@" </dev/null 3<&- &
     pid=$!
-    echo "$pid"
     exec 2>/dev/null
     (cat <&3 >/dev/null; kill -CONT "$pid"; kill -"$signal" "$pid"; sleep 5; kill -KILL "$pid") &
     wait "$pid"
