@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use testkit::{Nginx, Node};
 
 use crate::{
+    conditions,
     counters::Counters,
     hot_links::HotLinks,
     runner::Runner,
@@ -90,6 +91,9 @@ impl Load {
             None => 0,
         };
         let nodes = || self.nodes.iter().map(|node| &**node);
+        for node in nodes() {
+            conditions::check(node.pid())?;
+        }
         let warm_up = runner.warm_up(&self.target).await?;
         let before = Counters::settled(nodes()).await;
         let measured = runner.measure(&self.name, &self.target).await?;

@@ -1,15 +1,6 @@
-//! What came of it: the table, and what is kept of it.
+//! A row of the table: one thing, and what every round measured.
 
-use std::{
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
-
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
-
-use crate::{folder::Folder, machine::Machine, runner::Raw, settings::Settings};
 
 /// Which way numbers improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -40,7 +31,8 @@ struct Round {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    title: String,
+    /// What is measured, in words.
+    pub(crate) title: String,
     unit: String,
     pub(crate) better: Better,
     /// What the references are.
@@ -98,7 +90,8 @@ impl Row {
         Some(kept && !self.broken)
     }
 
-    fn cells(&self) -> [String; 6] {
+    /// The cells of the table: title, median, share, what is wanted, whether that is kept, and the value of each round.
+    pub(crate) fn cells(&self) -> [String; 6] {
         let number = |value: f64| match &*self.unit {
             "req/s" | "bytes" => format!("{value:.0}"),
             "ms" => format!("{value:.2}"),
@@ -127,94 +120,6 @@ impl Row {
             rounds.join(" "),
         ]
     }
-}
-
-/// Everything about one run.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
-    settings: Settings,
-    pub(crate) rows: Vec<Row>,
-}
-
-impl Report {
-    pub(crate) fn new(settings: &Settings, machine: Machine, rows: Vec<Row>) -> Self {
-        Self {
-            machine,
-            settings: settings.clone(),
-            rows,
-        }
-    }
-
-    /// # Errors
-    /// If the folder holds no results.
-    pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join("results.json");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
-    }
-
-    /// Date and commit.
-    pub(crate) fn title(&self) -> String {
-        self.machine.title()
-    }
-
-    /// For a terminal.
-    pub(crate) fn summary(&self) -> String {
-        format!("\n{}\n\n{}", self.machine, self.table())
-    }
-
-    /// In Markdown.
-    fn table(&self) -> String {
-        let header = ["", "median", "share", "wanted", "kept", "of each round"].map(str::to_owned);
-        let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
-        let mut text = table(&header, &rows);
-        let notes = self.rows.iter().flat_map(|row| {
-            let note = |note: &String| format!("- {}: {note}\n", row.title);
-            row.notes.iter().map(note).collect::<Vec<_>>()
-        });
-        let notes: String = notes.collect();
-        if !notes.is_empty() {
-            let _ = write!(text, "\n{notes}");
-        }
-        text
-    }
-
-    /// Writes everything to a folder of its own, and returns which.
-    ///
-    /// # Errors
-    /// If that cannot be written.
-    pub(crate) fn write(&self, raw: &Raw) -> anyhow::Result<PathBuf> {
-        let folder = Folder::create("", &self.machine)?;
-        folder.write_raw(raw)?;
-        folder.write_machine(&self.machine, &self.settings)?;
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        folder.write("results.json", &json)?;
-        folder.write_page(&self.machine, &self.settings, &self.table())?;
-        Ok(folder.path().to_owned())
-    }
-}
-
-/// A table that is one in Markdown, and can be read as it is.
-pub(crate) fn table<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .chain([header])
-            .map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let rule = widths.map(|width| "-".repeat(width));
-    let lines = [header, &rule].into_iter().chain(rows).map(line);
-    lines.collect()
 }
 
 /// The number in the middle, or the mean of the two that are.

@@ -11,7 +11,7 @@ use anyhow::ensure;
 use testkit::{Node, Process, free_port};
 
 use crate::{
-    report::{Better, Row, Wanted},
+    row::{Better, Row, Wanted},
     runner::Runner,
 };
 
