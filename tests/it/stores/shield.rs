@@ -13,10 +13,10 @@ use shunt::{
     limiter::{LogTime, Policy, Quota, ShieldedRedis, Source},
     telemetry::Metrics,
 };
+use testkit::{Redis, needs};
 use tokio::runtime::Runtime;
 
 use super::{client, model::specification, redis_store};
-use crate::{harness::Redis, needs};
 
 const NODES: usize = 3;
 const CLIENTS: u32 = 2;
