@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    http::{ClientIpHeader, CorsOrigin, PublicUrl},
+    public::{ClientIpHeader, CorsOrigin, PublicUrl},
     scheduling::Scheduling,
 };
 

@@ -9,8 +9,8 @@ use super::value::{
     SECOND, duration, flag, list, networks, number, print_duration, print_list, text,
 };
 use crate::{
-    http::Route,
     limiter::{OnRedisFailure, PolicyName, Quota},
+    public::Route,
 };
 
 /// How many requests a client may make.
