@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheduling {
-    /// `SCHED_OTHER`, the kernel's default: a thread that wakes up may take the processor from another thread at once.
+    /// As the process was started: `SCHED_OTHER`, the kernel's default, unless systemd's `CPUSchedulingPolicy` or
+    /// `chrt` says otherwise. A thread that wakes up may take the processor from another thread at once.
+    #[default]
     Normal,
     /// `SCHED_BATCH`: a thread that wakes up waits until the running thread has finished its turn, a few milliseconds at most.
     ///
     /// This helps where the clients or Redis run on the same cores. A worker answers everything that has come in since
     /// it last ran. If it takes the processor from the program that sends the requests, both only wake up more often,
     /// for less work each time. Where other programs keep every core busy, answers take longer.
-    #[default]
     Batch,
 }
 
@@ -25,12 +26,33 @@ impl Scheduling {
     /// # Errors
     /// If the kernel, or a sandbox, does not allow it.
     pub fn apply(self) -> io::Result<()> {
-        let policy = match self {
-            Self::Batch => uapi::c::SCHED_BATCH,
-            Self::Normal => uapi::c::SCHED_OTHER,
-        };
-        let parameters = uapi::c::sched_param { sched_priority: 0 };
-        uapi::sched_setscheduler(0, policy, &parameters)?;
+        if self == Self::Batch {
+            let parameters = uapi::c::sched_param { sched_priority: 0 };
+            uapi::sched_setscheduler(0, uapi::c::SCHED_BATCH, &parameters)?;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The policy of this thread. See proc(5): field 41, where a name in parentheses is field 2.
+    fn policy() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("its state");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let policy = fields.split(' ').nth(41 - 3).expect("a policy");
+        policy.parse().expect("a number")
+    }
+
+    #[test]
+    fn normal_keeps_what_the_process_was_started_with() {
+        let before = policy();
+        Scheduling::Normal.apply().expect("nothing to do");
+        assert_eq!(policy(), before);
+        Scheduling::Batch.apply().expect("allowed");
+        Scheduling::Normal.apply().expect("nothing to do");
+        assert_eq!(policy(), uapi::c::SCHED_BATCH);
     }
 }

@@ -46,7 +46,8 @@ pub struct HttpConfig {
     /// The most connections at once, 16 to 1,000,000. Further connections wait until one ends. Default 10000.
     #[serde(deserialize_with = "number::<16, 1_000_000, _, _>")]
     pub max_connections: usize,
-    /// How the kernel schedules all threads of the program: `normal` or `batch`. Default `batch`.
+    /// How the kernel schedules all threads of the program. `normal`: as it was started. `batch`: a thread that wakes
+    /// up lets the running thread finish its turn, for a machine that everything runs on. Default `normal`.
     pub scheduling: Scheduling,
     /// How long the listener stays open after a stop signal, up to 10 minutes. In this time `/readyz` answers 503, so
     /// that load balancers turn away. Default `5s`.
