@@ -71,7 +71,7 @@ impl Application {
             () = signals.received() => {
                 tokio::spawn(signals.exit_at_next());
                 self.draining.begin();
-                info!(drain = %humantime::format_duration(self.drain), "stopping: not ready any more, still serving");
+                info!(drain = %humantime::format_duration(self.drain), "stopping: not ready any more, but still serving");
                 sleep(self.drain).await;
                 close(self.gate).await;
                 public_handle.stop(true).await;
@@ -98,7 +98,7 @@ async fn close(gate: Gate) {
     if let Err(error) = gate.close() {
         warn!(
             error = chain(&error),
-            "connections that begin right now may be reset"
+            "cannot close the listener in order: connections that begin now may be reset"
         );
     }
     sleep(ACCEPT_GRACE).await;
