@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
-# Web nodes that are folders, for scripts/roles/releases.sh: with roles/web/shunt-release and scripts/roll-out as they are, and
+# Web nodes that are folders, for scripts/roles/checks/releases.sh: with roles/web/shunt-release and scripts/roll-out as they are, and
 # with what stands in for systemd, ssh and the program. scripts/homelab-test has the real ones.
 
 ### What stands in

@@ -41,7 +41,7 @@ on_load_balancer() {
     export MACHINE="$machine" TLS_FOLDER="$machine/tls" scratch
     # shellcheck disable=SC2016 # for the other shell
     in_namespaces bash -euo pipefail -c '
-        source scripts/roles/load-balancer.sh
+        source scripts/roles/checks/load-balancer.sh
         mount -t tmpfs tmpfs /etc/nginx
         mount -t tmpfs -o size=8m tmpfs /var/log
         mkdir -m 755 /var/log/nginx
