@@ -33,17 +33,12 @@ nodes_start() {
 
 # in_nodes FUNCTION: as root there, and with everything of it gone afterwards.
 in_nodes() {
-    {
-        declare -f
-        declare -p nodes node_bin scratch repository
-        echo 'set -euo pipefail'
-        echo "cd '$repository'"
-        echo 'ip link set lo up'
-        echo "mount --bind '$scratch/node-sbin' /usr/local/sbin"
-        echo "PATH='$node_bin':\$PATH"
-        echo 'export PATH SHUNT_PATIENCE=8'
-        echo "$1"
-    } >"$scratch/in-nodes"
+    script_for "$1" nodes node_bin scratch repository >"$scratch/in-nodes" <<END
+cd '$repository'
+ip link set lo up
+mount --bind '$scratch/node-sbin' /usr/local/sbin
+export PATH='$node_bin':\$PATH SHUNT_PATIENCE=8
+END
     in_namespaces unshare --pid --fork --kill-child --mount-proc bash "$scratch/in-nodes"
 }
 

@@ -1,7 +1,11 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # variables of scripts/roles-check, which sources this
-# Checks of the backup of docker/compose.yaml, with the commands of docs/docker.md on a server of this machine.
+# shellcheck shell=bash disable=SC2154,SC2034 # variables of the files that scripts/roles-check sources
+# The backup of docker/compose.yaml, with the commands of docs/docker.md on a server of this machine.
+
+# shellcheck source=scripts/roles/postgres.sh
+source scripts/roles/postgres.sh
 
 # The commands of the page, as written, with a Docker that runs them on a server of this machine.
+check 'the backup of docs/docker.md comes back whole, or not at all' compose_backup_is_restored
 compose_backup_is_restored() {
     start_postgres 'local all shunt trust'
     unset PGUSER

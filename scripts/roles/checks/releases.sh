@@ -1,6 +1,10 @@
-# shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
-# Checks of scripts/roles-check: what becomes of releases on web nodes, whatever is cut off, and when. See nodes.sh.
+# shellcheck shell=bash disable=SC2154,SC2016 # variables of the files that scripts/roles-check sources
+# Releases on a web node: switched to, taken back, cut off.
 
+# shellcheck source=scripts/roles/nodes.sh
+source scripts/roles/nodes.sh
+
+check 'a release goes back, or comes up, whatever becomes of the session that switches' release_goes_back_whatever_becomes_of_its_session
 release_goes_back_whatever_becomes_of_its_session() {
     nodes_start
     in_nodes nodes_without_a_session
@@ -33,6 +37,7 @@ nodes_without_a_session() {
 }
 
 # The switch itself is killed, or the machine loses its power.
+check 'a switch that was cut off is finished or taken back' a_switch_that_was_cut_off_is_settled
 a_switch_that_was_cut_off_is_settled() {
     nodes_start
     in_nodes nodes_cut_off
@@ -107,6 +112,7 @@ nodes_cut_off() {
 }
 
 # A real full disk: what is written there is cut off.
+check 'a release that cannot be put in place changes nothing, as on a full disk' a_release_that_cannot_be_put_in_place_changes_nothing
 a_release_that_cannot_be_put_in_place_changes_nothing() {
     nodes_start
     in_nodes nodes_on_a_full_disk
@@ -155,6 +161,7 @@ nodes_on_a_full_disk() {
 }
 
 # Redis or Postgres may be away while the same release is rolled out again.
+check 'a release that serves is not restarted because something that it depends on is away' a_release_that_serves_is_not_restarted
 a_release_that_serves_is_not_restarted() {
     nodes_start
     in_nodes nodes_degraded
@@ -185,137 +192,7 @@ nodes_degraded() {
     settled "$a"
 }
 
-a_node_has_one_roll_out() {
-    nodes_start
-    in_nodes nodes_held
-}
-
-nodes_held() {
-    local a told token other
-    use_node web-1
-    a="$(stage_program ready)" told="$(stage_program told)"
-    release switch "$a"
-
-    # holds OWNER: until the file is gone.
-    holds() {
-        rm -f "$NODE/token-$1"
-        touch "$NODE/holds-$1"
-        (while [[ -e "$NODE/holds-$1" ]]; do echo; sleep 0.1; done) | /usr/local/sbin/shunt-release hold "$1" >"$NODE/token-$1" &
-        within 30 test -s "$NODE/token-$1"
-        token="$(cat "$NODE/token-$1")"
-    }
-    lets_go() {
-        rm "$NODE/holds-$1"
-        within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-    }
-    holds ann
-    refuses 'another roll-out is under way on this node, since 20' release hold bob </dev/null
-    refuses ', by ann' release hold bob </dev/null
-    refuses ', by ann. Nothing was changed' release switch "$told"
-    refuses 'another roll-out is under way' release migrate "$told"
-    refuses 'another roll-out is under way' release switch "$told" --token 0123
-    goes_for "$a"
-    at_rest
-    touch "$nodes/now"
-    release switch "$told" --token "$token"
-    settled "$told"
-    lets_go ann
-    refuses 'no longer holds this node' release switch "$a" --token "$token"
-    settled "$told"
-    release switch "$a"
-    settled "$a"
-
-    # Of a roll-out that is gone, what it began goes on. The next one waits for it.
-    rm "$nodes/now"
-    holds ann
-    session /usr/local/sbin/shunt-release switch "$told" --token "$token"
-    within 30 goes_for "$told"
-    session_ends
-    lets_go ann
-    other="$token"
-    holds bob
-    (release stage <"$nodes/ready" >"$NODE/staged") &
-    refuses 'another roll-out' release switch "$a" --token "$other"
-    [[ ! -s "$NODE/staged" ]] || ! under_way
-    wait "$!"
-    settled "$a"
-    lets_go bob
-
-    # Silence is an end.
-    sed -i 's/^silence=60$/silence=1/' /usr/local/sbin/shunt-release
-    rm -f "$NODE/token-ann"
-    sleep 30 | release hold ann >"$NODE/token-ann" &
-    within 30 test -s "$NODE/token-ann"
-    within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-    sed -i 's/^silence=1$/silence=60/' /usr/local/sbin/shunt-release
-
-    # What arrives in part is not taken for a release.
-    refuses 'did not arrive whole' eval 'head -c -1 "$nodes/told" | release stage --sent-sha256 "$(sha256sum <"$nodes/told" | cut -d " " -f 1)"'
-    [[ -z "$(find "$SHUNT_ROOT/releases" -name '.new.*')" ]]
-}
-
-a_roll_out_can_be_interrupted() {
-    nodes_start
-    in_nodes nodes_rolled_out
-}
-
-nodes_rolled_out() {
-    local a
-    use_node web-2
-    use_node web-1
-    export SSH_COMMAND="$node_bin/ssh" SSH_USER=root SSH_PORT=22 SSH_KNOWN_HOSTS=/dev/null SSH_WAIT=30
-    roll_out() { terraform/scripts/roll-out "$nodes/$1" web-1=web-1=1 web-2=web-2=1; }
-    # both RELEASE
-    both() {
-        local name
-        for name in web-2 web-1; do
-            use_node "$name"
-            within 60 settled "$1"
-            within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-        done
-    }
-    roll_out ready
-    a="$(current)"
-    both "$a"
-    roll_out ready
-    # By a signal, and by the end of everything.
-    local signal never
-    never="$(stage_program never)"
-    for signal in KILL INT TERM HUP; do
-        setsid bash -c 'terraform/scripts/roll-out "$@"' bash "$nodes/never" web-1=web-1=1 web-2=web-2=1 >"$NODE/said" 2>&1 &
-        local script=$!
-        within 30 goes_for "$never"
-        # The whole group, as Ctrl-C does.
-        kill -"$signal" -- "-$script"
-        wait "$script" || true
-        both "$a"
-    done
-    refuses "switched back to $a" roll_out never
-    both "$a"
-
-    # Two at once.
-    local first told
-    told="$(stage_program told)"
-    roll_out told >"$nodes/said" 2>&1 &
-    first=$!
-    within 30 goes_for "$told"
-    refuses 'web-1: another roll-out is under way. Nothing was changed' roll_out ready-too
-    use_node web-2
-    goes_for "$a"
-    touch "$nodes/now"
-    wait "$first" || { cat "$nodes/said"; exit 1; }
-    both "$told"
-    # They share a node only.
-    use_node web-2
-    (while [[ ! -e "$nodes/stop" ]]; do echo; sleep 0.1; done) | release hold ann >"$NODE/token-ann" &
-    within 30 test -s "$NODE/token-ann"
-    refuses 'web-2: another roll-out is under way. Nothing was changed' roll_out ready-too
-    touch "$nodes/stop"
-    both "$told"
-    roll_out ready-too
-    [[ "$(current)" != "$told" ]]
-}
-
+check 'a service is not started on an address that its machine does not have' release_wants_its_address
 release_wants_its_address() {
     nodes_start
     in_nodes nodes_without_their_address
