@@ -4,7 +4,7 @@
 # shellcheck source=scripts/roles/postgres.sh
 source scripts/roles/postgres.sh
 
-# A server with 1000 links, and the programs of the role: $backup and $restore.
+# Starts a server with 1000 links. Sets $backup and $restore, the programs of the role.
 start_with_links() {
     start_postgres
     make_database
@@ -14,23 +14,23 @@ start_with_links() {
     sed "s|^folder=.*|folder='$folder/backups'|" "$out/etc/shunt-backup.conf" >"$folder/backup.conf"
     if ((EUID == 0)); then
         chown -R postgres "$folder/backups"
-        # They are run by the user postgres.
+        # The user postgres runs these programs.
         find "$scratch/this_machine" -type d -exec chmod a+x {} +
         chmod a+r "$folder/backup.conf"
     fi
     export SHUNT_BACKUP_CONF="$folder/backup.conf"
     cat migrations/postgres/*.sql | PGOPTIONS='-c role=shunt' sql -d shunt
-    # Also with what ends a line, or a table, in the text that rows are counted in.
+    # The programs count rows in text. These URLs contain what ends a line, or a table, in that text.
     sql -d shunt <<<"INSERT INTO urls (short_code, original_url)
         SELECT 'code' || n, E'https://example.com/a\\nb\\n\\\\.\\n' || n FROM generate_series(1, 1000) AS n"
 }
 
-# newest: the path of the newest backup.
+# newest: prints the path of the newest backup.
 newest() {
     echo "$folder/backups/$("$backup" --list | tail -n 1)"
 }
 
-# link_count DATABASE
+# link_count DATABASE: prints how many links it holds.
 link_count() {
     sql -d "$1" <<<'SELECT count(*) FROM urls'
 }

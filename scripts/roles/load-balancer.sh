@@ -2,7 +2,7 @@
 # A load balancer: its role is applied to mounts and a network of their own, with a real nginx. Only systemd is missing:
 # the checks start and reload units themselves.
 
-# What install.sh ends with there: the steps of run_role, without those that every machine has.
+# The end of install.sh for these checks: the steps of run_role, without those that every machine has.
 driver() {
     # shellcheck disable=SC2016 # for the role
     printf '%s\n' 'keep_running() {' \
@@ -21,12 +21,12 @@ driver() {
         'render' 'check' 'install_rendered' 'activate'
 }
 
-# on_load_balancer FUNCTION: runs it where files of the role can be put in their places and nothing is left of it.
+# on_load_balancer FUNCTION: runs the function where the role can put its files in their places, and removes them all.
 on_load_balancer() {
     need nginx
     need openssl
     need curl
-    # Files belong to several users.
+    # The files belong to several users.
     ((EUID == 0)) || skip 'needs root (optional)'
     in_namespaces true
     local machine="$scratch/load-balancer"
@@ -47,14 +47,14 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /usr/local/sbin
 mount -t tmpfs tmpfs /etc/systemd/system
 ip link set lo up
-# Also if the function fails.
+# This runs even if the function fails.
 holders=()
 trap 'kill ${holders[*]} $(cat /run/nginx.pid) 2>/dev/null || true' EXIT
 END
     in_namespaces bash "$scratch/on-load-balancer"
 }
 
-# apply KEY=VALUE...: the role with these settings.
+# apply KEY=VALUE...: applies the role with these settings.
 apply() {
     local pair
     cp "$scratch/one_node/lb-1/settings.env" "$MACHINE/settings.env"
@@ -62,14 +62,14 @@ apply() {
     (cd "$MACHINE" && SECRETS_FILE=/nonexistent bash role/install.sh)
 }
 
-# certificate NAME: a certificate for it and its key, where put-secrets would put them.
+# certificate NAME: makes a certificate for this name, and its key, where put-secrets would put them.
 certificate() {
     mkdir -p "$TLS_FOLDER"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
         -keyout "$TLS_FOLDER/privkey.pem" -out "$TLS_FOLDER/fullchain.pem" 2>/dev/null
 }
 
-# What is served, once it is what is expected: a reload is not done at once.
+# serves NAME: waits until nginx serves the certificate of this name. A reload takes a moment.
 serves() {
     local tries subject
     for ((tries = 0; tries < 100; tries++)); do
@@ -90,7 +90,7 @@ installed() {
     find /etc/nginx /usr/local/sbin /etc/systemd/system -printf '%M %u:%g %p\n' | sort
 }
 
-# refuses SENTENCE: the role does, with these words, and all is as it was; also after a restart.
+# refuses SENTENCE: the role refuses to apply TLS with these words, and changes nothing, so nginx still starts.
 refuses() {
     local said
     installed >/run/before

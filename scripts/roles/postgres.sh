@@ -14,8 +14,8 @@ unprivileged() {
     if ((EUID == 0)); then (cd / && runuser -u postgres -- "$@"); else (cd / && "$@"); fi
 }
 
-# start_postgres RULE...: with the rendered files, and further rules of who may connect, on a free port. Sets PGHOST (its
-# socket), PGPORT and PGUSER.
+# start_postgres RULE...: starts Postgres with the rendered files and further rules of pg_hba.conf, on a free port. Sets
+# PGHOST (its socket), PGPORT and PGUSER.
 start_postgres() {
     find_postgres
     local rendered="$scratch/this_machine/postgres/out/etc/postgresql/15/main" attempt
@@ -23,7 +23,7 @@ start_postgres() {
     rm -rf "$folder"
     mkdir "$folder"
     cp "$rendered/conf.d/shunt.conf" "$folder"
-    # The administrator is another user here than on the machine.
+    # The administrator's user of the system has another name here than on the machine.
     { printf '%s\n' 'local all postgres trust' "$@"; cat "$rendered/pg_hba.conf"; } >"$folder/pg_hba.conf"
     if ((EUID == 0)); then
         chmod 711 "$scratch"
@@ -45,7 +45,7 @@ sql() {
     psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 "$@"
 }
 
-# What install.sh does.
+# Makes the role and the database, as install.sh does.
 make_database() {
     sql <<END
 SET log_statement = 'none';

@@ -8,7 +8,7 @@ one_node() {
     for role in load-balancer web redis postgres load-tester; do settings "$role"; done
 }
 
-# TLS, two load balancers with a virtual address, no load tester.
+# With TLS, two load balancers and a virtual address, but no load tester.
 five_nodes() {
     local web
     web="$(web_nodes 5)"
@@ -23,20 +23,21 @@ five_nodes() {
     settings postgres WEB_ADDRESSES="$web" MAX_CONNECTIONS=112 AUTOMATIC_UPGRADES=false
 }
 
-# set-up, role, settings that differ from the reference; addresses are those of the reference set-up.
+# web_nodes COUNT: prints the addresses of so many web nodes.
 web_nodes() {
     local number addresses=()
     for ((number = 111; number < 111 + $1; number++)); do addresses+=("10.0.0.$number"); done
     echo "${addresses[*]}"
 }
 
-# What can be tried on this machine.
+# Servers that can run on this machine.
 this_machine() {
     settings redis ADDRESS=127.0.0.2 WEB_ADDRESSES=127.0.0.1
     settings postgres ADDRESS=127.0.0.1 WEB_ADDRESSES=127.0.0.1
 }
 
-# settings ROLE KEY=VALUE...: makes the folder that a machine is sent, with settings.env, below $set_up.
+# settings ROLE KEY=VALUE...: makes the folder that Terraform would send a machine of the set-up $set_up. Its
+# settings.env has the settings of the reference set-up, changed by these.
 settings() {
     local role="$1" name address number=1
     shift
@@ -88,7 +89,7 @@ settings() {
     for key in "${!value[@]}"; do echo "$key='${value[$key]}'"; done | sort >"$folder/settings.env"
 }
 
-# A machine with 2 GB, whatever this one has.
+# render FOLDER OUT: renders for a machine with 2 GB, so that the result does not depend on this one.
 render() {
     (cd "$1" && SECRETS_FILE="$scratch/secrets.env" MEMORY_KIB=2014720 POSTGRES_VERSION=15 bash role/install.sh --render "$2")
 }

@@ -3,11 +3,11 @@
 #
 # A file there registers each check with `check SENTENCE FUNCTION` above the function. Each check runs in a shell of its
 # own, which has read only its file, what that file sources, and what scripts/roles-check sources. A check passes if its
-# function succeeds. If the last line of its output is `skipped: WHY` (see `skip`, `need`), the check is skipped. If that
-# line is `figure: WHAT`, the runner prints it beside the sentence.
+# function succeeds. If the last line of its output is `skipped: WHY` (see `skip`, `need`), the check is skipped. If
+# that line is `figure: WHAT`, the runner prints it beside the sentence.
 
 repository="$PWD"
-# The servers' programs of Debian.
+# Where Debian has programs of servers.
 PATH="$PATH:/usr/sbin:/sbin"
 
 # registered: a line "ORDER<tab>FILE<tab>FUNCTION<tab>SENTENCE" for each check, in the order in which they run.
@@ -42,7 +42,7 @@ run_checks() {
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    # Not standard input: a check may read that.
+    # Descriptor 9, because a check may read its standard input.
     while IFS=$'\t' read -r -u 9 order file function sentence; do
         [[ "$order" == 1 || "$sentence" == *"$words"* ]] || continue
         run_check "$file" "$function" "$sentence"

@@ -20,7 +20,7 @@ try_without_ipv6() {
         kill -QUIT "$(cat /run/nginx.pid)"
         while [[ -s /run/nginx.pid ]]; do sleep 0.1; done
     done
-    # As this machine has it, if it has.
+    # With IPv6, if this machine has it.
     apply TLS=true
     [[ ! -e /proc/net/if_inet6 ]] || eventually_listens '[::]'
     diff <(grep -c '\[::\]' nginx/site-tls.conf) <(grep -c '\[::\]' /etc/nginx/site.conf || true)
@@ -67,7 +67,7 @@ keepalived_takes_file() {
     for machine in lb-1 lb-2; do
         test_keepalived "$scratch/five_nodes/$machine/out/etc/keepalived/keepalived.conf"
     done
-    # It would say so.
+    # Without this the check would pass if keepalived took any file.
     sed 's/advert_int/advert_interval/' "$scratch/five_nodes/lb-1/out/etc/keepalived/keepalived.conf" >"$scratch/keepalived.conf"
     if test_keepalived "$scratch/keepalived.conf"; then echo 'keepalived takes anything'; exit 1; fi
     diff <(sed -n '/unicast_peer/,/}/p' "$scratch/five_nodes/lb-2/out/etc/keepalived/keepalived.conf" | tr -d ' ') \
@@ -75,8 +75,8 @@ keepalived_takes_file() {
     if [[ -e "$scratch/one_node/lb-1/out/etc/keepalived/keepalived.conf" ]]; then exit 1; fi
 }
 
-# Version 2.2.7 ends its own process group after a test, whatever it found: what it says counts. That the script is not
-# root's is so only here, where root may be somebody else.
+# Version 2.2.7 kills its own process group after a test, with any result, so its output counts and not its exit code.
+# The warning about the script is left out: in a user namespace, the script's owner may not be root.
 test_keepalived() {
     local answer
     # shellcheck disable=SC2016 # for the other shell

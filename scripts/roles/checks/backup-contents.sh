@@ -15,11 +15,11 @@ backup_is_whole() {
     local dump said
     dump="$(newest)"
 
-    # On the same machine.
+    # A restore on the same machine.
     "$restore" "$dump" --replace
     diff "$scratch/before" <(what_others_have)
 
-    # On a new one: roles come back, and nobody can log in by them.
+    # A restore on a new machine: the roles come back, without login.
     dropdb --force shunt
     dropdb --force shunt_replaced
     sql <<<'DROP ROLE reader; DROP ROLE somebody; DROP ROLE "a role"'
@@ -30,7 +30,7 @@ backup_is_whole() {
     [[ "$(sql <<<"SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE NOT rolcanlogin AND rolname !~ '^pg_'")" \
         == 'a role,reader,somebody' ]]
 
-    # What the machine lacks is said, by its name. Roles that were made for it are gone again.
+    # If the machine lacks an extension, the restore names it, and removes the roles that it made.
     sed -b 's/hstore/zstore/g' <(pg_dump --format=custom --compress=0 shunt) >"$scratch/zstore"
     dropdb --force shunt
     sql <<<'DROP ROLE reader; DROP ROLE somebody; DROP ROLE "a role"'
@@ -39,7 +39,7 @@ backup_is_whole() {
     [[ "$(sql <<<"SELECT count(*) FROM pg_roles WHERE rolname IN ('reader', 'somebody', 'a role')")" == 0 ]]
 }
 
-# What a database holds beside the links: of others, and for others.
+# Adds what a database may hold beside the links: objects of other roles, and rights for them.
 add_what_others_have() {
     sql -d shunt <<'END'
 CREATE ROLE reader LOGIN;
@@ -65,7 +65,7 @@ CREATE MATERIALIZED VIEW public.counted AS SELECT count(*) FROM urls;
 END
 }
 
-# All of it, as text.
+# Prints all of that.
 what_others_have() {
     sql -d shunt <<'END'
 SELECT 'extension', extname FROM pg_extension ORDER BY 2;
@@ -80,7 +80,8 @@ SELECT 'rows', (SELECT count(*) FROM notes."what (others) keep"), (SELECT count(
 END
 }
 
-# The role of the service may make functions. Backup and restore, which are the administrator's, call them as what they are.
+# The role of the service may make functions. Backup and restore run as the administrator, and call these functions with
+# the rights of their owner only.
 check 'a backup gives the role of the service no rights' backup_gives_no_rights
 backup_gives_no_rights() {
     local said
@@ -114,7 +115,7 @@ INSERT INTO public.texts VALUES (1);
 SQL
     functions >"$scratch/before"
     unchanged 'before'
-    # What wants more rights than its owner has cannot be restored.
+    # A backup whose restore needs more rights than the owner has cannot be restored.
     if said="$("$backup" 2>&1)"; then unchanged 'the backup'; echo 'the backup: shunt has read a file'; exit 1; fi
     echo "$said"
     unchanged 'the backup'
@@ -124,7 +125,7 @@ SQL
     unchanged 'the backup without it'
     "$restore" "$(newest)" --replace
     unchanged 'the restore'
-    # Functions are what they were, built-in ones too.
+    # All functions are what they were, even the built-in ones.
     diff "$scratch/before" <(functions)
     [[ "$(sql -d shunt <<<"SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'shunt_restore') + (SELECT count(*) FROM pg_event_trigger)")" == 0 ]]
     [[ "$(link_count shunt)" == 1000 ]]
@@ -134,7 +135,7 @@ functions() {
     sql -d shunt <<<"SELECT oid::regprocedure::text, prosecdef, pg_get_userbyid(proowner), proacl FROM pg_proc ORDER BY 1"
 }
 
-# unchanged WHEN
+# unchanged WHEN: the role of the service is no superuser.
 unchanged() {
     [[ "$(sql <<<"SELECT rolsuper FROM pg_roles WHERE rolname = 'shunt'")" == f ]] || { echo "$1: shunt has become a superuser"; exit 1; }
 }

@@ -10,11 +10,11 @@ backup_is_restored() {
     start_with_links
     "$backup"
     dump="$(newest)"
-    # It would overwrite links.
+    # Without --replace, a restore does not overwrite links.
     if "$restore" "$dump"; then exit 1; fi
     sql -d shunt <<<"DELETE FROM urls WHERE id > 3"
 
-    # One that was cut off restores nothing, and changes nothing.
+    # A truncated backup restores nothing and changes nothing.
     head -c $(($(stat -c %s "$dump") - 3000)) "$dump" >"$scratch/cut"
     if "$restore" "$scratch/cut" --replace; then exit 1; fi
     [[ "$(sql -d shunt <<<'SELECT count(*) FROM urls')" == 3 ]]
@@ -24,22 +24,22 @@ backup_is_restored() {
     grep -x 'public.urls: 1000 rows' "$scratch/said"
     [[ "$(sql -d shunt <<<"SELECT count(*) || ' of ' || (SELECT tableowner FROM pg_tables WHERE tablename = 'urls') FROM urls")" == '1000 of shunt' ]]
     [[ "$(sql -d shunt_replaced <<<'SELECT count(*) FROM urls')" == 3 ]]
-    # The program goes on where it was: numbers and triggers are there, and are its own.
+    # The program can go on: sequences and triggers are restored, and belong to its role.
     PGHOST=127.0.0.1 PGUSER=shunt PGPASSWORD="$postgres_password" sql -d shunt \
         <<<"INSERT INTO urls (short_code, original_url) VALUES ('new', 'https://example.com/')"
     [[ "$(sql -d shunt <<<"SELECT id FROM urls WHERE short_code = 'new'")" == 1001 ]]
 
-    # Into nothing.
+    # A restore where there is no database.
     dropdb --force shunt
     "$restore" "$dump"
     [[ "$(sql -d shunt <<<'SELECT count(*) FROM urls')" == 1000 ]]
 
-    # One of a newer Postgres is not taken for one that was cut off.
+    # A backup of a newer Postgres is told from a truncated one.
     sed -b 's/^PGDMP\x01./PGDMP\x01\x7f/; s/\x0015\.\([0-9]*\) (/\x0099.\1 (/g' "$dump" >"$scratch/newer"
     if answer="$("$restore" "$scratch/newer" --replace 2>&1)"; then exit 1; fi
     grep 'is of a newer Postgres.*restore it where Postgres.* is installed' <<<"$answer"
 
-    # Two are kept, also if they were made within a second; and all that are there, if one fails.
+    # Two backups are kept, even if they were made within a second. If a backup fails, all older ones stay.
     "$backup"
     "$backup"
     [[ "$("$backup" --list | wc -l)" == 2 ]]
@@ -54,20 +54,20 @@ backup_is_tried_out() {
     cat "$scratch/said"
     grep ' 1000 rows, restored for a trial' "$scratch/said"
 
-    # A dump that is complete and cannot be restored: its check looks for a table that is not there yet.
+    # A complete dump that cannot be restored: a CHECK in it looks for a table that does not exist yet.
     sql -d shunt <<'END'
 CREATE FUNCTION known(code text) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM urls WHERE short_code = code)';
 CREATE TABLE tags (code text CHECK (known(code)));
 INSERT INTO tags VALUES ('code1');
 END
     not_a_backup 'relation "urls" does not exist'
-    # They do not fill the disk either.
+    # Such dumps do not fill the disk.
     not_a_backup 'relation "urls" does not exist'
     not_a_backup 'relation "urls" does not exist'
     (($(find "$folder/backups" -name '*.untried' | wc -l) == 2))
     sql -d shunt <<<'DROP TABLE tags'
 
-    # One that is restored with a row less.
+    # A dump whose trial restores one row less.
     mkdir -p "$scratch/shims"
     cat >"$scratch/shims/pg_restore" <<END
 #!/bin/sh
@@ -77,14 +77,14 @@ END
     chmod 755 "$scratch/shims" "$scratch/shims/pg_restore"
     PATH="$scratch/shims:$PATH" not_a_backup 'rows differ.*< 1000 public.urls > 999 public.urls'
 
-    # One for whose trial there is no room.
+    # A dump without room for its trial.
     rm "$scratch/shims/pg_restore"
     printf '%s\n' '#!/bin/sh' "case \"\$*\" in *$folder/data*) printf 'Avail\\n1000\\n' ;; *) exec /bin/df \"\$@\" ;; esac" >"$scratch/shims/df"
     chmod 755 "$scratch/shims/df"
     PATH="$scratch/shims:$PATH" not_a_backup 'the trial needs [0-9]* bytes in .*, and 1000 are free'
     rm "$scratch/shims/df"
 
-    # The server's process gives way to those that answer requests.
+    # The server's process of the trial has a lower priority than those that answer requests.
     cat >"$scratch/shims/pg_restore" <<END
 #!/bin/bash
 if [[ "\$*" == *shunt_trial* ]]; then
@@ -103,18 +103,18 @@ END
     PATH="$scratch/shims:$PATH" "$backup"
     [[ -e "$folder/backups/gave-way" ]]
 
-    # One that was killed in the middle of its trial: the next one takes away what it left.
+    # If a backup is killed during its trial, the next one removes what it left.
     # shellcheck disable=SC2016 # for the other shell
     printf '%s\n' '#!/bin/bash' 'kill -KILL -- -$(ps -o pgid= -p $$)' >"$scratch/shims/pg_restore"
     if unprivileged env PATH="$scratch/shims:$PATH" setsid --wait "$backup"; then exit 1; fi
     [[ "$(sql <<<"SELECT count(*) FROM pg_database WHERE datname = 'shunt_trial'")" == 1 ]]
     rm -r "$scratch/shims"
-    # However often that happens, what it leaves is two and the next one.
+    # Untried dumps never pile up: the two newest stay, and one that is under way.
     (($(find "$folder/backups" -name '*.untried' | wc -l) <= 3))
     "$backup"
     (($(find "$folder/backups" -name '*.untried' | wc -l) == 2))
     [[ "$(sql <<<"SELECT count(*) FROM pg_database WHERE datname = 'shunt_trial'")" == 0 ]]
-    # What the database does while it is dumped is no difference.
+    # Writes during the dump do not count as a difference.
     (while sql -d shunt <<<"INSERT INTO urls (short_code, original_url) VALUES (gen_random_uuid(), 'https://example.com/')"; do :; done) &
     local writer=$!
     echo "$writer" >>"$servers"
@@ -122,7 +122,7 @@ END
     kill "$writer"
 }
 
-# not_a_backup WHY: the next backup fails, says so, is kept under another name, and leaves the older one.
+# not_a_backup WHY: the next backup fails and says why. Its dump is kept under another name, and the older backup stays.
 not_a_backup() {
     local said
     if said="$("$backup" 2>&1)"; then echo "a backup in spite of: $1"; exit 1; fi
@@ -145,7 +145,7 @@ backups_are_rotated() {
     "$backup"
     second="$(newest)"
     "$backup"
-    # Two are kept, beside those.
+    # Two backups are kept, and those from the future.
     [[ ! -e "$first" && -s "$second" && -s "$(newest)" && "$(newest)" != "$second" ]]
     for name in "${ahead[@]}" shunt-before-the-upgrade.dump; do [[ -e "$folder/backups/$name" ]]; done
     "$backup" --latest | cmp - "$(newest)"

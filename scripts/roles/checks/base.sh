@@ -18,7 +18,7 @@ ports_are_those_of_the_picture() {
     opens five_nodes/redis "${ssh[@]}" "${redis[@]}"
 }
 
-# opens SET-UP/MACHINE RULE...: exactly these rules, in any order.
+# opens SET-UP/MACHINE RULE...: the firewall has exactly these rules, in any order.
 opens() {
     local machine="$1"
     shift
@@ -33,7 +33,7 @@ nft_takes_firewalls() {
     in_namespaces true
     local rules
     for rules in "$scratch"/*/*/out/etc/nftables.conf; do
-        # Twice: it replaces what is there.
+        # Twice, because the file has to replace the rules that are there.
         # shellcheck disable=SC2016 # for the other shell
         in_namespaces sh -c 'nft --check --file "$1" && nft --file "$1" && nft --file "$1" && nft list ruleset' sh "$rules" \
             >"$scratch/ruleset"
@@ -59,7 +59,7 @@ operator_is_recognised() {
 check 'sshd takes keys and no passwords' sshd_takes_keys_only
 sshd_takes_keys_only() {
     need sshd optional
-    # It is not installed but lies there.
+    # The program may be there although the package is not installed.
     getent passwd sshd >/dev/null || skip 'there is no user sshd (optional)'
     local answer
     ssh-keygen -q -t ed25519 -N '' -f "$scratch/host_key"

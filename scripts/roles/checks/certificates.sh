@@ -33,25 +33,25 @@ try_certificates() {
     serves two.example
     [[ "$(stat -c '%a %U' /etc/nginx/tls/privkey.pem)" == '600 root' ]]
 
-    # Keys go when nginx runs without them, and not before.
+    # The role removes a key only once nginx runs without it.
     mkdir /run/unwilling
     # shellcheck disable=SC2016 # for the other shell
     printf '%s\n' '#!/bin/sh' '[ "$1" != -s ] || exit 1' "exec $(command -v nginx) \"\$@\"" >/run/unwilling/nginx
     chmod +x /run/unwilling/nginx
     if PATH="/run/unwilling:$PATH" apply TLS=false; then echo 'a reload that failed was not noticed'; return 1; fi
     [[ -s "$TLS_FOLDER/privkey.pem" ]]
-    # No key of the role's is left that nothing uses.
+    # It leaves no unused key of its own.
     apply TLS=false
     [[ -z "$(find /etc/nginx "$TLS_FOLDER" -name '*.pem')" ]]
     answers http://127.0.0.1
-    # One that it did not install stays, whatever it is called.
+    # A key that the role did not install stays, even under the same name.
     mkdir -p /etc/nginx/tls
     cp /run/one/* /etc/nginx/tls
     apply TLS=false
     diff -r /run/one /etc/nginx/tls
     rm -r /etc/nginx/tls
 
-    # As an earlier release of the role left them: they stay, and are checked.
+    # A certificate and key that an earlier release of the role left: they stay, and are checked.
     mkdir -p /etc/nginx/tls
     cp /run/one/* /etc/nginx/tls
     apply TLS=true

@@ -11,7 +11,7 @@ connections_of_a_client_are_bounded() {
     on_load_balancer try_connections
 }
 
-# From a network of its own, with several addresses of two clients of each kind.
+# From a network of its own, with two clients each of IPv4 and IPv6, some of which have several addresses.
 try_connections() {
     local number
     ulimit -n 2000
@@ -23,14 +23,14 @@ try_connections() {
     ip link set lb0 up
     ip route add fd00:8::/32 dev lb0
     in_visitors ip link set eth0 up
-    # Its route would be taken before those below.
+    # noprefixroute: the address's own route would be preferred to those that `visit` adds.
     in_visitors ip address add fd00:9::2/64 dev eth0 nodad noprefixroute
     for number in 2 3; do in_visitors ip address add "10.9.0.$number/24" dev eth0; done
     for number in 1:1 1:2 1:3 2:1; do in_visitors ip address add "fd00:8:0:0${number%:*}::${number#*:}/64" dev eth0 nodad; done
     apply TLS=false
     nft --file "$scratch/one_node/lb-1/out/etc/nftables.conf"
 
-    # 3 × 300 of one /64, while another one goes on. Each is idle: nginx has seen no head.
+    # 3 × 300 connections from one /64, and 300 from another. They are idle, so nginx itself does not count them.
     visit fd00:9::1 300 fd00:8:0:1::{1,2,3}
     ((visits == 512)) || { echo "$visits connections of one /64"; return 1; }
     visit fd00:9::1 300 fd00:8:0:2::1
@@ -40,7 +40,7 @@ try_connections() {
     visit 10.9.0.1 300 10.9.0.3
     ((visits == 300)) || { echo "$visits connections of another address"; return 1; }
 
-    # Behind another balancer, which is one client, there is no bound.
+    # Without a bound, for a load balancer behind another one, which is a single client.
     local unbound="$MACHINE/unbound"
     cp "$scratch/one_node/lb-1/settings.env" "$MACHINE/settings.env"
     echo "CLIENT_CONNECTIONS='0'" >>"$MACHINE/settings.env"
@@ -54,8 +54,8 @@ in_visitors() {
     ip netns exec visitors "$@"
 }
 
-# visit SERVER COUNT ADDRESS...: opens as many connections from each address, holds them, and sets `visits` to how many were
-# taken.
+# visit SERVER COUNT ADDRESS...: opens COUNT connections from each address and holds them. Sets `visits` to how many the
+# server accepted.
 visit() {
     local server="$1" count="$2" route
     shift 2
@@ -74,7 +74,7 @@ visit() {
         done
         echo "$taken" >/run/visits.new
         mv /run/visits.new /run/visits
-        # Nobody writes there.
+        # Waits until it is killed: nothing writes there.
         read -r _ </run/holding' bash "$server" "$count" "$route" "$@") &
     holders+=("$!")
     until [[ -s /run/visits ]]; do

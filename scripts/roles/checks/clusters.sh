@@ -5,38 +5,39 @@ check 'a newer Postgres beside the one with the links changes nothing' cluster_i
 cluster_is_kept() {
     [[ -d /usr/lib/postgresql ]] || skip "this Postgres is not Debian's (optional)"
     local old=15/main:5432:online:auto new=17/main:5433:online:auto
-    # An upgrade of Debian made an empty one beside it.
+    # An upgrade of Debian made an empty cluster beside the one with the links.
     chooses 15/main 15/main 15/main "$old" "$new"
-    # Also while the one with the links is down for the moment.
+    # The same while the cluster with the links is down.
     chooses 15/main 15/main '' 15/main:5432:down:auto "$new"
-    # By a former release of the role, which left no note but the list of its files.
+    # The same after a former release of the role, which left no note of the cluster, only the list of its files.
     chooses 15/main '' 15/main "$old" "$new"
     # After shunt-postgres-upgrade.
     chooses 17/main 17/main 17/main 15/main:5433:down:manual 17/main:5432:online:auto
     chooses 17/main 17/main '' 15/main:5433:down:manual 17/main:5432:down:auto
-    # After an upgrade by hand it is not certain.
+    # After an upgrade by hand, the role cannot be certain.
     chooses 'echo 17/main >' 15/main 17/main 15/main:5433:down:manual 17/main:5432:online:auto
-    # And after the old one was dropped it is.
+    # Once the old cluster is dropped, it can.
     chooses 17/main 15/main 17/main 17/main:5432:online:auto
     chooses 'is gone, and 0 running clusters hold it' 15/main '' 17/main:5432:online:auto
-    # One that came to the port of the other.
+    # A new cluster that got the port of the old one.
     chooses 'it is in 17/main' 15/main 17/main "$old" 17/main:5432:online:auto
     chooses 'has port 5433' 17/main '15/main 17/main' "$old" "$new"
-    # A machine that is new: with nothing, with what Debian made, with two.
+    # A new machine: without a cluster, with the one that Debian made, with two.
     chooses "$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -V | tail -n 1)/main" '' ''
     chooses 15/main '' '' 15/main:5432:down:auto
     chooses 17/main '' '' 15/main:5433:online:auto 17/main:5432:online:auto
     chooses 'several clusters hold' '' '15/main 17/main' "$old" "$new"
     chooses 'no cluster has port 5432' '' '' "$new"
-    # What cannot be asked is not empty.
+    # A cluster that cannot be asked does not count as empty.
     chooses 'cannot find out whether 17/main holds' '' '!17/main' "$old" "$new"
     chooses 'cannot find out whether 17/main holds' 15/main '!17/main' 15/main:5432:down:auto "$new"
     chooses 'cannot find out whether 15/main holds' 15/main '!15/main' "$old" "$new"
     chooses 'its server is not installed' 15/main '' 15/main:5432:down,binaries_missing:auto "$new"
 }
 
-# chooses CLUSTER|SENTENCE KNOWN HOLDERS CLUSTER...: which one the role takes, or what it says when it takes none. KNOWN is
-# the one of an earlier run, HOLDERS are those in which the database is, and each cluster is VERSION/NAME:PORT:STATUS:START.
+# chooses CLUSTER|SENTENCE KNOWN HOLDERS CLUSTER...: the role takes this cluster, or takes none and says this sentence.
+# KNOWN is the cluster of an earlier run, HOLDERS are those with the database (those with a `!` refuse to say), and each
+# cluster is VERSION/NAME:PORT:STATUS:START.
 chooses() {
     local expected="$1" known="$2" holders="$3" machine="$scratch/clusters" cluster name port status start answer
     shift 3
@@ -51,7 +52,7 @@ chooses() {
     done
     touch "$machine/list"
     answer="$(
-        # The functions that are about to be tried, on this list instead of the machine's.
+        # The role's own functions, on this list of clusters instead of the machine's.
         # shellcheck source=terraform/roles/postgres/cluster.sh
         DATABASE=shunt state="$machine/state" PG_CLUSTER_CONF_ROOT="$machine/etc"
         . terraform/roles/postgres/cluster.sh
@@ -69,7 +70,7 @@ chooses() {
     [[ "$(tail -n 1 <<<"$answer")" == *"$expected"* ]] || { echo "expected: $expected"; exit 1; }
 }
 
-# What role.sh does to files of this machine, in a folder.
+# Runs role.sh on files in a folder instead of the machine's.
 check "files of a cluster that is no longer the service's stay" cluster_files_stay
 cluster_files_stay() {
     local machine="$scratch/role" run

@@ -19,7 +19,7 @@ try_rotation() {
     chmod +x /usr/local/sbin/systemctl
     PATH="/usr/local/sbin:$PATH"
 
-    # A month old; a log that cannot be compressed, because it is random and takes what room there was.
+    # A log that is a month old, and a log that cannot be compressed: it is random, and the disk is full.
     head -c 1000 /dev/urandom >"$log-20200101T000000Z.gz"
     touch -d '30 days ago' "$log-20200101T000000Z.gz"
     head -c 2500000 /dev/urandom >>"$log"
@@ -31,7 +31,8 @@ try_rotation() {
     [[ -z "$(find /var/log/nginx -name '*.gz')" ]]
     [[ "$(stat -c %s "$log")" == 0 ]]
 
-    # Once there is room. Nobody else may read what was kept, and nginx goes on in the new log.
+    # Once there is room, the old log is kept, only its owner and the group adm can read it, and nginx writes to the new
+    # one.
     rm /var/log/full
     shunt-rotate-log
     [[ "$(find /var/log/nginx -name 'shunt.json-*' -printf '%M %g\n')" == '-rw-r----- adm' ]]
@@ -43,11 +44,11 @@ try_rotation() {
     [[ "$(find /var/log/nginx -name 'shunt.json-*.gz' | wc -l)" == 2 ]]
     [[ "$(zcat "$(find /var/log/nginx -name 'shunt.json-*.gz' | sort | tail -n 1)" | wc -l)" == 1 ]]
 
-    # The oldest go, if they are too many.
+    # If the old logs take too much room, the oldest go.
     SHUNT_LOG_BYTES=100000 shunt-rotate-log
     [[ "$(find /var/log/nginx -name 'shunt.json-*.gz' | wc -l)" == 1 ]]
 
-    # If nginx cannot be told, its log stays where it is.
+    # If the signal to nginx fails, its log stays where it is.
     curl --silent --output /dev/null http://127.0.0.1/
     wait_for_lines "$log" 1
     printf '#!/bin/sh\nexit 1\n' >/usr/local/sbin/systemctl

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of the files that scripts/roles-check sources
 # The files of nginx.
 
-# On mounts of its own, so that every file is where it belongs, and port 80 can be listened on.
+# On mounts of its own, so that every file is where nginx expects it, and nginx may listen on port 80.
 check 'nginx takes its files, with and without TLS' nginx_takes_files
 nginx_takes_files() {
     need nginx
@@ -15,7 +15,7 @@ nginx_takes_files() {
     for machine in one_node/lb-1 five_nodes/lb-1 five_nodes/lb-2; do
         test_nginx "$scratch/$machine/out"
     done
-    # It would say so.
+    # Without this the check would pass if nginx took any file.
     cp -r "$scratch/one_node/lb-1/out" "$scratch/broken"
     sed -i 's/max_fails=1/max_fails=one/' "$scratch/broken/etc/nginx/upstream.conf"
     if test_nginx "$scratch/broken"; then echo 'nginx takes anything'; exit 1; fi
@@ -30,7 +30,7 @@ test_nginx() {
         mount -t tmpfs tmpfs /run
         cp -r "$2" "$1/etc/nginx/tls"
         mount --bind "$1/etc/nginx" /etc/nginx
-        # The only user here.
+        # In a user namespace root is the only user.
         nginx -t -g "user root;"' sh "$1" "$scratch/certificate" || result=$?
     rm -rf "$1/etc/nginx/tls"
     return "$result"

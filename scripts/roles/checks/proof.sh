@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of the files that scripts/roles-check sources
 # The proof of the load tester, and its judge.
 
-# With a k6 that says what it is told to.
+# With a fake k6 that reports the numbers that it is given.
 check 'shunt-proof proves nothing but the limit' proof_is_strict
 proof_is_strict() {
     local out="$scratch/one_node/load-tester/out"
@@ -21,7 +21,7 @@ proof_is_strict() {
     done
 }
 
-# proof ADMITTED ALLOWED RESULT
+# proof ADMITTED ALLOWED RESULT: runs shunt-proof, with a k6 that reports these numbers and exits with RESULT.
 proof() {
     PATH="$scratch/bin:$PATH" REPORTS="$scratch/reports" SHUNT_PROOF_CONF="$out/etc/shunt-proof.conf" \
         SHUNT_LOAD_TESTING="$out/opt/shunt-load-testing" ADMITTED="$1" ALLOWED="$2" RESULT="$3" bash "$out/usr/local/bin/shunt-proof"
@@ -33,7 +33,7 @@ judge_is_right() {
     local folder="$scratch/judge"
     mkdir "$folder"
     cp load-testing/lib/judge.js load-testing/lib/judge.test.js "$folder"
-    # Says that .js files are modules.
+    # Tells node that .js files are modules.
     echo '{ "type": "module" }' >"$folder/package.json"
     node "$folder/judge.test.js"
 }

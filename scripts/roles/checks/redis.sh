@@ -11,7 +11,7 @@ redis_confines() {
     [[ "$(redis-cli --no-auth-warning --user shunt --pass wrong -p "$redis_port" TIME 2>&1)" == *'WRONGPASS'* ]]
     [[ "$(as_shunt TIME | wc -l)" == 2 ]]
 
-    # src/limiter/redis.rs: what a request sends, for every kind of key.
+    # What a request sends (src/limiter/redis), for every kind of key.
     local key answer
     for key in rate_limit:10.9.8.7 rate_limit:shorten:fd00:: rate_limit:probe:1; do
         answer="$(printf '%s\n' MULTI "ZADD $key NX 1 11" "ZADD $key NX 2 12" "ZREMRANGEBYSCORE $key -inf 0" \
@@ -23,7 +23,7 @@ redis_confines() {
     forbidden FLUSHALL
     forbidden KEYS '*'
     forbidden SCAN 0
-    # And what it does once a second, with the clock.
+    # What a node does with the clock once a second.
     [[ "$(printf '%s\n' 'GET rate_limit:clock' 'SET rate_limit:clock 1 EX 60' 'PERSIST rate_limit:clock' | as_shunt |
         tail -n 2 | paste -sd ' ')" == 'OK 1' ]]
 
@@ -38,12 +38,12 @@ redis_confines() {
     forbidden SUBSCRIBE channel
 }
 
-# Without the users, because nobody may ask.
+# Without the file of users: with it, no user may ask for the configuration.
 check 'Redis has the memory and the policy of docker/redis.conf' redis_has_limits
 redis_has_limits() {
     start_rendered_redis --aclfile ''
     expect() { diff <(printf '%s\n' "$1" "$2") <(redis-cli -p "$redis_port" CONFIG GET "$1"); }
-    # What the set-up says, else the repository's file.
+    # The set-up's values, and the repository's where the set-up says nothing.
     expect maxmemory $((128 * 1024 * 1024))
     expect maxmemory-policy noeviction
     expect save ''
@@ -53,7 +53,7 @@ redis_has_limits() {
     if grep '^maxmemory' "$scratch/five_nodes/redis/out/etc/redis/shunt.conf"; then exit 1; fi
 }
 
-# start_rendered_redis ARGUMENT...: with the rendered files.
+# start_rendered_redis ARGUMENT...: starts Redis with the rendered files and these arguments.
 start_rendered_redis() {
     need redis-server
     need redis-cli
@@ -64,12 +64,12 @@ start_rendered_redis() {
     start_redis "$scratch/redis.log" "$files/shunt.conf" "$@"
 }
 
-# as_shunt COMMAND...
+# as_shunt COMMAND...: as the user of the service.
 as_shunt() {
     REDISCLI_AUTH="$redis_password" redis-cli --no-auth-warning --user shunt -p "$redis_port" "$@" 2>&1
 }
 
-# forbidden COMMAND...
+# forbidden COMMAND...: Redis refuses this command to the user of the service.
 forbidden() {
     local answer
     answer="$(as_shunt "$@")"

@@ -19,16 +19,16 @@ nodes_without_a_session() {
     refuses "switched back to $a" release switch "$never"
     settled "$a"
 
-    # At every stage of a switch that fails.
+    # The session ends at each stage of a switch that fails.
     for condition in true under_way "goes_for $never"; do
         session /usr/local/sbin/shunt-release switch "$never"
         # shellcheck disable=SC2086
         within 30 $condition
         session_ends
-        # It is not even begun, perhaps; or else ends as it should.
+        # The switch has not begun, or it ends as it should.
         within 60 settled "$a"
     done
-    # And of one that succeeds.
+    # The session ends during a switch that succeeds.
     session /usr/local/sbin/shunt-release switch "$told"
     within 30 goes_for "$told"
     session_ends
@@ -49,7 +49,7 @@ nodes_cut_off() {
     a="$(stage_program ready)" never="$(stage_program never)" told="$(stage_program told)"
     release switch "$a"
 
-    # cut_off ID: when it serves, and is not ready.
+    # cut_off ID: kills the switch to this release while the release runs and is not ready.
     cut_off() {
         session /usr/local/sbin/shunt-release switch "$1"
         within 30 serves "$1"
@@ -58,43 +58,43 @@ nodes_cut_off() {
         under_way
         within 30 flock --nonblock "$SHUNT_ROOT/.lock" true
     }
-    # By itself: systemd starts `settle`.
+    # systemd starts `settle`.
     cut_off "$never"
     refuses "a switch to $never was cut off" eval 'release settle && false'
     settled "$a"
-    # Or the next roll-out comes first, with the same release: there is one to go back to.
+    # The next roll-out comes first, with the same release: there still is a release to go back to.
     cut_off "$never"
     refuses "switched back to $a" release switch "$never"
     settled "$a"
-    # Or with another.
+    # The next roll-out comes first, with another release.
     cut_off "$never"
     touch "$nodes/now"
     release switch "$told"
     settled "$told"
-    # One that becomes ready is not taken back.
+    # A release that becomes ready is not taken back.
     release switch "$a"
     rm "$nodes/now"
     cut_off "$told"
     touch "$nodes/now"
     release settle
     settled "$told"
-    # Killed before it was started, so that the one before still serves.
+    # Killed before the release was started, while the one before still serves.
     release switch "$a"
     ln -sfn "releases/$told" "$SHUNT_ROOT/current"
     echo "$told" >"$SHUNT_ROOT/.switching"
     release settle
     settled "$a"
-    # Before it was begun with.
+    # Killed before anything was changed.
     echo "$told" >"$SHUNT_ROOT/.switching"
     release settle
     settled "$a"
-    # Between the unit and the program.
+    # Killed after the unit was put in place, and before the program was.
     echo "$told" >"$SHUNT_ROOT/.switching"
     echo '# another' >>"$SHUNT_UNIT"
     release settle
     settled "$a"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/current/shunt.service"
-    # Told to end, it does not leave things as they are either.
+    # A switch that gets SIGTERM leaves nothing half done.
     rm "$nodes/now"
     session /usr/local/sbin/shunt-release switch "$told"
     within 30 goes_for "$told"
@@ -102,7 +102,7 @@ nodes_cut_off() {
     wait "$session" || true
     release settle || true
     settled "$a"
-    # The last good one stays, however many releases come.
+    # Any number of new releases leaves the last good one in place.
     local number
     for number in 1 2 3 4 5; do
         echo "SHUNT__LOG__LEVEL=\"$number\"" >>"$NODE/etc/web.env"
@@ -111,7 +111,7 @@ nodes_cut_off() {
     [[ -d "$SHUNT_ROOT/releases/$a" ]]
 }
 
-# A real full disk: what is written there is cut off.
+# The disk is really full: a file that is written there is cut off.
 check 'a release that cannot be put in place changes nothing, as on a full disk' a_release_that_cannot_be_put_in_place_changes_nothing
 a_release_that_cannot_be_put_in_place_changes_nothing() {
     nodes_start
@@ -127,22 +127,22 @@ nodes_on_a_full_disk() {
     a="$(stage_program ready)"
     release switch "$a"
     process="$(cat "$NODE/pid")"
-    # A unit that has no room there.
+    # A unit that is larger than the free space.
     for ((line = 0; line < 2000; line++)); do echo '# of a unit that is long'; done >>"$NODE/etc/shunt.service"
     other="$(stage_program ready-too)"
     refuses "switched back to $a, which is ready" release switch "$other"
     settled "$a"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$a/shunt.service"
     [[ ! -e "$SHUNT_UNIT.new" ]]
-    # It was not even restarted.
+    # The release was not restarted.
     [[ "$(cat "$NODE/pid")" == "$process" ]]
-    # Once there is room.
+    # With free space the switch succeeds.
     mount -o remount,size=1m "$NODE/systemd"
     release switch "$other"
     settled "$other"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$other/shunt.service"
 
-    # The link cannot be made, neither to this release nor back: what is under way is not forgotten.
+    # The link cannot be changed, neither to this release nor back: the note that a switch is under way stays.
     mkdir "$SHUNT_ROOT/.current.new"
     touch "$SHUNT_ROOT/.current.new/in-the-way"
     refuses "$a did not become ready" release switch "$a"
@@ -151,7 +151,7 @@ nodes_on_a_full_disk() {
     rm -r "$SHUNT_ROOT/.current.new"
     release settle
     settled "$other"
-    # Nor the one to the last good release: that is said, and settled later.
+    # The link to the last good release cannot be changed: the switch says so, and `settle` makes up for it.
     mkdir "$SHUNT_ROOT/.good.new"
     touch "$SHUNT_ROOT/.good.new/in-the-way"
     if release switch "$a"; then echo 'a release was not remembered, and that was not said'; exit 1; fi
@@ -181,7 +181,7 @@ nodes_degraded() {
     release switch "$degraded"
     settled "$degraded"
     [[ "$(cat "$NODE/pid")" == "$process" ]]
-    # One that was never ready has to become so.
+    # A release that was never ready has to become ready.
     release switch "$a"
     session /usr/local/sbin/shunt-release switch "$degraded"
     within 30 serves "$degraded"
@@ -210,7 +210,7 @@ nodes_without_their_address() {
     ip address add 10.9.8.7/32 dev lo
     release switch "$other"
     settled "$other"
-    # It goes: the release runs, and is not ready.
+    # The address goes: the release runs, and is not ready.
     ip address delete 10.9.8.7/32 dev lo
     refuses 'this machine does not have the address 10.9.8.7' release switch "$other"
 
@@ -221,7 +221,7 @@ nodes_without_their_address() {
     for address in 10.9.8.7 10.9.8.7:8080 '[fd00::7]:8080' fd00::7; do
         SHUNT_ADDRESS_WAIT=0 refuses 'does not have the address' shunt-await-address "$address"
     done
-    # It may come a moment after the service is started, as at boot.
+    # The address may come a moment after the service starts, as at boot.
     (sleep 0.5; ip address add 10.9.8.7/32 dev lo) &
     shunt-await-address 10.9.8.7:8080
 }

@@ -11,7 +11,7 @@ render_all() {
             render "$machine" "$machine/out"
         done
     done
-    # Otherwise the checks below look at nothing.
+    # If a machine were missing, other checks would look at nothing.
     local trees=("$scratch"/*/*/out)
     ((${#trees[@]} == 12))
     touch "$scratch/rendered"
@@ -44,9 +44,9 @@ no_secret_is_readable() {
         fi
         found=$((found + 1))
     done < <(grep -rlFf "$scratch/words" "$scratch"/*/*/out)
-    # Redis has its password's hash, three times here. Were it not found, the search would find nothing at all.
+    # The file of Redis's users has the password's hash, in three set-ups. This shows that the search finds something.
     ((found == 3))
-    # Passwords themselves are in no file.
+    # No file has a password itself.
     if grep -rlF -e "$postgres_password" -e "$redis_password" "$scratch"/*/*/out; then exit 1; fi
 }
 
@@ -66,7 +66,7 @@ wrong_settings_are_refused() {
     refused load-tester "SERVICE_URL=ftp://x" 'SERVICE_URL: ftp://x is not the URL'
 }
 
-# refused MACHINE KEY=VALUE SENTENCE
+# refused MACHINE KEY=VALUE SENTENCE: the role of this machine refuses this setting with these words.
 refused() {
     local folder="$scratch/one_node/$1" answer
     cp "$folder/settings.env" "$scratch/settings.env"
@@ -87,7 +87,7 @@ files_are_not_copies() {
     cmp nginx/site-tls.conf "$tls/site.conf"
     cmp docker/redis.conf "$scratch/one_node/redis/out/etc/redis/docker-redis.conf"
     diff -r --exclude=reports --exclude=README.md load-testing "$scratch/one_node/load-tester/out/opt/shunt-load-testing"
-    # Of upstream.conf only the servers differ, and only in their addresses.
+    # upstream.conf differs in its servers only, and those differ in their addresses only.
     diff <(grep -v '^ *#* *server ' nginx/upstream.conf) <(grep -v '^ *server ' "$tls/upstream.conf")
     for kind in max_fails=1 backup; do
         for number in 1 2 3 4 5; do

@@ -13,7 +13,7 @@ restore_can_be_killed() {
     cp "$(newest)" "$dump"
     chmod a+r "$dump"
     sql -d shunt <<<'DELETE FROM urls WHERE id > 3'
-    # There is one that was put aside before.
+    # An earlier restore has put a database aside.
     createdb shunt_replaced
     make_shims
     for ((at = 1; at < 200; at++)); do
@@ -21,7 +21,7 @@ restore_can_be_killed() {
         interrupted kill "$at" "$dump" --replace || result=$?
         service_has_links "killed before call $at" 3 1000
         if ((result == 0)); then break; fi
-        # Without being told to, the next one replaces nothing.
+        # Without --replace, the next restore replaces nothing.
         if answer="$("$restore" "$dump" 2>&1)"; then echo "killed before call $at: the next one replaces the links"; exit 1; fi
         grep -E 'the database shunt holds (3|1000) links|another restore is under way' <<<"$answer"
     done
@@ -29,14 +29,15 @@ restore_can_be_killed() {
     [[ "$(link_count shunt)" == 1000 ]]
     [[ "$(sql <<<"SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname ~ '^shunt'")" == shunt,shunt_replaced ]]
 
-    # Also while the service is at work, and whatever is connected to the one that was put aside.
+    # The same while the service works, and while a client is connected to the database that was put aside.
     (while :; do PGHOST=127.0.0.1 PGUSER=shunt PGPASSWORD="$postgres_password" psql -qd shunt -c 'SELECT pg_sleep(0.01)' >/dev/null 2>&1 || true; done) &
     echo "$!" >>"$servers"
     psql -qd shunt_replaced -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
     "$restore" "$dump" --replace
     [[ "$(link_count shunt)" == 1000 && "$(link_count shunt_replaced)" == 1000 ]]
 
-    # One that somebody else made is not dropped, and one that was left before it was marked is.
+    # A database of a name that the restore uses: if somebody else made it, it stays; if the restore made it, it goes,
+    # even if the restore was killed before it marked the database as its own.
     createdb shunt_incoming
     createdb shunt_obsolete
     sql -d shunt_incoming <<<'CREATE TABLE theirs ()'
@@ -52,14 +53,14 @@ restore_can_be_killed() {
     [[ "$(sql <<<"SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname ~ '^shunt'")" == shunt,shunt_replaced ]]
     [[ -z "$(sql <<<"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'shunt'")" ]]
 
-    # One for which there is no room changes nothing.
+    # A restore without room changes nothing.
     printf '%s\n' '#!/bin/sh' "case \"\$*\" in *$folder/data*) printf 'Avail\\n1000\\n' ;; *) exec /bin/df \"\$@\" ;; esac" >"$scratch/shims/df"
     chmod 755 "$scratch/shims/df"
     if answer="$(AT=0 PATH="$scratch/shims:$PATH" "$restore" "$dump" --replace 2>&1)"; then exit 1; fi
     rm "$scratch/shims/df"
     grep 'the restore needs [0-9]* bytes in .*, and 1000 are free' <<<"$answer"
 
-    # What older versions left when they were killed.
+    # What older versions of shunt-restore left when they were killed.
     sql <<<'ALTER DATABASE shunt ALLOW_CONNECTIONS false'
     if answer="$("$restore" "$dump" 2>&1)"; then exit 1; fi
     grep 'opened: the database shunt' <<<"$answer"
@@ -78,14 +79,14 @@ restore_heeds_failures() {
     chmod a+r "$dump"
     sql -d shunt <<<'DELETE FROM urls WHERE id > 3'
     make_shims
-    # Without --replace it changes nothing, whatever fails.
+    # Without --replace a restore changes nothing, and any call may fail.
     for ((at = 1; at < 50; at++)); do
         if interrupted fail "$at" "$dump"; then echo "call $at failed, and the links are replaced"; exit 1; fi
         service_has_links "call $at failed" 3
         if grep 'holds 3 links. With --replace' "$scratch/said" && (($(wc -l <"$folder/calls") < at)); then break; fi
     done
     ((at > 4 && at < 50))
-    # With it, the links are those of before, and that is said; or the new ones.
+    # With --replace, either the restore fails and the old links stay, or it succeeds and the backup's links are there.
     for ((at = 1; at < 200; at++)); do
         result=0
         interrupted fail "$at" "$dump" --replace || result=$?
@@ -112,7 +113,7 @@ CREATE DOMAIN code AS text;
 CREATE SEQUENCE numbers;
 END
     "$backup"
-    # As on a machine whose DATABASE_USER is another.
+    # As on a machine with another DATABASE_USER.
     sql <<<"CREATE ROLE links LOGIN"
     sed -i "s/^owner=.*/owner='links'/" "$folder/backup.conf"
     "$restore" "$(newest)" --replace
@@ -121,13 +122,13 @@ END
         UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION SELECT pg_get_userbyid(typowner) FROM pg_type WHERE typnamespace = 'public'::regnamespace
         UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'mine'") <(echo links)
-    # What is elsewhere stays whose it was.
+    # The database that was put aside keeps its owner.
     [[ "$(sql -d shunt_replaced <<<"SELECT tableowner FROM pg_tables WHERE tablename = 'urls'")" == shunt ]]
     [[ "$(sql <<<"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shunt_replaced'")" == shunt ]]
 }
 
-# Programs that run as the user postgres, each of which may be the last one: before call number $AT, of all of them, what
-# $MODE says is done. `kill` ends the whole restore at once, as a machine without power does; `fail` has this call fail.
+# Makes shims of the programs that a restore calls. They count their calls, and before call number $AT they do what
+# $MODE says: `kill` kills the whole restore, as a power cut would; `fail` makes this call fail.
 make_shims() {
     local program
     mkdir -p "$scratch/shims"
@@ -152,7 +153,7 @@ END
     chmod 755 "$scratch/shims"
 }
 
-# interrupted MODE AT ARGUMENT...: a restore in a session of its own.
+# interrupted MODE AT ARGUMENT...: runs a restore with these shims, in a session of its own.
 interrupted() {
     unprivileged rm -f "$folder/calls"
     unprivileged touch "$folder/calls"
@@ -160,7 +161,8 @@ interrupted() {
         setsid --wait bash "$restore" "${@:3}" >"$scratch/said" 2>&1
 }
 
-# Whatever the restore did: the service has the links that it had, or those of the backup.
+# service_has_links WHEN COUNT [COUNT]: the service can read one of these numbers of links: those of before the restore,
+# or those of the backup.
 service_has_links() {
     local answer
     answer="$(PGHOST=127.0.0.1 PGUSER=shunt PGPASSWORD="$postgres_password" sql -d shunt <<<'SELECT count(*) FROM urls')" \

@@ -16,7 +16,7 @@ nodes_held() {
     a="$(stage_program ready)" told="$(stage_program told)"
     release switch "$a"
 
-    # holds OWNER: until the file is gone.
+    # holds OWNER: holds the node in this owner's name, until `lets_go`.
     holds() {
         rm -f "$NODE/token-$1"
         touch "$NODE/holds-$1"
@@ -45,7 +45,7 @@ nodes_held() {
     release switch "$a"
     settled "$a"
 
-    # Of a roll-out that is gone, what it began goes on. The next one waits for it.
+    # A roll-out ends during its switch: the switch goes on, and the next roll-out waits for it.
     rm "$nodes/now"
     holds ann
     session /usr/local/sbin/shunt-release switch "$told" --token "$token"
@@ -61,7 +61,7 @@ nodes_held() {
     settled "$a"
     lets_go bob
 
-    # Silence is an end.
+    # A roll-out that stays silent loses the node.
     sed -i 's/^silence=60$/silence=1/' /usr/local/sbin/shunt-release
     rm -f "$NODE/token-ann"
     sleep 30 | release hold ann >"$NODE/token-ann" &
@@ -69,7 +69,7 @@ nodes_held() {
     within 30 flock --nonblock "$SHUNT_ROOT/.held" true
     sed -i 's/^silence=1$/silence=60/' /usr/local/sbin/shunt-release
 
-    # What arrives in part is not taken for a release.
+    # A release that arrives in part is refused.
     refuses 'did not arrive whole' eval 'head -c -1 "$nodes/told" | release stage --sent-sha256 "$(sha256sum <"$nodes/told" | cut -d " " -f 1)"'
     [[ -z "$(find "$SHUNT_ROOT/releases" -name '.new.*')" ]]
 }
@@ -86,7 +86,7 @@ nodes_rolled_out() {
     use_node web-1
     export SSH_COMMAND="$node_bin/ssh" SSH_USER=root SSH_PORT=22 SSH_KNOWN_HOSTS=/dev/null SSH_WAIT=30
     roll_out() { terraform/scripts/roll-out "$nodes/$1" web-1=web-1=1 web-2=web-2=1; }
-    # both RELEASE
+    # both RELEASE: both nodes settle on this release, and are free.
     both() {
         local name
         for name in web-2 web-1; do
@@ -99,14 +99,14 @@ nodes_rolled_out() {
     a="$(current)"
     both "$a"
     roll_out ready
-    # By a signal, and by the end of everything.
+    # Interrupted by signals, one of which cannot be handled.
     local signal never
     never="$(stage_program never)"
     for signal in KILL INT TERM HUP; do
         setsid bash -c 'terraform/scripts/roll-out "$@"' bash "$nodes/never" web-1=web-1=1 web-2=web-2=1 >"$NODE/said" 2>&1 &
         local script=$!
         within 30 goes_for "$never"
-        # The whole group, as Ctrl-C does.
+        # To the whole process group, as Ctrl-C does.
         kill -"$signal" -- "-$script"
         wait "$script" || true
         both "$a"
@@ -114,7 +114,7 @@ nodes_rolled_out() {
     refuses "switched back to $a" roll_out never
     both "$a"
 
-    # Two at once.
+    # Two roll-outs at once.
     local first told
     told="$(stage_program told)"
     roll_out told >"$nodes/said" 2>&1 &
@@ -126,7 +126,7 @@ nodes_rolled_out() {
     touch "$nodes/now"
     wait "$first" || { cat "$nodes/said"; exit 1; }
     both "$told"
-    # They share a node only.
+    # Two roll-outs that have only one node in common.
     use_node web-2
     (while [[ ! -e "$nodes/stop" ]]; do echo; sleep 0.1; done) | release hold ann >"$NODE/token-ann" &
     within 30 test -s "$NODE/token-ann"

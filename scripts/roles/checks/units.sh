@@ -13,20 +13,20 @@ systemd_takes_units() {
     local units=("$scratch"/units/*.{service,timer})
     ((${#units[@]} >= 5))
     for unit in "${units[@]}"; do
-        # Of this machine's own units it complains as well.
+        # systemd-analyze also complains about units of this machine, which are not the subject.
         answer="$(systemd-analyze verify --man=no "$unit" 2>&1 || true)"
         if grep -F "${unit##*/}" <<<"$answer"; then exit 1; fi
     done
-    # The settings go into it: 10 s drain, 30 s for requests, 10 s.
+    # The sum of the settings: 10 s drain, 30 s for requests, 10 s more.
     grep -x 'TimeoutStopSec=50' "$scratch/units/shunt.service"
     grep -x 'MemoryMax=1G' "$scratch/units/shunt.service"
     grep -x 'TimeoutStopSec=45' "$scratch/one_node/web-1/out/etc/shunt/shunt.service"
-    # It would say so of a word that systemd does not know.
+    # Without this the check would pass if systemd-analyze took any word.
     echo 'ProtectEverything=yes' >>"$scratch/units/shunt-backup.service"
     systemd-analyze verify --man=no "$scratch/units/shunt-backup.service" 2>&1 | grep ProtectEverything
 }
 
-# Programs are not here, and `verify` looks for them.
+# Copies the units, with /bin/true for their programs: `verify` looks for those, and they are not installed here.
 collect_units() {
     local unit
     mkdir -p "$scratch/units"
@@ -51,12 +51,12 @@ backup_is_confined() {
     exposure "$scratch/one_node/postgres/out/etc/systemd/system/shunt-backup.service" "$most_exposed_backup"
 }
 
-# exposure UNIT MOST
+# exposure UNIT MOST: the unit's exposure is MOST or less.
 exposure() {
     need systemd-analyze
     systemd-analyze security --help | grep -e --offline >/dev/null || skip 'systemd-analyze is too old for this'
     local answer
-    # The threshold is in tenths.
+    # systemd-analyze takes the threshold in tenths.
     answer="$(systemd-analyze security --no-pager --offline=true "--threshold=$(awk "BEGIN { print $2 * 10 }")" "$1")" \
         || { echo "$answer"; exit 1; }
     echo "figure: $(sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p' <<<"$answer")"

@@ -4,27 +4,27 @@
 check 'an upgrade of Postgres that was cut off loses no link' upgrade_loses_no_link
 upgrade_loses_no_link() {
     local machine
-    # The machine went down when all had been copied, and nothing was written since.
+    # The machine went down after everything was copied, and nothing was written since.
     upgrades 'Done: the links are in 17/main' 3 3 15/main:5433:down:manual 17/main:5432:down:manual
     list_is 15/main:5433:down 17/main:5432:online
     [[ "$(cat "$machine/state/cluster")" == 17/main && "$(cat "$machine/etc/17/main/start.conf")" == auto && ! -e "$machine/state/upgrading" ]]
-    # A copy that is wrong goes.
+    # A wrong copy is dropped.
     upgrades '15/main is as it was' 3 2 15/main:5433:down:manual 17/main:5432:down:manual
     list_is 15/main:5432:online
-    # It came up by itself, and a link was made there.
+    # The new cluster came up by itself, and got a link.
     upgrades 'Decide by hand' 3 4 15/main:5433:down:manual 17/main:5432:online:auto
     list_is 15/main:5433:down 17/main:5432:down
     [[ "$(cat "$machine/etc/17/main/start.conf")" == manual ]]
     upgrades 'Decide by hand' 3 4 again
     list_is 15/main:5433:down 17/main:5432:down
-    # As terraform/README.md says to take the old one.
+    # What terraform/README.md says to do to keep the old cluster.
     rm "$machine/state/upgrading.open"
     upgrades '15/main is as it was' 3 4 again
     list_is 15/main:5432:online
-    # It came up, and nothing was made.
+    # The new cluster came up, and got no link.
     upgrades 'Done: the links are in 17/main' 3 3 15/main:5433:down:manual 17/main:5432:online:auto
     [[ ! -e "$machine/state/upgrading.open" ]]
-    # Cut off when the configuration named the new one, and the role's note did not yet.
+    # Cut off when the configuration named the new cluster, and the role's note still the old one.
     upgrades 'Done: the links' 3 3 15/main:5433:down:manual 17/main:5432:down:manual
     echo '15/main 17/main' >"$machine/state/upgrading"
     echo 15/main >"$machine/state/cluster"
@@ -32,8 +32,9 @@ upgrade_loses_no_link() {
     [[ "$(cat "$machine/state/cluster")" == 17/main && ! -e "$machine/state/upgrading" ]]
 }
 
-# upgrades EXPECTED LINKS_OLD LINKS_NEW CLUSTER...: shunt-postgres-upgrade from 15/main, on a list instead of the machine's
-# clusters, which are VERSION/NAME:PORT:STATUS:START. Nothing is copied: a run before was cut off when all was.
+# upgrades EXPECTED LINKS_OLD LINKS_NEW CLUSTER...|again: runs shunt-postgres-upgrade from 15/main on a list of clusters
+# (VERSION/NAME:PORT:STATUS:START) instead of the machine's, and expects these words. An earlier run was cut off after
+# everything was copied, so this one copies nothing. `again` keeps the list of the last call.
 upgrades() {
     local expected="$1" cluster name port status start answer
     local -A links=([15/main]="$2" [17/main]="$3")
@@ -60,11 +61,11 @@ upgrades() {
         configuration="$machine/shunt-backup.conf" state="$machine/state" clusters="$machine/etc" data="$machine/data" programs="$machine/programs"
         dump="$PWD/terraform/roles/postgres/dump.sh" scratch="$machine/scratch" database=shunt owner=shunt
         field() { awk -v name="$1" -v field="$2" '$1 "/" $2 == name { print $field }' "$machine/list"; }
-        # is CLUSTER STATUS
+        # is CLUSTER STATUS: sets the status.
         is() { awk -v name="$1" -v status="$2" '$1 "/" $2 == name { $4 = status } { print }' "$machine/list" >"$machine/list.new" && mv "$machine/list.new" "$machine/list"; }
         set_port() { awk -v name="$1" -v port="$2" '$1 "/" $2 == name { $3 = port } { print }' "$machine/list" >"$machine/list.new" && mv "$machine/list.new" "$machine/list"; }
         start() { is "$1" online; }
-        # What web nodes can reach after a boot at this moment.
+        # If the machine booted at this moment, web nodes could reach the new cluster.
         start_alone() {
             if starts_by_itself 17/main; then echo 'counted while the new one would start with the machine' >&2; exit 3; fi
             is "$1" online
@@ -84,7 +85,7 @@ upgrades() {
     [[ "$answer" == *"$expected"* ]] || { echo "expected: $expected"; exit 1; }
 }
 
-# list_is CLUSTER:PORT:STATUS...
+# list_is CLUSTER:PORT:STATUS...: these clusters are in the list, and no other.
 list_is() {
     diff <(printf '%s\n' "$@") <(awk '{ print $1 "/" $2 ":" $3 ":" $4 }' "$machine/list")
 }
