@@ -5,7 +5,7 @@ check "the web node's settings are the program's" program_takes_settings
 program_takes_settings() {
     local program="${SHUNT_BINARY:-target/release/shunt}" answer
     [[ -x "$program" ]] || program=target/debug/shunt
-    [[ -x "$program" ]] || skip 'the program is not built yet (optional)'
+    [[ -x "$program" ]] || skip 'the program is not built (by cargo build)'
     sed "s/@POSTGRES_PASSWORD@/$postgres_password/; s/@REDIS_PASSWORD@/$redis_password/" \
         "$scratch/five_nodes/web-1/out/etc/shunt/web.env" >"$scratch/environment"
     # shellcheck disable=SC2016 # for the other shell
