@@ -19,11 +19,11 @@ render_all() {
 
 check 'rendering twice gives the same bytes' renders_the_same_again
 renders_the_same_again() {
-    local machine
-    for machine in "$scratch"/*/*/; do
-        render "$machine" "$scratch/again"
-        diff -r "$machine/out" "$scratch/again"
-        diff <(modes "$machine/out") <(modes "$scratch/again")
+    local out
+    for out in "$scratch"/*/*/out; do
+        render "${out%/out}" "$scratch/again"
+        diff -r "$out" "$scratch/again"
+        diff <(modes "$out") <(modes "$scratch/again")
         rm -r "$scratch/again"
     done
 }
