@@ -28,13 +28,13 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::ListenAddress,
     cache::CacheConfig,
-    database::{Database, DatabaseConfig, DatabaseKind},
+    database::{DatabaseConfig, DatabaseKind, DatabaseUrl},
     http::HttpConfig,
     limiter::{LimiterConfig, LimiterRedisConfig, PolicyConfig},
     links::LinksConfig,
     log::{LogConfig, LogFormat, LogLevel},
     management::ManagementConfig,
-    redis::{Redis, RedisConfig},
+    redis::{RedisConfig, RedisUrl},
 };
 
 /// Everything that can be configured.
@@ -153,7 +153,7 @@ impl Config {
     /// A warning for each parameter of a URL that has no effect.
     fn ignored_parameters(&self) -> Vec<String> {
         let database = self.database.url.ignored_parameters();
-        let redis = self.redis.url.as_ref().map(Redis::ignored_parameters);
+        let redis = self.redis.url.as_ref().map(RedisUrl::ignored_parameters);
         let of = |key: &'static str, names: Vec<String>| {
             let warning =
                 move |name| format!("{key}: the parameter `{name}` is not known and has no effect");
