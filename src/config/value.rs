@@ -176,7 +176,10 @@ impl FromStr for Network {
 }
 
 fn unexpected<E: Error>(expected: &str, found: &Value) -> E {
-    E::custom(format!("expected {expected}, found `{found}`"))
+    match found.as_str() {
+        Some(text) => E::custom(format!("expected {expected}, found `{text}`")),
+        None => E::custom(format!("expected {expected}, found `{found}`")),
+    }
 }
 
 /// `bounds` are as a person would write them.
