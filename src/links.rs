@@ -8,7 +8,6 @@
 
 mod cache;
 mod lookups;
-mod merged;
 mod observed;
 mod postgres;
 mod schemes;
@@ -34,7 +33,6 @@ use tracing::{error, info, warn};
 use self::{
     cache::{RedirectCache, Remembered, Staleness},
     lookups::LookUps,
-    merged::Merged,
     observed::{ObservedStore, Operation, Trial},
 };
 
@@ -69,7 +67,6 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 pub struct Links {
     store: Arc<ObservedStore>,
     code_length: CodeLength,
-    shared: Arc<Merged<Result<ShortCode, ShortenError>>>,
     cache: Option<Cache>,
 }
 
@@ -126,7 +123,6 @@ impl Links {
         Self {
             store: Arc::new(ObservedStore::new(store, metrics)),
             code_length,
-            shared: Merged::new(),
             cache: None,
         }
     }
@@ -154,20 +150,7 @@ impl Links {
         target: &TargetUrl,
         terms: Terms,
     ) -> Result<ShortCode, ShortenError> {
-        if !terms.is_unlimited() {
-            return self.insert_random(target, false, terms).await;
-        }
-        let insert = self.insert_random(target, true, terms);
-        self.shared.run(store::target_hash(target), insert).await
-    }
-
-    /// Tries random codes until one is free.
-    async fn insert_random(
-        &self,
-        target: &TargetUrl,
-        shared: bool,
-        terms: Terms,
-    ) -> Result<ShortCode, ShortenError> {
+        let shared = terms.is_unlimited();
         for extra in 0..=EXTRA_LENGTH {
             for _ in 0..ATTEMPTS_PER_LENGTH {
                 let code = ShortCode::random(self.code_length, extra);
