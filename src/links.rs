@@ -43,8 +43,8 @@ pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
 pub use short_code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use sqlite::{SqliteOptions, SqliteStore, SqliteUrl};
 pub use store::{
-    Change, Created, Link, LinkStore, LookUp, NewLink, Resolved, StoreError, StoreUsage,
-    TargetHash, Terms, Visit, Write,
+    Change, Created, Link, LinkStore, LookUp, NewLink, Resolved, StoreError, StoreUsage, Terms,
+    Visit, Write,
 };
 pub use target_url::{InvalidTarget, TargetUrl};
 
@@ -150,16 +150,15 @@ impl Links {
         target: &TargetUrl,
         terms: Terms,
     ) -> Result<ShortCode, ShortenError> {
-        let shared = terms.is_unlimited();
+        let mut link = NewLink {
+            code: ShortCode::random(self.code_length, 0),
+            target: target.clone(),
+            deduplicated: terms.is_unlimited(),
+            terms,
+        };
         for extra in 0..=EXTRA_LENGTH {
             for _ in 0..ATTEMPTS_PER_LENGTH {
-                let code = ShortCode::random(self.code_length, extra);
-                let link = NewLink {
-                    code: &code,
-                    target,
-                    shared,
-                    terms,
-                };
+                link.code = ShortCode::random(self.code_length, extra);
                 match self.insert(&link).await? {
                     Created::Stored(code) => return Ok(code),
                     Created::CodeTaken => {}
@@ -180,11 +179,10 @@ impl Links {
         target: &TargetUrl,
         terms: Terms,
     ) -> Result<ShortCode, ShortenError> {
-        let code = alias.into_code();
         let link = NewLink {
-            code: &code,
-            target,
-            shared: false,
+            code: alias.into_code(),
+            target: target.clone(),
+            deduplicated: false,
             terms,
         };
         match self.insert(&link).await? {
@@ -337,9 +335,9 @@ impl Links {
         self.store.known_troubles()
     }
 
-    /// Whether other nodes may depend on the same store.
-    pub fn store_is_shared(&self) -> bool {
-        self.store.store().is_shared()
+    /// Whether other nodes may use the same store.
+    pub fn store_is_networked(&self) -> bool {
+        self.store.store().is_networked()
     }
 
     /// The store's name and connections.
@@ -364,13 +362,13 @@ impl Links {
         self.store.store().close().await;
     }
 
-    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, ShortenError> {
+    async fn insert(&self, link: &NewLink) -> Result<Created, ShortenError> {
         let insert = self.store.store().insert(link);
-        let trial = || Trial::Write(link.into());
+        let trial = || Trial::Write(Write::Insert(link.clone()));
         let created = self.store.run(Operation::Insert, insert, trial).await;
         let created = created.map_err(|_| Unavailable)?;
         if let (Created::Stored(code), Some(cache)) = (&created, &self.cache)
-            && code == link.code
+            && *code == link.code
         {
             // It is new, and somebody may just have asked whether it is free.
             cache.redirects.forget(code);

@@ -164,7 +164,7 @@ impl Management {
         Readiness {
             dependencies,
             reasons,
-            serves: !troubles.is_down || remembers || self.links.store_is_shared(),
+            serves: !troubles.is_down || remembers || self.links.store_is_networked(),
         }
     }
 }

@@ -31,7 +31,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The returned code is that of the shared link to this target, be it old or new. One round trip, and
 /// a repeated URL writes nothing. Both look-ups use `urls_url_sha256_key`. No row comes back when another
 /// session commits the same target between our snapshot and our insert: then the next attempt sees it.
-const INSERT_SHARED: &str = "
+const INSERT_DEDUPLICATED: &str = "
     WITH known AS (SELECT short_code FROM urls WHERE url_sha256 = $3),
     made AS (
         INSERT INTO urls (short_code, original_url, url_sha256)
@@ -183,14 +183,14 @@ impl LinkStore for PostgresStore {
         "postgres"
     }
 
-    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
-        if link.shared {
+    async fn insert(&self, link: &NewLink) -> Result<Created, StoreError> {
+        if link.deduplicated {
             self.connections
-                .write(Repeat::Allowed, link, insert_shared)
+                .write(Repeat::Idempotent, link, insert_deduplicated)
                 .await
         } else {
             self.connections
-                .write(Repeat::Forbidden, link, insert_own)
+                .write(Repeat::NotIdempotent, link, insert_own)
                 .await
         }
     }
@@ -202,7 +202,7 @@ impl LinkStore for PostgresStore {
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
         self.connections
-            .write(Repeat::Forbidden, code, count_visit)
+            .write(Repeat::NotIdempotent, code, count_visit)
             .await
     }
 
@@ -212,11 +212,11 @@ impl LinkStore for PostgresStore {
 
     async fn rehearse(&self, write: &Write) -> Result<(), StoreError> {
         self.connections
-            .write(Repeat::Allowed, write, rehearsal::rehearse)
+            .write(Repeat::Idempotent, write, rehearsal::rehearse)
             .await
     }
 
-    fn is_shared(&self) -> bool {
+    fn is_networked(&self) -> bool {
         true
     }
 
@@ -230,14 +230,14 @@ impl LinkStore for PostgresStore {
 }
 
 /// A commit that fails, as by a constraint that is deferred, is reported after the row: all of the answer is read.
-fn insert_shared<'c>(
+fn insert_deduplicated<'c>(
     connection: &'c mut PgConnection,
-    link: &'c NewLink<'_>,
+    link: &'c NewLink,
 ) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
     Box::pin(async move {
         let hash = link.target_hash();
         loop {
-            let codes: Result<Vec<String>, _> = sqlx::query_scalar(INSERT_SHARED)
+            let codes: Result<Vec<String>, _> = sqlx::query_scalar(INSERT_DEDUPLICATED)
                 .bind(link.code.as_str())
                 .bind(link.target.as_str())
                 .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
@@ -255,10 +255,10 @@ fn insert_shared<'c>(
 
 fn insert_own<'c>(
     connection: &'c mut PgConnection,
-    link: &'c NewLink<'_>,
+    link: &'c NewLink,
 ) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
     Box::pin(async move {
-        Ok(if insert_under(connection, link, link.code).await? {
+        Ok(if insert_under(connection, link, &link.code).await? {
             Created::Stored(link.code.clone())
         } else {
             Created::CodeTaken
@@ -269,7 +269,7 @@ fn insert_own<'c>(
 /// Whether the code was free.
 async fn insert_under(
     connection: &mut PgConnection,
-    link: &NewLink<'_>,
+    link: &NewLink,
     code: &ShortCode,
 ) -> Result<bool, sqlx::Error> {
     let Terms {

@@ -32,13 +32,13 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// By `urls_url_sha256_key`.
-const FIND_SHARED: &str = "SELECT short_code FROM urls WHERE url_sha256 = ?1";
+const FIND_DEDUPLICATED: &str = "SELECT short_code FROM urls WHERE url_sha256 = ?1";
 
 /// Inserts nothing when the target has a shared link already. Unique by `urls_url_sha256_key` and `urls_short_code_key`.
 ///
 /// Without RETURNING: a statement that is not run to its end, because the row that was wanted has come, is committed by
 /// resetting it, where nobody sees how that went, and the write-ahead log is never folded into the file.
-const INSERT_SHARED: &str = "
+const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES (?1, ?2, ?3)
     ON CONFLICT (url_sha256) DO NOTHING";
 
@@ -170,10 +170,10 @@ impl SqliteStore {
         written
     }
 
-    async fn insert_shared(&self, link: &NewLink<'_>) -> Result<Created, sqlx::Error> {
+    async fn insert_deduplicated(&self, link: &NewLink) -> Result<Created, sqlx::Error> {
         let hash = link.target_hash();
         loop {
-            let known: Vec<String> = sqlx::query_scalar(FIND_SHARED)
+            let known: Vec<String> = sqlx::query_scalar(FIND_DEDUPLICATED)
                 .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
                 .fetch_all(&mut *self.connections.reader().await?)
                 .await?;
@@ -181,7 +181,7 @@ impl SqliteStore {
                 return Ok(Created::Stored(ShortCode::from_store(code)));
             }
             let mut writer = self.connections.writer().await?;
-            match insert(&mut writer, link, link.code, hash).await? {
+            match insert(&mut writer, link, &link.code, hash).await? {
                 Inserted::Yes => return Ok(Created::Stored(link.code.clone())),
                 // Somebody else was faster: the next look finds it.
                 Inserted::TargetKnown => {}
@@ -190,9 +190,9 @@ impl SqliteStore {
         }
     }
 
-    async fn insert_own(&self, link: &NewLink<'_>) -> Result<Created, sqlx::Error> {
+    async fn insert_own(&self, link: &NewLink) -> Result<Created, sqlx::Error> {
         let mut writer = self.connections.writer().await?;
-        Ok(match insert(&mut writer, link, link.code, None).await? {
+        Ok(match insert(&mut writer, link, &link.code, None).await? {
             Inserted::Yes => Created::Stored(link.code.clone()),
             Inserted::TargetKnown | Inserted::CodeTaken => Created::CodeTaken,
         })
@@ -203,7 +203,7 @@ impl SqliteStore {
 /// where SQLite commits it.
 async fn insert(
     connection: &mut SqliteConnection,
-    link: &NewLink<'_>,
+    link: &NewLink,
     code: &ShortCode,
     hash: Option<TargetHash>,
 ) -> Result<Inserted, sqlx::Error> {
@@ -212,7 +212,7 @@ async fn insert(
         max_visits,
     } = link.terms;
     let inserted = if let Some(hash) = &hash {
-        let insert = sqlx::query(INSERT_SHARED)
+        let insert = sqlx::query(INSERT_DEDUPLICATED)
             .bind(code.as_str())
             .bind(link.target.as_str())
             .bind(hash.as_slice());
@@ -240,9 +240,9 @@ impl LinkStore for SqliteStore {
         "sqlite"
     }
 
-    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
-        if link.shared {
-            self.write(self.insert_shared(link)).await
+    async fn insert(&self, link: &NewLink) -> Result<Created, StoreError> {
+        if link.deduplicated {
+            self.write(self.insert_deduplicated(link)).await
         } else {
             self.write(self.insert_own(link)).await
         }
@@ -323,7 +323,7 @@ impl LinkStore for SqliteStore {
         join3(watch_files, self.connections.bound_log(), look_for_damage).await;
     }
 
-    fn is_shared(&self) -> bool {
+    fn is_networked(&self) -> bool {
         false
     }
 

@@ -18,11 +18,11 @@ pub trait LinkStore: Send + Sync {
     /// Stores a link, in one round trip where nothing stands in the way, and correctly under any race:
     /// unique indexes decide. When this returns [`Created::Stored`] the link is committed.
     ///
-    /// A [shared](NewLink::shared) link to a target that already has one is that one.
+    /// A [deduplicated](NewLink::deduplicated) link to a target that already has such a link is that link.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
-    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError>;
+    async fn insert(&self, link: &NewLink) -> Result<Created, StoreError>;
 
     /// What is known of some codes, in their order, with one query. Changes nothing.
     ///
@@ -35,25 +35,6 @@ pub trait LinkStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] if the store cannot answer.
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError>;
-
-    /// Where a code leads. Of a limited link, a counted visit uses up one of its visits, and any other is not told.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot answer.
-    async fn resolve(&self, code: &ShortCode, visit: Visit) -> Result<Resolved, StoreError> {
-        match self.look_up(std::slice::from_ref(code)).await?.pop() {
-            None | Some(LookUp::Unknown) => Ok(Resolved::Unknown),
-            Some(LookUp::Gone) => Ok(Resolved::Gone),
-            Some(LookUp::Found(link)) => match (link.limited, visit) {
-                (false, _) => Ok(Resolved::Found(link.url)),
-                (true, Visit::Uncounted) => Ok(Resolved::Withheld),
-                (true, Visit::Counted) if self.count_visit(code).await? => {
-                    Ok(Resolved::Visited(link.url))
-                }
-                (true, Visit::Counted) => Ok(Resolved::Gone),
-            },
-        }
-    }
 
     /// Reports every change to what codes lead to, whoever makes it, until that is no longer possible;
     /// then returns why. Begins with [`Change::Watching`], once nothing can be missed any more.
@@ -80,9 +61,8 @@ pub trait LinkStore: Send + Sync {
         std::future::pending::<()>().await;
     }
 
-    /// Whether other nodes may depend on the same one. Then its being away is no reason to send requests to another
-    /// node rather than to this one.
-    fn is_shared(&self) -> bool;
+    /// Whether other nodes may use it as well. Then an outage of the store is no reason to send requests to another node.
+    fn is_networked(&self) -> bool;
 
     /// Its connections at the moment.
     fn usage(&self) -> StoreUsage;
@@ -92,47 +72,39 @@ pub trait LinkStore: Send + Sync {
 }
 
 /// A link to be stored.
-#[derive(Clone, Copy, Debug)]
-pub struct NewLink<'a> {
+#[derive(Clone, Debug)]
+pub struct NewLink {
     /// Its code, unless the link turns out to exist.
-    pub code: &'a ShortCode,
+    pub code: ShortCode,
     /// Where it leads.
-    pub target: &'a TargetUrl,
-    /// Whether everybody who shortens this target gets this one link.
-    pub shared: bool,
+    pub target: TargetUrl,
+    /// Whether this one link answers every request to shorten its target.
+    pub deduplicated: bool,
     /// How long and how often it works.
     pub terms: Terms,
 }
 
-impl NewLink<'_> {
-    /// What the unique index on targets sees: nothing for a link that is not shared.
+impl NewLink {
+    /// What the unique index on targets sees: nothing for a link that is not deduplicated.
     ///
     /// A b-tree on the URL itself fails above 2704 bytes, hence the hash.
     pub(super) fn target_hash(&self) -> Option<TargetHash> {
-        self.shared.then(|| target_hash(self.target))
+        self.deduplicated
+            .then(|| Sha256::digest(self.target.as_str()).into())
     }
 }
 
 /// A write that failed, to be [rehearsed](LinkStore::rehearse) until it would succeed.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// A [`NewLink`].
-    Insert {
-        /// Its code.
-        code: ShortCode,
-        /// Where it leads.
-        target: TargetUrl,
-        /// Whether it is one that is shared.
-        shared: bool,
-        /// How long and how often it works.
-        terms: Terms,
-    },
-    /// A visit of a link whose visits are limited.
+    /// Storing a link.
+    Insert(NewLink),
+    /// Counting a visit of a link whose visits are limited.
     Visit(ShortCode),
 }
 
 impl Write {
-    /// Any shared link, of a code and to a target that nobody uses.
+    /// A deduplicated link whose code and target no stored link has.
     pub(super) fn any() -> Self {
         let code = ShortCode::unused();
         #[allow(clippy::expect_used, reason = "a constant, and letters and digits")]
@@ -141,33 +113,17 @@ impl Write {
             &Schemes::default(),
         )
         .expect("a complete URL");
-        Self::Insert {
+        Self::Insert(NewLink {
             code,
             target,
-            shared: true,
+            deduplicated: true,
             terms: Terms::default(),
-        }
+        })
     }
-}
-
-impl From<&NewLink<'_>> for Write {
-    fn from(link: &NewLink<'_>) -> Self {
-        Self::Insert {
-            code: link.code.clone(),
-            target: link.target.clone(),
-            shared: link.shared,
-            terms: link.terms,
-        }
-    }
-}
-
-/// What tells targets apart.
-pub(super) fn target_hash(target: &TargetUrl) -> TargetHash {
-    Sha256::digest(target.as_str()).into()
 }
 
 /// SHA-256 of a target.
-pub type TargetHash = [u8; 32];
+pub(super) type TargetHash = [u8; 32];
 
 /// How long and how often a link works; without limits by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,7 +144,7 @@ impl Terms {
 /// What became of a [`NewLink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is committed under this code: its own, or that of the shared link that was there before.
+    /// It is committed under this code: its own, or that of the deduplicated link that was there before.
     Stored(ShortCode),
     /// Another link has its code; nothing was stored.
     CodeTaken,

@@ -43,8 +43,8 @@ pub(super) type Work<A, T> =
 /// Whether work may be done twice, where it is unknown whether the first time had an effect.
 #[derive(Clone, Copy)]
 pub(super) enum Repeat {
-    Allowed,
-    Forbidden,
+    Idempotent,
+    NotIdempotent,
 }
 
 impl Connections {
@@ -71,7 +71,7 @@ impl Connections {
         arguments: &A,
         work: Work<A, T>,
     ) -> Result<T, StoreError> {
-        let run = self.run(Repeat::Allowed, arguments, work);
+        let run = self.run(Repeat::Idempotent, arguments, work);
         self.within(run).await
     }
 
@@ -116,10 +116,10 @@ impl Connections {
         loop {
             let mut lease = Lease::acquire(&self.pool).await?;
             let result = match repeat {
-                Repeat::Allowed => work(&mut lease, arguments)
+                Repeat::Idempotent => work(&mut lease, arguments)
                     .await
                     .map_err(|error| (error, true)),
-                Repeat::Forbidden => match lease.ping().await {
+                Repeat::NotIdempotent => match lease.ping().await {
                     Err(error) => Err((error, true)),
                     Ok(()) => work(&mut lease, arguments)
                         .await

@@ -26,20 +26,7 @@ pub(super) async fn rehearse(connections: &Connections, write: &Write) -> Result
 async fn rehearse_on(writer: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     match write {
-        Write::Insert {
-            code,
-            target,
-            shared,
-            terms,
-        } => {
-            let link = NewLink {
-                code,
-                target,
-                shared: *shared,
-                terms: *terms,
-            };
-            rehearse_insert(&mut transaction, &link).await?;
-        }
+        Write::Insert(link) => rehearse_insert(&mut transaction, link).await?,
         Write::Visit(code) => {
             let count = sqlx::query(COUNT_VISIT).bind(code.as_str());
             let counted = count.execute(&mut *transaction).await?;
@@ -54,13 +41,13 @@ async fn rehearse_on(writer: &mut SqliteConnection, write: &Write) -> Result<(),
 
 async fn rehearse_insert(
     connection: &mut SqliteConnection,
-    link: &NewLink<'_>,
+    link: &NewLink,
 ) -> Result<(), sqlx::Error> {
     let unused = ShortCode::unused();
     let hash = link.target_hash();
     // If the link is there by now, one like it that is not.
     let other_hash = hash.map(|_| rand::random::<TargetHash>());
-    for (code, hash) in [(link.code, hash), (&unused, other_hash)] {
+    for (code, hash) in [(&link.code, hash), (&unused, other_hash)] {
         if insert(connection, link, code, hash).await? == Inserted::Yes {
             let take_back = sqlx::query(TAKE_BACK).bind(code.as_str());
             take_back.execute(connection).await?;

@@ -20,7 +20,7 @@ async fn limit_pages(store: &SqliteStore, pages: u32) {
 
 #[tokio::test]
 async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
-    for shared in [true, false] {
+    for deduplicated in [true, false] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}", directory.path().join("links.db").display());
         let options = SqliteOptions {
@@ -38,9 +38,9 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
             let target = format!("https://example.com/{number}/{}", "x".repeat(4_000));
             let target = TargetUrl::parse(&target, &Schemes::default()).expect("a URL");
             let link = NewLink {
-                code: &code,
-                target: &target,
-                shared,
+                code,
+                target,
+                deduplicated,
                 terms: Terms::default(),
             };
             match store.insert(&link).await {
@@ -48,7 +48,7 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
                 Ok(Created::CodeTaken) => unreachable!("no two are the same"),
                 Err(error) => {
                     assert!(format!("{error:?}").contains("full"), "{error:?}");
-                    break Write::from(&link);
+                    break Write::Insert(link);
                 }
             }
         };

@@ -51,7 +51,7 @@ fn kinds() -> [(&'static str, bool, Terms); 4] {
         max_visits,
     };
     [
-        ("shared", true, Terms::default()),
+        ("deduplicated", true, Terms::default()),
         ("alias", false, Terms::default()),
         ("expiring", false, own(Some(1_000), None)),
         ("counted", false, own(None, Some(5))),
@@ -61,13 +61,13 @@ fn kinds() -> [(&'static str, bool, Terms); 4] {
 async fn insert(
     store: &dyn LinkStore,
     code: &ShortCode,
-    shared: bool,
+    deduplicated: bool,
     terms: Terms,
 ) -> Result<Created, StoreError> {
     let link = NewLink {
-        code,
-        target: &target(code),
-        shared,
+        code: code.clone(),
+        target: target(code),
+        deduplicated,
         terms,
     };
     store.insert(&link).await
@@ -87,8 +87,8 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
     let made = insert(&*store, &limited, false, terms).await;
     assert_eq!(made.expect("an answer"), Created::Stored(limited.clone()));
     refuse_commits(&place).await;
-    for (name, shared, terms) in kinds() {
-        let refused = insert(&*store, &code(name), shared, terms).await;
+    for (name, deduplicated, terms) in kinds() {
+        let refused = insert(&*store, &code(name), deduplicated, terms).await;
         assert!(matches!(refused, Err(StoreError::Database(_))), "{name}");
         let found = store.look_up(&[code(name)]).await.expect("an answer");
         assert_eq!(found, [LookUp::Unknown], "{name}");
@@ -99,8 +99,8 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
 
     // On the same connections.
     allow_commits(&place).await;
-    for (name, shared, terms) in kinds() {
-        let made = insert(&*store, &code(name), shared, terms).await;
+    for (name, deduplicated, terms) in kinds() {
+        let made = insert(&*store, &code(name), deduplicated, terms).await;
         assert_eq!(made.expect("an answer"), Created::Stored(code(name)));
         let found = store.look_up(&[code(name)]).await.expect("an answer");
         assert!(matches!(found[..], [LookUp::Found(_)]), "{name}");
@@ -113,19 +113,19 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
 async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(place: Place) {
     let store = place.open().await;
     let mut writes = Vec::new();
-    for (name, shared, terms) in kinds() {
+    for (name, deduplicated, terms) in kinds() {
         // Of one that is there already, and of one that is not.
         let there = code(&format!("{name}-there"));
-        let made = insert(&*store, &there, shared, terms).await;
+        let made = insert(&*store, &there, deduplicated, terms).await;
         made.expect("an answer");
         for code in [there, code(&format!("{name}-new"))] {
             let target = target(&code);
-            writes.push(Write::Insert {
+            writes.push(Write::Insert(NewLink {
                 code,
                 target,
-                shared,
+                deduplicated,
                 terms,
-            });
+            }));
         }
     }
     writes.push(Write::Visit(code("counted-there")));

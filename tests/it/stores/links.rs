@@ -4,8 +4,8 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use shunt::links::{
-    Alias, Created, LinkStore, NewLink, PostgresOptions, PostgresStore, Resolved, Schemes,
-    ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms, Visit,
+    Alias, Created, LinkStore, LookUp, NewLink, PostgresOptions, PostgresStore, Resolved, Schemes,
+    ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms,
 };
 use tempfile::TempDir;
 
@@ -126,9 +126,9 @@ pub(super) use contract;
 
 contract!(
     what_was_stored_is_found,
-    one_target_has_one_shared_link,
+    one_target_has_one_deduplicated_link,
     a_code_belongs_to_one_link,
-    links_of_ones_own_are_not_shared,
+    links_of_ones_own_are_not_deduplicated,
     codes_differ_by_case,
     long_targets_are_told_apart,
     two_hundred_at_once_make_one_link,
@@ -147,30 +147,52 @@ pub(super) fn code(text: &str) -> ShortCode {
     Alias::parse(text).expect("a code").into_code()
 }
 
-/// Inserts a shared link, as `POST /shorten` without anything special does.
+/// Inserts a deduplicated link, as `POST /shorten` without anything special does.
 async fn share(store: &dyn LinkStore, text: &str, target: &TargetUrl) -> Created {
-    let link = NewLink {
-        code: &code(text),
-        target,
-        shared: true,
-        terms: Terms::default(),
-    };
-    store.insert(&link).await.expect("an answer")
+    insert(store, text, target, true, Terms::default()).await
 }
 
 async fn own(store: &dyn LinkStore, text: &str, target: &TargetUrl, terms: Terms) -> Created {
+    insert(store, text, target, false, terms).await
+}
+
+async fn insert(
+    store: &dyn LinkStore,
+    text: &str,
+    target: &TargetUrl,
+    deduplicated: bool,
+    terms: Terms,
+) -> Created {
     let link = NewLink {
-        code: &code(text),
-        target,
-        shared: false,
+        code: code(text),
+        target: target.clone(),
+        deduplicated,
         terms,
     };
     store.insert(&link).await.expect("an answer")
 }
 
+async fn look_up(store: &dyn LinkStore, text: &str) -> LookUp {
+    let mut found = store.look_up(&[code(text)]).await.expect("an answer");
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+/// Asks as a visitor does: uses up a visit if the link's visits are limited.
 async fn follow(store: &dyn LinkStore, text: &str) -> Resolved {
-    let found = store.resolve(&code(text), Visit::Counted).await;
-    found.expect("an answer")
+    match look_up(store, text).await {
+        LookUp::Unknown => Resolved::Unknown,
+        LookUp::Gone => Resolved::Gone,
+        LookUp::Found(link) if !link.limited => Resolved::Found(link.url),
+        LookUp::Found(link) => {
+            let counted = store.count_visit(&code(text)).await;
+            if counted.expect("an answer") {
+                Resolved::Visited(link.url)
+            } else {
+                Resolved::Gone
+            }
+        }
+    }
 }
 
 fn stored(text: &str) -> Created {
@@ -189,7 +211,7 @@ async fn what_was_stored_is_found(place: Place) {
     store.ping().await.expect("alive");
 }
 
-async fn one_target_has_one_shared_link(place: Place) {
+async fn one_target_has_one_deduplicated_link(place: Place) {
     let (one, other) = (place.open().await, place.open().await);
     let target = url("https://example.com/shared");
     assert_eq!(share(&*one, "shared1", &target).await, stored("shared1"));
@@ -214,7 +236,7 @@ async fn a_code_belongs_to_one_link(place: Place) {
     );
 }
 
-async fn links_of_ones_own_are_not_shared(place: Place) {
+async fn links_of_ones_own_are_not_deduplicated(place: Place) {
     let store = place.open().await;
     let target = url("https://example.com/");
     assert_eq!(
@@ -315,8 +337,8 @@ async fn visits_are_used_up_exactly(place: Place) {
     };
     own(&*nodes[0], "limited", &target, terms).await;
     for _ in 0..20 {
-        let looked = nodes[0].resolve(&code("limited"), Visit::Uncounted).await;
-        assert_eq!(looked.expect("an answer"), Resolved::Withheld);
+        let looked = look_up(&*nodes[0], "limited").await;
+        assert!(matches!(looked, LookUp::Found(link) if link.limited));
     }
     let visits = (0..50).map(|number| {
         let node = nodes[number % 2].clone();
@@ -327,8 +349,7 @@ async fn visits_are_used_up_exactly(place: Place) {
         .into_iter()
         .filter(|visit| matches!(visit, Ok(Resolved::Visited(_))));
     assert_eq!(found.count(), 7);
-    let looked = nodes[1].resolve(&code("limited"), Visit::Uncounted).await;
-    assert_eq!(looked.expect("an answer"), Resolved::Gone);
+    assert_eq!(look_up(&*nodes[1], "limited").await, LookUp::Gone);
 }
 
 async fn what_was_stored_survives_the_store(place: Place) {

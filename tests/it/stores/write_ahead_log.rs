@@ -75,9 +75,9 @@ async fn make_links(place: &Place, store: &Arc<SqliteStore>) -> u64 {
         for number in 0..LINKS {
             let (code, target) = link(number);
             let link = NewLink {
-                code: &code,
-                target: &target,
-                shared: true,
+                code,
+                target,
+                deduplicated: true,
                 terms: Terms::default(),
             };
             store.insert(&link).await.expect("an answer");
