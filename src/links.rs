@@ -6,15 +6,18 @@
 //!
 //! Nothing here knows of HTTP or of the configuration file.
 
+#[path = "links/cache/redirects.rs"]
 mod cache;
+mod code;
+#[path = "links/cache/lookups.rs"]
 mod lookups;
+#[path = "db/health.rs"]
 mod observed;
 mod postgres;
 mod schemes;
-mod short_code;
 mod sqlite;
 mod store;
-mod target_url;
+mod target;
 
 use std::{
     pin::pin,
@@ -37,16 +40,16 @@ use self::{
 };
 
 pub use cache::CacheOptions;
+pub use code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use observed::StoreTroubles;
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
-pub use short_code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use sqlite::{SqliteOptions, SqliteStore, SqliteUrl};
 pub use store::{
     Change, Created, Link, LinkStore, LookUp, NewLink, Resolved, StoreError, StoreUsage, Terms,
     Visit, Write,
 };
-pub use target_url::{InvalidTarget, TargetUrl};
+pub use target::{InvalidTarget, TargetUrl};
 
 use crate::telemetry::{CacheMetrics, StoreMetrics, chain};
 

@@ -1,6 +1,8 @@
 //! Links in Postgres: shared by all nodes.
 
+#[path = "../db/postgres/listener.rs"]
 mod changes;
+#[path = "../db/postgres/pool.rs"]
 mod connections;
 mod rehearsal;
 

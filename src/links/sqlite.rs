@@ -1,8 +1,12 @@
 //! Links in an SQLite file: the embedded mode.
 
+#[path = "../db/sqlite/connections.rs"]
 mod connections;
+#[path = "../db/sqlite/content.rs"]
 mod content;
+#[path = "../db/sqlite/damage.rs"]
 mod damage;
+#[path = "../db/sqlite/file.rs"]
 mod file;
 mod rehearsal;
 

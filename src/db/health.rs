@@ -1,6 +1,7 @@
 //! A store as [`Links`](super::Links) uses it: every operation measured, an outage logged when it begins and when it
 //! ends, and a store that is known to be away not asked at all.
 
+#[path = "health/failures.rs"]
 mod failures;
 
 use std::{

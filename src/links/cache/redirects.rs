@@ -318,4 +318,5 @@ impl Drop for Landing {
 }
 
 #[cfg(test)]
+#[path = "redirects/tests.rs"]
 mod tests;
