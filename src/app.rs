@@ -9,16 +9,14 @@ use tracing::{info, warn};
 
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
+    db::{Database, Health, Postgres, PostgresOptions, Sqlite, SqliteOptions, StartUp},
     descriptors,
     http::{
         AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
         Route, Timeouts, TrustedProxies, management_server, public_server,
     },
     limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
-    links::{
-        CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
-        StartUp,
-    },
+    links::{self, CacheOptions, LinkStore, Links, PostgresLinks, SqliteLinks},
     telemetry::{Metrics, chain},
 };
 
@@ -220,19 +218,20 @@ async fn join<T>(task: Option<JoinHandle<T>>) {
 ///
 /// # Errors
 /// If it cannot be reached or migrated in time.
-pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkStore>> {
+pub async fn open_database(config: &DatabaseConfig) -> anyhow::Result<Database> {
     let start_up = StartUp {
         within: config.startup_timeout,
     };
-    let store: Arc<dyn LinkStore> = match &config.url.kind {
+    Ok(match &config.url.kind {
         DatabaseKind::Sqlite(url) => {
             let options = SqliteOptions {
                 url: url.clone(),
                 max_connections: config.max_connections,
                 timeout: config.timeout,
             };
-            let store = SqliteStore::open(&options, start_up).await;
-            Arc::new(store.with_context(|| format!("cannot open {}", config.url))?)
+            let sqlite = Sqlite::open(&options, start_up).await;
+            let sqlite = sqlite.with_context(|| format!("cannot open {}", config.url))?;
+            Database::Sqlite(Arc::new(sqlite))
         }
         DatabaseKind::Postgres(url) => {
             let options = PostgresOptions {
@@ -240,18 +239,29 @@ pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkS
                 max_connections: config.max_connections,
                 timeout: config.timeout,
             };
-            let store = PostgresStore::connect(&options, start_up).await;
-            Arc::new(store.with_context(|| format!("cannot use {url}"))?)
+            let postgres = Postgres::connect(&options, start_up).await;
+            let postgres = postgres.with_context(|| format!("cannot use {url}"))?;
+            Database::Postgres(Arc::new(postgres))
         }
-    };
-    Ok(store)
+    })
+}
+
+fn link_store(database: &Database) -> Arc<dyn LinkStore> {
+    match database {
+        Database::Sqlite(sqlite) => Arc::new(SqliteLinks::new(sqlite.clone())),
+        Database::Postgres(postgres) => Arc::new(PostgresLinks::new(postgres.clone())),
+    }
 }
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
-    let store = open_store(&config.database).await?;
-    let store_metrics = metrics.store(store.name(), &Links::operations());
+    let database = open_database(&config.database).await?;
+    let store = link_store(&database);
+    let mut operations = Links::operations();
+    operations.extend(Health::operations());
+    let database_metrics = metrics.store(database.name(), &operations);
+    let health = Health::new(database, links::checks(&store), database_metrics);
     let code_length = config.links.code_length.try_into()?;
-    let links = Links::new(store, code_length, store_metrics);
+    let links = Links::new(store, Arc::new(health), code_length);
     let CacheConfig {
         capacity,
         ttl,

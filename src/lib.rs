@@ -2,6 +2,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`db`] | databases: their connections, migrations and health |
 //! | [`links`] | what a short link is, and the stores that keep it |
 //! | [`limiter`] | quotas, window logs, and the stores that keep those |
 //! | [`http`] | the public listener and the management listener |
@@ -11,11 +12,12 @@
 //! | [`scheduling`] | how the kernel schedules the threads |
 //! | [`app`] | puts it all together: the only place that names concrete stores |
 //!
-//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other; `http` uses both; `app`
-//! wires; the binary starts. A picture of a request's path is in `docs/architecture.md`.
+//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other; `links` keeps what it has in `db`;
+//! `http` uses both; `app` wires; the binary starts. A picture of a request's path is in `docs/architecture.md`.
 
 pub mod app;
 pub mod config;
+pub mod db;
 pub mod descriptors;
 pub mod http;
 pub mod limiter;

@@ -116,8 +116,8 @@ fn print_config(config: &Config) -> ExitCode {
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let store = app::open_store(&config.database).await?;
-    store.close().await;
+    let database = app::open_database(&config.database).await?;
+    database.close().await;
     info!(database = %config.database.url, "the tables are up to date");
     Ok(())
 }

@@ -1,17 +1,18 @@
-//! A store as [`Links`](super::Links) uses it: every operation measured, an outage logged when it begins and when it
-//! ends, and a store that is known to be away not asked at all.
+//! A database as the features use it: each operation is measured, an outage is logged when it begins and when it ends,
+//! and a database that is known to be away is not asked at all.
 
-#[path = "health/failures.rs"]
 mod failures;
+mod operation;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use futures_util::future::join;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -19,40 +20,42 @@ use tokio::{
 use tracing::{error, info};
 
 use self::failures::{Failures, News};
-use super::{LinkStore, StoreError, Write};
+use super::{Database, DatabaseError};
 use crate::telemetry::{StoreMetrics, chain};
 
-pub(super) use failures::{Operation, Trial};
+pub use operation::{Access, Checks, Operation, Trial};
 
-/// Between attempts to reach a store that does not answer.
+/// Between attempts to reach a database that does not answer.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest time between attempts to do again what a store that answers has failed to do.
+/// The longest time between trials of what a database fails at though it answers.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a store may be unreachable before it is not asked any more: requests wait out a restart.
+/// How long a database may be unreachable before it is not asked any more: requests wait out a restart.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The operation of [`Trial`]s, in metrics.
 const TRIAL: &str = "trial";
 
-/// What is believed of a store. A store that answers anything is fine.
+/// What is believed of a database. A database that answers anything is fine.
 mod belief {
     pub(super) const FINE: u8 = 0;
     /// An operation has failed. One slow statement is no outage.
     pub(super) const SUSPECTED: u8 = 1;
-    /// It did not answer a ping either.
+    /// A ping has failed after that.
     pub(super) const UNREACHABLE: u8 = 2;
     /// That has been so for longer than [`GRACE`](super::GRACE).
     pub(super) const AWAY: u8 = 3;
 }
 
-pub(super) struct ObservedStore {
-    store: Arc<dyn LinkStore>,
+/// The health of one database, kept by all features that ask it.
+pub struct Health {
+    database: Database,
+    checks: Checks,
     metrics: StoreMetrics,
     failures: Mutex<Failures>,
-    /// The bits of the operations in `failures`.
-    failing: AtomicU8,
+    /// Whether `failures` has any.
+    has_failures: AtomicBool,
     belief: AtomicU8,
     /// How often an operation succeeded in spite of a suspicion.
     successes: AtomicU64,
@@ -60,49 +63,50 @@ pub(super) struct ObservedStore {
     suspicion: Notify,
 }
 
-/// Why a store does not do what it should.
+/// What a database fails at, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoreTroubles {
-    /// Whether no link can be looked up, and not only some.
+pub struct Troubles {
+    /// Whether it cannot be read at all, and not only in part.
     pub is_down: bool,
-    /// Why links cannot be looked up.
+    /// Why some reads fail.
     pub reads: Vec<String>,
-    /// Why links cannot be made, or visits not be counted.
+    /// Why some writes fail.
     pub writes: Vec<String>,
 }
 
-impl ObservedStore {
-    pub(super) fn new(store: Arc<dyn LinkStore>, metrics: StoreMetrics) -> Self {
+impl Health {
+    /// The health of `database`, which is fine until it fails. [`supervise`](Self::supervise) must run for a database that was
+    /// away to be asked again.
+    pub fn new(database: Database, checks: Checks, metrics: StoreMetrics) -> Self {
         Self {
-            store,
+            database,
+            checks,
             metrics,
             failures: Mutex::default(),
-            failing: AtomicU8::new(0),
+            has_failures: AtomicBool::new(false),
             belief: AtomicU8::new(belief::FINE),
             successes: AtomicU64::new(0),
             suspicion: Notify::new(),
         }
     }
 
-    /// The operations that [`StoreMetrics`] have to know.
-    pub(super) fn operations() -> impl Iterator<Item = &'static str> {
-        Operation::ALL
-            .into_iter()
-            .map(Operation::name)
-            .chain([TRIAL])
+    /// The names that [`StoreMetrics`] have to know of beside those of the features' operations.
+    pub fn operations() -> impl Iterator<Item = &'static str> {
+        [Operation::PING.name, TRIAL].into_iter()
     }
 
-    pub(super) fn store(&self) -> &dyn LinkStore {
-        &*self.store
+    /// The database that this is about.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// Whether it had better not be waited for long if there is another way.
-    pub(super) fn is_suspected(&self) -> bool {
+    /// Whether a caller with an alternative should not wait long for the database.
+    pub fn is_suspected(&self) -> bool {
         self.belief() >= belief::SUSPECTED
     }
 
-    /// Whether it had better not be asked at all if there is another way.
-    pub(super) fn is_unreachable(&self) -> bool {
+    /// Whether a caller with an alternative should not ask the database at all.
+    pub fn is_unreachable(&self) -> bool {
         self.belief() >= belief::UNREACHABLE
     }
 
@@ -110,25 +114,29 @@ impl ObservedStore {
         self.belief.load(Ordering::Relaxed)
     }
 
-    /// Runs an operation that a request waits for. Should it fail, `trial` is what has to succeed before the store is said
-    /// to be back.
+    fn fails(&self, operation: Operation) -> bool {
+        self.has_failures.load(Ordering::Relaxed) && self.failures().contains(operation)
+    }
+
+    /// Runs an operation that a request waits for. If it fails, `trial` has to succeed before the operation counts as healthy
+    /// again.
     ///
     /// # Errors
-    /// [`StoreError::Away`] at once while the store is known to be away.
-    pub(super) async fn run<T>(
+    /// [`DatabaseError::Away`] at once while the database is known to be away; else those of the operation.
+    pub async fn run<T>(
         &self,
         operation: Operation,
-        answer: impl Future<Output = Result<T, StoreError>>,
+        answer: impl Future<Output = Result<T, DatabaseError>>,
         trial: impl FnOnce() -> Trial,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         if self.belief() == belief::AWAY {
-            return Err(StoreError::Away);
+            return Err(DatabaseError::Away);
         }
-        let result = self.observe(operation.name(), answer).await;
+        let result = self.observe(operation.name, answer).await;
         match &result {
             Ok(_) => {
-                if self.failing.load(Ordering::Relaxed) & operation.bit() != 0 {
-                    // A reason to try again what failed, rather sooner than later.
+                if self.fails(operation) {
+                    // A reason to try again sooner what failed.
                     self.suspicion.notify_one();
                 }
             }
@@ -137,9 +145,9 @@ impl ObservedStore {
         result
     }
 
-    /// An operation has failed, or will.
-    pub(super) fn failed(&self, operation: Operation, error: &StoreError, trial: Trial) {
-        let known = self.failing.load(Ordering::Relaxed) & operation.bit() != 0;
+    /// Takes in that an operation has failed, or will fail.
+    fn failed(&self, operation: Operation, error: &DatabaseError, trial: Trial) {
+        let known = self.fails(operation);
         self.note(|failures| failures.failed(operation, chain(error), trial));
         if !known {
             self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
@@ -147,17 +155,16 @@ impl ObservedStore {
         }
     }
 
-    /// Whether the store answers; asks in any case.
+    /// Whether the database answers; asks in any case.
     ///
     /// # Errors
-    /// [`StoreError`] if it does not.
-    pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let result = self
-            .observe(Operation::Ping.name(), self.store.ping())
-            .await;
+    /// [`DatabaseError`] if it does not.
+    async fn ping(&self) -> Result<(), DatabaseError> {
+        let ping = self.checks.read.attempt();
+        let result = self.observe(Operation::PING.name, ping).await;
         match &result {
             Ok(()) => {
-                if self.failing.load(Ordering::Relaxed) & Operation::Ping.bit() != 0 {
+                if self.fails(Operation::PING) {
                     self.note(Failures::ping_succeeded);
                 }
             }
@@ -170,50 +177,56 @@ impl ObservedStore {
         result
     }
 
-    /// What the store fails at. If nobody has asked it for a while, that has to be found out; `thoroughly` does a write,
-    /// and takes it back.
-    pub(super) async fn troubles(&self, thoroughly: bool) -> StoreTroubles {
-        // While it is unreachable it is pinged all the time.
+    /// What the database fails at. Pings it, as no request may have asked it for a while; `thoroughly` also does a write and
+    /// takes it back.
+    pub async fn troubles(&self, thoroughly: bool) -> Troubles {
+        // `probe` pings an unreachable database all the time.
         let answers = if thoroughly || !self.is_unreachable() {
             self.ping().await.is_ok()
         } else {
             false
         };
         if thoroughly && answers {
-            let write = Trial::Write(Write::any());
-            if let Err(error) = self.attempt(&write).await {
-                self.failed(Operation::Insert, &error, write);
+            let (operation, write) = &self.checks.write;
+            if let Err(error) = self.attempt(write).await {
+                self.failed(*operation, &error, write.clone());
             }
         }
         self.known_troubles()
     }
 
-    /// What the store is known to fail at.
-    pub(super) fn known_troubles(&self) -> StoreTroubles {
-        if self.failing.load(Ordering::Relaxed) == 0 {
-            return StoreTroubles::default();
+    /// What the database is known to fail at; asks nothing.
+    pub fn known_troubles(&self) -> Troubles {
+        if !self.has_failures.load(Ordering::Relaxed) {
+            return Troubles::default();
         }
         let failures = self.failures();
-        let reasons = |operations: &[Operation]| {
-            let reasons = operations.iter().filter_map(|&o| failures.reason(o));
-            reasons.collect()
-        };
-        if let Some(reason) = failures.reason(Operation::Ping) {
-            return StoreTroubles {
+        if let Some(reason) = failures.reason(Operation::PING) {
+            return Troubles {
                 is_down: true,
                 reads: vec![reason.clone()],
                 writes: vec![reason],
             };
         }
-        StoreTroubles {
+        Troubles {
             is_down: false,
-            reads: reasons(&[Operation::LookUp]),
-            writes: reasons(&[Operation::Insert, Operation::Visit]),
+            reads: failures.reasons(Access::Read),
+            writes: failures.reasons(Access::Write),
         }
     }
 
-    /// Finds out whether a store that failed is away, and when it does again all that it failed to do. Never returns.
-    pub(super) async fn probe(&self) {
+    /// The background work: finds out whether a database that failed is away, notices when it is back, and does the
+    /// database's own. Never returns.
+    pub async fn supervise(&self) {
+        let trouble = |error: DatabaseError| {
+            let (operation, write) = &self.checks.write;
+            self.failed(*operation, &error, write.clone());
+        };
+        join(self.probe(), self.database.maintain(&trouble)).await;
+    }
+
+    /// Finds out whether a database that failed is away, and when it does again everything that it failed at. Never returns.
+    async fn probe(&self) {
         loop {
             self.suspicion.notified().await;
             let mut since = Instant::now();
@@ -224,7 +237,7 @@ impl ObservedStore {
                     if self.try_again().await {
                         break;
                     }
-                    // Something fails though the store answers. A success of the same kind is a reason to try sooner.
+                    // Something fails though the database answers. A success of the same kind is a reason to try sooner.
                     sleep(pause / 2).await;
                     let _ = timeout(pause / 2, self.suspicion.notified()).await;
                     pause = (pause * 2).min(TRIAL_INTERVAL);
@@ -251,7 +264,7 @@ impl ObservedStore {
         }
     }
 
-    /// Does again what failed; whether nothing fails any more.
+    /// Does again what failed. Returns whether nothing fails any more.
     async fn try_again(&self) -> bool {
         let trials = self.failures().trials();
         for (operation, trial) in trials {
@@ -259,49 +272,35 @@ impl ObservedStore {
                 Ok(()) => self.note(|failures| failures.trial_succeeded(operation)),
                 Err(error) => {
                     if self.ping().await.is_err() {
-                        // It has ceased to answer: no news of this operation.
+                        // The database has ceased to answer: this says nothing of the operation.
                         return false;
                     }
                     self.note(|failures| failures.trial_failed(operation, chain(&error)));
                 }
             }
         }
-        self.failing.load(Ordering::Relaxed) == 0
+        !self.has_failures.load(Ordering::Relaxed)
     }
 
-    async fn attempt(&self, trial: &Trial) -> Result<(), StoreError> {
-        let attempt = async {
-            match trial {
-                Trial::LookUp(codes) => self.store.look_up(codes).await.map(drop),
-                Trial::Write(write) => self.store.rehearse(write).await,
-            }
-        };
-        self.observe(TRIAL, attempt).await
+    async fn attempt(&self, trial: &Trial) -> Result<(), DatabaseError> {
+        self.observe(TRIAL, trial.attempt()).await
     }
 
-    /// Has [`probe`](Self::probe) find out whether the store is away: something else than an operation has failed.
-    pub(super) fn check(&self, error: &StoreError) {
-        // A connection may break for reasons of its own, but what does not answer will not answer others either.
-        if matches!(error, StoreError::Timeout(_)) {
+    /// Takes in that something other than an operation has failed, and finds out whether the database is away.
+    pub fn check(&self, error: &DatabaseError) {
+        // A connection may break for reasons of its own, but a database that does not answer one will not answer others.
+        if matches!(error, DatabaseError::Timeout(_)) {
             self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
         }
         self.suspicion.notify_one();
     }
 
-    /// Does what the store has to do beside answering. Never returns.
-    pub(super) async fn maintain(&self) {
-        let trouble = |error: StoreError| {
-            self.failed(Operation::Insert, &error, Trial::Write(Write::any()));
-        };
-        self.store.maintain(&trouble).await;
-    }
-
     async fn observe<T>(
         &self,
         operation: &'static str,
-        answer: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let measured = self.metrics.measure(operation, answer, StoreError::kind);
+        answer: impl Future<Output = Result<T, DatabaseError>>,
+    ) -> Result<T, DatabaseError> {
+        let measured = self.metrics.measure(operation, answer, DatabaseError::kind);
         let result = measured.await;
         if result.is_ok() && self.is_suspected() {
             self.successes.fetch_add(1, Ordering::Relaxed);
@@ -314,15 +313,16 @@ impl ObservedStore {
     fn note(&self, change: impl FnOnce(&mut Failures) -> Option<News>) {
         let mut failures = self.failures();
         let news = change(&mut failures);
-        self.failing.store(failures.bits(), Ordering::Relaxed);
+        self.has_failures
+            .store(!failures.is_empty(), Ordering::Relaxed);
         drop(failures);
-        let store = self.store.name();
+        let store = self.database.name();
         match news {
             None => {}
-            Some(News::IsBack) => info!(store, "the link store is back"),
+            Some(News::IsBack) => info!(store, "the database is back"),
             Some(News::Fails(operation, error)) => {
-                let operation = operation.name();
-                error!(store, operation, error, "the link store fails");
+                let operation = operation.name;
+                error!(store, operation, error, "the database fails");
             }
         }
     }

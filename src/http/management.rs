@@ -20,7 +20,7 @@ use tracing::warn;
 use super::{Draining, error::json_line};
 use crate::{
     limiter::Limiter,
-    links::{Links, StoreTroubles},
+    links::{Links, Troubles},
     telemetry::{Gauges, Metrics, dropped_log_lines},
 };
 
@@ -198,7 +198,7 @@ impl Management {
         let (store, usage) = self.links.store_usage();
         pool(store, usage.in_use, usage.idle, usage.max);
 
-        let StoreTroubles { reads, writes, .. } = self.links.known_troubles();
+        let Troubles { reads, writes, .. } = self.links.known_troubles();
         for (what, troubles) in [("reads", reads), ("writes", writes)] {
             let failing = gauges.store_failing.with_label_values(&[store, what]);
             failing.set(i64::from(!troubles.is_empty()));

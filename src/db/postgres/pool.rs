@@ -1,4 +1,4 @@
-//! The pool of a node, and how a request uses a connection of it.
+//! The pool of a node, and how a request uses one of its connections.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -18,42 +18,42 @@ use tokio::{
 };
 use tokio_util::context::TokioContext;
 
-use crate::links::{StoreError, StoreUsage};
+use crate::db::{DatabaseError, PoolUsage};
 
-/// Connections that writes leave to look-ups, or half of them if there are only a few: writes may wait for a lock, or for a
-/// standby that has to confirm them, while reads would be answered at once.
+/// Connections that writes leave to reads, or half of the pool if it is small: writes may wait for a lock, or for a standby
+/// to confirm them, while the database would answer reads at once.
 const FOR_READS: u32 = 4;
 
 /// A pool of connections.
-pub(super) struct Connections {
+pub(crate) struct Pool {
     pool: PgPool,
-    /// One for each connection that may write at the same time.
+    /// One permit for each connection that may write at the same time.
     writes: Semaphore,
     timeout: Duration,
-    /// Where connections live. A connection belongs to the runtime that opened it, and each HTTP worker has
-    /// one that ends with it: a connection opened there would break under another worker's last requests.
+    /// The runtime that opens all connections. A connection ends with the runtime that opened it, and each HTTP worker has
+    /// a runtime of its own: a connection opened there would break under the last requests of other workers.
     runtime: Handle,
 }
 
 /// What is done on a connection. A plain function: a closure that borrows its arguments could not be `Send` for every
 /// lifetime of the connection.
-pub(super) type Work<A, T> =
+pub(crate) type Work<A, T> =
     for<'c> fn(&'c mut PgConnection, &'c A) -> BoxFuture<'c, Result<T, sqlx::Error>>;
 
-/// Whether work may be done twice, where it is unknown whether the first time had an effect.
-#[derive(Clone, Copy)]
-pub(super) enum Repeat {
+/// Whether it is harmless to do work a second time where the first time may or may not have had its effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
     Idempotent,
     NotIdempotent,
 }
 
-impl Connections {
-    /// A pool that opens connections when they are needed, in the runtime that this is called in.
+impl Pool {
+    /// A pool that opens connections when they are needed, in the runtime that calls this.
     pub(super) fn new(connect: PgConnectOptions, max_connections: u32, timeout: Duration) -> Self {
         let pool = PoolOptions::<Postgres>::new()
             .max_connections(max_connections)
             .acquire_timeout(timeout)
-            // A broken connection is found by using it; see `run`.
+            // `run` finds a broken connection by using it.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
         let for_writes = max_connections - FOR_READS.min(max_connections / 2);
@@ -65,25 +65,45 @@ impl Connections {
         }
     }
 
-    /// Runs `work` that only reads on a connection, within the bound of a request.
-    pub(super) async fn read<A: Sync + ?Sized, T: Send>(
+    /// Runs `work` that only reads, within the bound of a request.
+    pub(crate) async fn read<A: Sync + ?Sized, T: Send>(
         &self,
         arguments: &A,
         work: Work<A, T>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         let run = self.run(Repeat::Idempotent, arguments, work);
         self.within(run).await
     }
 
-    /// Runs `work` that may write, within the bound of a request.
-    pub(super) async fn write<A: Sync + ?Sized, T: Send>(
+    /// Runs `work` that may write, within the bound of a request, at most once.
+    pub(crate) async fn write<A: Sync + ?Sized, T: Send>(
+        &self,
+        arguments: &A,
+        work: Work<A, T>,
+    ) -> Result<T, DatabaseError> {
+        self.write_in_turn(Repeat::NotIdempotent, arguments, work)
+            .await
+    }
+
+    /// Runs `work` that may write and may be done twice, within the bound of a request. Saves the round trip that
+    /// [`write`](Self::write) takes to try its connection.
+    pub(crate) async fn write_idempotent<A: Sync + ?Sized, T: Send>(
+        &self,
+        arguments: &A,
+        work: Work<A, T>,
+    ) -> Result<T, DatabaseError> {
+        self.write_in_turn(Repeat::Idempotent, arguments, work)
+            .await
+    }
+
+    async fn write_in_turn<A: Sync + ?Sized, T: Send>(
         &self,
         repeat: Repeat,
         arguments: &A,
         work: Work<A, T>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         let run = async {
-            // Never closed.
+            // Fails only if the semaphore is closed, which nothing does.
             let _turn = self.writes.acquire().await;
             self.run(repeat, arguments, work).await
         };
@@ -93,19 +113,19 @@ impl Connections {
     async fn within<T>(
         &self,
         run: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         let deadline = Instant::now() + self.timeout;
         let bounded = async { timeout_at(deadline, run).await };
         match TokioContext::new(bounded, self.runtime.clone()).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(StoreError::Database(error.into())),
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(DatabaseError::Timeout(self.timeout)),
         }
     }
 
-    ///
-    /// After a restart of the database the pool still holds connections to its former self. `Repeatable` work
-    /// that such a connection breaks is done again on the next; other work has its connection tried first.
+    /// Runs `work` on a connection of the pool, which may be stale: after a restart of the database the pool still holds
+    /// connections to the former process. Idempotent work that breaks on a stale connection is done again on the next;
+    /// for other work the connection is tried first.
     async fn run<A: Sync + ?Sized, T: Send>(
         &self,
         repeat: Repeat,
@@ -131,13 +151,13 @@ impl Connections {
                     lease.finish();
                     return Ok(done);
                 }
-                Err((error, repeatable)) => {
+                Err((error, may_repeat)) => {
                     let broken = is_broken_connection(&error);
                     if !broken {
                         lease.finish();
                     }
-                    // Every idle connection may be stale, and then one new one has to do.
-                    if !broken || !repeatable || stale > self.pool.options().get_max_connections() {
+                    // Every idle connection may be stale; the one after them is new.
+                    if !broken || !may_repeat || stale > self.pool.options().get_max_connections() {
                         return Err(error);
                     }
                     stale += 1;
@@ -146,22 +166,22 @@ impl Connections {
         }
     }
 
-    pub(super) fn usage(&self) -> StoreUsage {
+    pub(in crate::db) fn usage(&self) -> PoolUsage {
         let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
-        StoreUsage {
+        PoolUsage {
             in_use: open.saturating_sub(idle),
             idle,
             max: self.pool.options().get_max_connections() as usize,
         }
     }
 
-    pub(super) async fn close(&self) {
+    pub(in crate::db) async fn close(&self) {
         self.pool.close().await;
     }
 }
 
-/// A connection that goes back to the pool only after [`finish`](Self::finish). One that was given up in the
-/// middle of an answer, or that hangs, is closed: the next user would wait for that answer.
+/// A connection that goes back to the pool only after [`finish`](Self::finish). A connection that was given up in the
+/// middle of an answer, or that hangs, is closed: its next user would wait for that answer.
 struct Lease {
     connection: PoolConnection<Postgres>,
     finished: bool,
@@ -202,7 +222,7 @@ impl Drop for Lease {
     }
 }
 
-/// Whether the connection itself is of no more use, so that another may do better.
+/// Whether the connection itself broke, so that another connection may succeed.
 fn is_broken_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,

@@ -1,4 +1,4 @@
-//! A database that SQLite has found to be damaged, until it is found in order.
+//! A database that SQLite has found to be damaged, until a check finds it in order.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,9 +10,9 @@ use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
 use super::connections::Connections;
-use crate::{links::StoreError, telemetry::chain};
+use crate::{db::DatabaseError, telemetry::chain};
 
-/// Between two looks at all of the database.
+/// Between two checks of the whole database.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What SQLite says of a damaged file: `SQLITE_CORRUPT`, `SQLITE_NOTADB`, and `SQLITE_IOERR_SHORT_READ`. The first two
@@ -21,7 +21,7 @@ const CORRUPT: i32 = 11;
 const NOT_A_DATABASE: i32 = 26;
 const SHORT_READ: i32 = 522;
 
-/// Whether a write has met damage. That another write meets none says nothing: it may touch other pages.
+/// Whether a write has met damage. Another write that succeeds proves nothing: it may touch other pages.
 #[derive(Default)]
 pub(super) struct Damage {
     is_found: AtomicBool,
@@ -30,16 +30,16 @@ pub(super) struct Damage {
 
 impl Damage {
     /// # Errors
-    /// [`StoreError::FileDamaged`] if damage was found.
-    pub(super) fn known(&self) -> Result<(), StoreError> {
+    /// [`DatabaseError::FileDamaged`] if damage was found.
+    pub(super) fn known(&self) -> Result<(), DatabaseError> {
         match self.is_found.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(StoreError::FileDamaged),
+            true => Err(DatabaseError::FileDamaged),
         }
     }
 
     /// Remembers an error that means damage.
-    pub(super) fn note(&self, error: &StoreError) {
+    pub(super) fn note(&self, error: &DatabaseError) {
         if is_damage(error) {
             self.found();
         }
@@ -50,8 +50,8 @@ impl Damage {
         self.found.notify_one();
     }
 
-    /// Whenever damage was found, reads all of the database until it is in order. However long that takes: nothing is written
-    /// meanwhile. Never returns.
+    /// Whenever damage was found, checks the whole database until it is in order. A check has no time limit: nothing is
+    /// written meanwhile. Never returns.
     pub(super) async fn look(&self, connections: &Connections) {
         loop {
             self.found.notified().await;
@@ -79,8 +79,8 @@ async fn is_in_order(connections: &Connections) -> Result<bool, sqlx::Error> {
     Ok(findings == ["ok"])
 }
 
-fn is_damage(error: &StoreError) -> bool {
-    let StoreError::Database(cause) = error else {
+fn is_damage(error: &DatabaseError) -> bool {
+    let DatabaseError::Failed(cause) = error else {
         return false;
     };
     let code = cause

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::content::Content;
-use crate::links::StoreError;
+use crate::db::DatabaseError;
 
 /// The files of a database, as they were when it was opened.
 #[derive(Clone, Debug)]
@@ -94,14 +94,14 @@ impl OpenFiles {
     /// hang.
     ///
     /// # Errors
-    /// [`StoreError::FileGone`] if one is not the same any more, [`StoreError::FileChanged`] if one was changed in place.
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
+    /// [`DatabaseError::FileGone`] if one is not the same any more, [`DatabaseError::FileChanged`] if one was changed in place.
+    pub(super) async fn check(&self) -> Result<(), DatabaseError> {
         let this = self.clone();
         let checked = tokio::task::spawn_blocking(move || this.compare()).await;
-        checked.map_err(|error| StoreError::Database(error.into()))?
+        checked.map_err(|error| DatabaseError::Failed(error.into()))?
     }
 
-    fn compare(&self) -> Result<(), StoreError> {
+    fn compare(&self) -> Result<(), DatabaseError> {
         let mut files = self.0.files.iter();
         let gone = files.position(|(path, identity)| match Identity::of(path) {
             Ok(now) => now != *identity,
@@ -128,17 +128,17 @@ impl OpenFiles {
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub(super) fn known(&self) -> Result<(), StoreError> {
+    pub(super) fn known(&self) -> Result<(), DatabaseError> {
         self.result(Some(self.0.gone.load(Ordering::Relaxed)))
     }
 
-    fn result(&self, gone: Option<usize>) -> Result<(), StoreError> {
+    fn result(&self, gone: Option<usize>) -> Result<(), DatabaseError> {
         if let Some(changed) = self.0.changed.get() {
-            return Err(StoreError::FileChanged(changed.clone()));
+            return Err(DatabaseError::FileChanged(changed.clone()));
         }
         match gone.and_then(|number| self.0.files.get(number)) {
             None => Ok(()),
-            Some((path, _)) => Err(StoreError::FileGone(path.clone())),
+            Some((path, _)) => Err(DatabaseError::FileGone(path.clone())),
         }
     }
 

@@ -1,18 +1,19 @@
-//! Look-ups that the store has to answer, many at a time.
+//! Look-ups that the store has to answer, many with one query.
 //!
-//! Whatever is asked for while queries are under way goes into the next one. An idle store is asked at once, and a busy one
-//! is asked for many codes with one query: somebody who tries random codes, or a node that has just started,
-//! costs a few queries and not one for each request.
+//! What is asked for while queries are under way goes into the next query. An idle store is asked at once, and a busy one is
+//! asked for many codes at a time: a client that tries random codes, or a node that has just started, costs a few
+//! queries and not one for each request.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::future::join_all;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use super::{
-    cache::{Answer, Landing},
-    observed::{ObservedStore, Operation, Trial},
-};
+use super::redirects::Landing;
+use crate::links::observed::ObservedStore;
 
 /// Queries under way at once: while one is slow, the others go on.
 const QUERIES: usize = 4;
@@ -29,14 +30,9 @@ pub(super) struct LookUps {
 
 #[derive(Default)]
 struct Waiting {
-    requests: Vec<Request>,
-    /// Nobody makes look-ups any more.
+    landings: Vec<Landing>,
+    /// Whether [`run`](LookUps::run) has ended: no more look-ups are made.
     over: bool,
-}
-
-struct Request {
-    landing: Landing,
-    answer: oneshot::Sender<Answer>,
 }
 
 impl LookUps {
@@ -48,27 +44,21 @@ impl LookUps {
         }
     }
 
-    /// What the store knows of a code; `None` if it fails. Waits for [`run`](Self::run) to make the look-up.
-    pub(super) fn look_up(&self, landing: Landing) -> impl Future<Output = Answer> + Send + use<> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request { landing, answer };
+    /// Has [`run`](Self::run) make a look-up. Drops it, which means failure to its callers, once that has ended.
+    pub(super) fn enqueue(&self, landing: Landing) {
         let mut waiting = self.waiting();
-        let refused = if waiting.over {
-            Some(request)
-        } else {
-            waiting.requests.push(request);
-            None
-        };
+        if waiting.over {
+            // The landing's drop takes a lock of its own.
+            drop(waiting);
+            drop(landing);
+            return;
+        }
+        waiting.landings.push(landing);
         drop(waiting);
         self.more.notify_one();
-        async move {
-            // Not before somebody waits: whoever calls this is not ready for the end of the flight.
-            drop(refused);
-            answered.await.unwrap_or(None)
-        }
     }
 
-    /// Makes the look-ups that are asked for. Never returns; when it is dropped, so is whatever waits.
+    /// Makes the look-ups that are asked for. Never returns; when this is dropped, so are the look-ups that wait.
     pub(super) async fn run(&self) {
         let _end = End(self);
         join_all((0..QUERIES).map(|_| self.make_queries())).await;
@@ -76,33 +66,29 @@ impl LookUps {
 
     async fn make_queries(&self) {
         loop {
-            let requests = self.take();
-            if requests.is_empty() {
+            let landings = self.take();
+            if landings.is_empty() {
                 self.more.notified().await;
                 continue;
             }
-            let codes: Vec<_> = requests
+            let codes: Vec<_> = landings
                 .iter()
-                .map(|request| request.landing.code().clone())
+                .map(|landing| landing.code().clone())
                 .collect();
-            let query = self.store.store().look_up(&codes);
-            // What was wrong is logged and counted there. Those who asked are told by dropping their channels.
-            let trial = || Trial::LookUp(codes.clone());
-            if let Ok(found) = self.store.run(Operation::LookUp, query, trial).await {
-                for (Request { landing, answer }, found) in requests.into_iter().zip(found) {
-                    landing.remember(&found);
-                    // Whoever is gone needs no answer.
-                    let _ = answer.send(Some(found));
+            // If the store fails, dropping the landings tells their callers.
+            if let Ok(found) = self.store.look_up(&codes).await {
+                for (landing, found) in landings.into_iter().zip(found) {
+                    landing.land(found);
                 }
             }
         }
     }
 
-    fn take(&self) -> Vec<Request> {
+    fn take(&self) -> Vec<Landing> {
         let mut waiting = self.waiting();
-        let most = waiting.requests.len().min(CODES_PER_QUERY);
-        let taken = waiting.requests.drain(..most).collect();
-        if !waiting.requests.is_empty() {
+        let most = waiting.landings.len().min(CODES_PER_QUERY);
+        let taken = waiting.landings.drain(..most).collect();
+        if !waiting.landings.is_empty() {
             self.more.notify_one();
         }
         taken
@@ -113,14 +99,16 @@ impl LookUps {
     }
 }
 
+/// Ends [`LookUps::run`].
 struct End<'a>(&'a LookUps);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting();
         waiting.over = true;
-        let requests = std::mem::take(&mut waiting.requests);
+        let landings = mem::take(&mut waiting.landings);
         drop(waiting);
-        drop(requests);
+        // Each landing's drop takes a lock of its own.
+        drop(landings);
     }
 }

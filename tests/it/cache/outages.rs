@@ -114,7 +114,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
         assert_eq!(node.log_lines(line).len(), 1, "{line}");
     }
     assert!(
-        node.log_lines("the link store fails").is_empty(),
+        node.log_lines("the database fails").is_empty(),
         "it could be asked all the time"
     );
 }
@@ -207,8 +207,8 @@ async fn assert_everything_is_fresh_again(node: &Node, database: &Database) {
         follow(node, &known(number)).await;
     }
     for line in [
-        "the link store fails",
-        "the link store is back",
+        "the database fails",
+        "the database is back",
         "changes that others make to links go unheard",
         "changes that others make to links are heard again",
     ] {

@@ -122,12 +122,12 @@ pub(super) async fn is_said_once(
     })
     .await;
     quiet(node).await;
-    let fails = node.log_lines("the link store fails");
+    let fails = node.log_lines("the database fails");
     // One for what fails first, and one for each other thing that turns out to fail while the database answers.
     let all = [fault.reads, fault.inserts, fault.visits];
     let most = all.iter().filter(|&&status| status == 503).count();
     assert!((1..=most).contains(&fails.len()), "{fails:?}");
-    assert_eq!(node.log_lines("the link store is back"), [] as [&str; 0]);
+    assert_eq!(node.log_lines("the database is back"), [] as [&str; 0]);
     let ready = node.probe().get("/readyz").await;
     let expected = if fault.state == "down" && !is_postgres(&ready) {
         503
@@ -152,7 +152,7 @@ pub(super) async fn is_said_once(
 
     heal().await;
     eventually("that is noticed without a request", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
@@ -163,8 +163,8 @@ pub(super) async fn is_said_once(
         state: "up",
     };
     assert_meets(node, &well, 0).await;
-    assert_eq!(node.log_lines("the link store fails"), fails);
-    assert_eq!(node.log_lines("the link store is back").len(), 1);
+    assert_eq!(node.log_lines("the database fails"), fails);
+    assert_eq!(node.log_lines("the database is back").len(), 1);
     assert_eq!(node.probe().get("/readyz").await.json()["status"], "ready");
 }
 
@@ -328,15 +328,15 @@ async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
         (trials(&node).await >= 3.0).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
+    assert_eq!(node.log_lines("the database fails").len(), 1);
+    assert_eq!(node.log_lines("the database is back").len(), 0);
     set("").await;
     eventually("the end of it is said", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
+    assert_eq!(node.log_lines("the database fails").len(), 1);
 }
 
 /// Writes that wait for a lock would otherwise have every connection, and whoever only reads would wait for one.
@@ -399,7 +399,7 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     assert_eq!(make(&node, "other", &[]).await, 503);
     let fails = async |count: usize, what: &str| {
         eventually(what, async || {
-            let lines = node.log_lines("the link store fails").len();
+            let lines = node.log_lines("the database fails").len();
             assert!(lines <= count, "{what}: {lines}");
             (lines == count).then_some(())
         })
@@ -419,11 +419,11 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     postgres.restart().await;
     fails(3, "links still cannot be made").await;
     assert_eq!(status(&node, "plain").await, 302);
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
+    assert_eq!(node.log_lines("the database is back").len(), 0);
     let mut psql = database.connect().await;
     execute(&mut psql, "ALTER TABLE urls DROP CONSTRAINT nothing").await;
     eventually("all is well", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;

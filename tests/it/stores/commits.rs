@@ -1,7 +1,8 @@
 //! What a store says to be stored is committed; what a commit refuses, nobody is told to be stored.
 
-use shunt::links::{
-    Created, LinkStore, LookUp, NewLink, ShortCode, StoreError, TargetUrl, Terms, Write,
+use shunt::{
+    db::DatabaseError,
+    links::{Created, LinkStore, LookUp, NewLink, ShortCode, TargetUrl, Terms, Write},
 };
 
 use super::links::{Place, code, contract, url};
@@ -63,7 +64,7 @@ async fn insert(
     code: &ShortCode,
     deduplicated: bool,
     terms: Terms,
-) -> Result<Created, StoreError> {
+) -> Result<Created, DatabaseError> {
     let link = NewLink {
         code: code.clone(),
         target: target(code),
@@ -89,12 +90,12 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
     refuse_commits(&place).await;
     for (name, deduplicated, terms) in kinds() {
         let refused = insert(&*store, &code(name), deduplicated, terms).await;
-        assert!(matches!(refused, Err(StoreError::Database(_))), "{name}");
+        assert!(matches!(refused, Err(DatabaseError::Failed(_))), "{name}");
         let found = store.look_up(&[code(name)]).await.expect("an answer");
         assert_eq!(found, [LookUp::Unknown], "{name}");
     }
     let refused = store.count_visit(&limited).await;
-    assert!(matches!(refused, Err(StoreError::Database(_))));
+    assert!(matches!(refused, Err(DatabaseError::Failed(_))));
     assert_eq!(place.number("SELECT sum(visits) FROM urls").await, 0);
 
     // On the same connections.

@@ -1,11 +1,14 @@
 //! The contract of `LinkStore`.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use shunt::links::{
-    Alias, Created, LinkStore, LookUp, NewLink, PostgresOptions, PostgresStore, Resolved, Schemes,
-    ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms,
+use shunt::{
+    db::{self, PostgresOptions, Sqlite, SqliteOptions, StartUp},
+    links::{
+        Alias, Created, LinkStore, LookUp, NewLink, PostgresLinks, Resolved, Schemes, ShortCode,
+        SqliteLinks, TargetUrl, Terms,
+    },
 };
 use tempfile::TempDir;
 
@@ -31,7 +34,7 @@ impl Place {
         Self::Postgres(Postgres::shared().await.database().await)
     }
 
-    pub(super) async fn open(&self) -> Arc<dyn LinkStore> {
+    pub(super) async fn open(&self) -> Opened {
         match self {
             Self::Sqlite(directory) => {
                 let url = format!("sqlite://{}", directory.path().join("links.db").display());
@@ -40,11 +43,12 @@ impl Place {
                     max_connections: 4,
                     timeout: TIMEOUT,
                 };
-                Arc::new(
-                    SqliteStore::open(&options, START_UP)
-                        .await
-                        .expect("a store"),
-                )
+                let sqlite = Sqlite::open(&options, START_UP).await;
+                let sqlite = Arc::new(sqlite.expect("a database"));
+                Opened {
+                    store: Arc::new(SqliteLinks::new(sqlite.clone())),
+                    database: db::Database::Sqlite(sqlite),
+                }
             }
             Self::Postgres(database) => {
                 let options = PostgresOptions {
@@ -52,11 +56,12 @@ impl Place {
                     max_connections: 8,
                     timeout: TIMEOUT,
                 };
-                Arc::new(
-                    PostgresStore::connect(&options, START_UP)
-                        .await
-                        .expect("a store"),
-                )
+                let postgres = db::Postgres::connect(&options, START_UP).await;
+                let postgres = Arc::new(postgres.expect("a database"));
+                Opened {
+                    store: Arc::new(PostgresLinks::new(postgres.clone())),
+                    database: db::Database::Postgres(postgres),
+                }
             }
         }
     }
@@ -102,6 +107,21 @@ impl Place {
             }
             Self::Postgres(database) => database.number(sql).await,
         }
+    }
+}
+
+/// The store of one node, and its database.
+#[derive(Clone)]
+pub(super) struct Opened {
+    store: Arc<dyn LinkStore>,
+    database: db::Database,
+}
+
+impl Deref for Opened {
+    type Target = dyn LinkStore;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
     }
 }
 
@@ -356,7 +376,7 @@ async fn what_was_stored_survives_the_store(place: Place) {
     let target = url("https://example.com/");
     let store = place.open().await;
     share(&*store, "lasting", &target).await;
-    store.close().await;
+    store.database.close().await;
     let reopened = place.open().await;
     assert_eq!(
         follow(&*reopened, "lasting").await,
@@ -378,7 +398,7 @@ async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
 
 /// During an upgrade the previous release may have to start once more.
 async fn a_database_that_a_later_release_migrated_still_opens(place: Place) {
-    place.open().await.close().await;
+    place.open().await.database.close().await;
     let later =
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', true, '', 0) RETURNING version";

@@ -1,0 +1,134 @@
+//! Where codes lead, remembered in this process: the redirect cache.
+//!
+//! | what is remembered | for how long |
+//! |---|---|
+//! | a link | until it changes, expires, or [`CacheOptions::ttl`] is over |
+//! | that there is no such link, or that it is gone | [`CacheOptions::miss_ttl`], or until there is one |
+//! | a link whose visits are limited | not at all: each visit must be counted |
+//!
+//! A link is *fresh* while no change of it can have gone unheard: while the store [reports changes](super::LinkStore::watch)
+//! and has done so since before the link was looked up. A link that is not fresh any more is *stale*: good enough when the
+//! database cannot be asked, and only then.
+//!
+//! `memory` holds what is remembered; `redirects` decides which answers may be remembered; `lookups` brings the answers, with
+//! few queries.
+
+mod lookups;
+mod memory;
+mod redirects;
+
+use std::{sync::Arc, time::Duration};
+
+use self::{
+    lookups::LookUps,
+    memory::Remembered,
+    redirects::{Flight, RedirectCache},
+};
+use super::{Change, LookUp, Resolved, ShortCode, observed::ObservedStore};
+use crate::telemetry::CacheMetrics;
+
+pub(super) use memory::Staleness;
+
+/// How much a cache remembers, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// The most links, at least 1; one whose URL is longer than 256 bytes counts as several.
+    pub capacity: usize,
+    /// A link is looked up again after this time even if no change of it was reported.
+    pub ttl: Duration,
+    /// How long an unknown code is taken to be unknown.
+    pub miss_ttl: Duration,
+}
+
+/// What a cache holds at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// Links.
+    pub links: usize,
+    /// Codes that lead nowhere.
+    pub misses: usize,
+    /// Whether the changes of other nodes are heard.
+    pub watching: bool,
+}
+
+/// What the cache believes of a code.
+pub(super) enum Belief {
+    /// This is so, and the store need not be asked.
+    Certain(Resolved),
+    /// The code led to this URL when the store was asked last.
+    Stale(String, Staleness),
+    /// Nothing is remembered.
+    Nothing,
+}
+
+/// The redirect cache, in front of a store.
+pub(super) struct Cache {
+    redirects: Arc<RedirectCache>,
+    look_ups: LookUps,
+    pub(super) metrics: CacheMetrics,
+}
+
+impl Cache {
+    /// Remembers nothing yet. Look-ups wait for [`run`](Self::run) to make them.
+    pub(super) fn new(
+        options: CacheOptions,
+        store: Arc<ObservedStore>,
+        metrics: CacheMetrics,
+    ) -> Self {
+        Self {
+            redirects: Arc::new(RedirectCache::new(options)),
+            look_ups: LookUps::new(store),
+            metrics,
+        }
+    }
+
+    /// What is believed of a code. Counts what is certain as a hit.
+    pub(super) fn belief(&self, code: &ShortCode) -> Belief {
+        let (resolved, hits) = match self.redirects.get(code) {
+            Remembered::Fresh(url) => (Resolved::Found(url), &self.metrics.hits),
+            Remembered::Gone => (Resolved::Gone, &self.metrics.negative_hits),
+            Remembered::Unknown => (Resolved::Unknown, &self.metrics.negative_hits),
+            Remembered::Stale(url, staleness) => return Belief::Stale(url, staleness),
+            Remembered::Nothing => return Belief::Nothing,
+        };
+        hits.inc();
+        Belief::Certain(resolved)
+    }
+
+    /// What the store knows of a code; `None` if it fails. Callers that ask for the same code at the same time wait for one
+    /// look-up.
+    pub(super) async fn look_up(&self, code: &ShortCode) -> Option<LookUp> {
+        let answer = match self.redirects.look_up(code) {
+            Flight::Joined(answer) => answer,
+            Flight::Begun(answer, landing) => {
+                self.look_ups.enqueue(landing);
+                answer
+            }
+        };
+        answer.await.ok()
+    }
+
+    /// Makes the look-ups. Never returns; when this is dropped, look-ups fail.
+    pub(super) async fn run(&self) {
+        self.look_ups.run().await;
+    }
+
+    /// Takes in that something has changed in the store.
+    pub(super) fn changed(&self, change: &Change) {
+        self.redirects.changed(change);
+    }
+
+    /// Takes in that from now on changes may go unheard.
+    pub(super) fn lost_sight(&self) {
+        self.redirects.lost_sight();
+    }
+
+    /// Forgets a code that leads elsewhere now.
+    pub(super) fn forget(&self, code: &ShortCode) {
+        self.redirects.forget(code);
+    }
+
+    pub(super) fn usage(&self) -> CacheUsage {
+        self.redirects.usage()
+    }
+}
