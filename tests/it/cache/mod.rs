@@ -5,6 +5,7 @@ mod memory;
 mod outages;
 mod single_flight;
 mod sqlite;
+mod visits;
 
 use std::time::Duration;
 

@@ -1,0 +1,119 @@
+//! Visits count the same with a cache and without one.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use super::{TARGET, make, node, start};
+use crate::harness::{Answer, Node, eventually};
+
+/// A request for a link.
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    Visitor,
+    Head,
+    Prefetch,
+    Preview,
+}
+
+use Asks::{Head, Prefetch, Preview, Visitor};
+
+/// Links, and what the requests for each of them are answered, one after the other. `true`: with the target.
+const SCENARIOS: [(&str, &[(&str, &str)], &[(Asks, u16, bool)]); 4] = [
+    (
+        "unlimited",
+        &[],
+        &[
+            (Visitor, 302, true),
+            (Head, 302, true),
+            (Prefetch, 302, true),
+            (Preview, 302, true),
+            (Visitor, 302, true),
+        ],
+    ),
+    (
+        "once",
+        &[("max_visits", "1")],
+        &[
+            (Head, 200, false),
+            (Preview, 200, false),
+            (Prefetch, 503, false),
+            (Visitor, 302, true),
+            (Visitor, 410, false),
+            (Head, 410, false),
+            (Preview, 410, false),
+            (Prefetch, 410, false),
+        ],
+    ),
+    (
+        "twice",
+        &[("max_visits", "2"), ("expires_in", "1h")],
+        &[
+            (Visitor, 302, true),
+            (Preview, 200, false),
+            (Visitor, 302, true),
+            (Visitor, 410, false),
+            (Visitor, 410, false),
+        ],
+    ),
+    (
+        "expiring",
+        &[("expires_in", "1h")],
+        &[(Visitor, 302, true), (Head, 302, true)],
+    ),
+];
+
+async fn ask(node: &Node, asks: Asks, code: &str) -> Answer {
+    let client = node.client();
+    let path = format!("/{code}");
+    let get = || client.request(Method::GET, &path);
+    let request = match asks {
+        Visitor => get(),
+        Head => client.request(Method::HEAD, &path),
+        Prefetch => get().header("sec-purpose", "prefetch"),
+        Preview => get().header("user-agent", "Twitterbot/1.0"),
+    };
+    Answer::to(request).await.expect("an answer")
+}
+
+async fn counts_visits(node: &Node, when: &str) {
+    for (code, terms, requests) in SCENARIOS {
+        make(&node.client(), code, terms).await;
+        for (number, (asks, status, told)) in requests.iter().enumerate() {
+            let answer = ask(node, *asks, code).await;
+            let what = format!("{when}: request {number} for {code}, {asks:?}: {answer:?}");
+            assert_eq!(answer.status, *status, "{what}");
+            let target = told.then_some(TARGET);
+            assert_eq!(answer.header("location"), target, "{what}");
+            // The plain redirects are those that a cache between node and client may keep.
+            let limited = terms.iter().any(|(name, _)| *name == "max_visits");
+            let may_be_kept = answer.header("cache-control").is_none();
+            assert_eq!(may_be_kept, *told && !limited, "{what}");
+        }
+    }
+    // Each visitor of a link with visits left, and no one else.
+    let visits = node.metric("shunt_store_duration_seconds_count", &["operation=\"visit\""]);
+    assert_eq!(visits.await, 3.0, "{when}");
+    for (kind, number) in [("head", 1.0), ("prefetch", 1.0), ("preview", 2.0)] {
+        let label = format!("kind=\"{kind}\"");
+        let counted = node.metric("shunt_onlookers_total", &[&label]).await;
+        assert_eq!(counted, number, "{when}: {kind}");
+    }
+
+    make(&node.client(), "brief", &[("max_visits", "9"), ("expires_in", "1")]).await;
+    eventually("a link with visits left expires", async || {
+        let answer = ask(node, Head, "brief").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        (answer.status == 410).then_some(())
+    })
+    .await;
+    let answer = ask(node, Visitor, "brief").await;
+    assert_eq!(answer.status, 410, "{when}: {answer:?}");
+}
+
+#[tokio::test]
+async fn visits_count_the_same_with_a_cache_and_without_one() {
+    counts_visits(&start(&node()).await, "with a cache").await;
+    let without = node().set("cache.capacity", "0").start().await;
+    counts_visits(&without, "without a cache").await;
+}
