@@ -9,14 +9,23 @@ use tracing::{info, warn};
 
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
-    db::{Database, Health, Postgres, PostgresOptions, Sqlite, SqliteOptions, StartUp},
+    db::{
+        Database, Health, Postgres, PostgresOptions, Sqlite, SqliteOptions, StartUp,
+        register_database_metrics,
+    },
     descriptors,
     http::{
-        AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, RateLimitRule,
-        Route, Timeouts, TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, Gate, HttpMetrics, Listener, Management, RateLimit,
+        RateLimitRule, Timeouts, TrustedProxies, management_server, public_server,
     },
-    limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
-    links::{self, CacheOptions, LinkStore, Links, PostgresLinks, SqliteLinks},
+    limiter::{
+        Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis,
+        register_limiter_metrics,
+    },
+    links::{
+        self, CacheMetrics, CacheOptions, LinkStore, Links, PostgresLinks, SqliteLinks,
+        register_cache_metrics,
+    },
     telemetry::{Metrics, chain},
 };
 
@@ -57,6 +66,8 @@ impl Application {
         } else {
             None
         };
+        register_cache_metrics(&metrics, links.clone())?;
+        register_limiter_metrics(&metrics, limiter.clone())?;
         let draining = Draining::default();
 
         let state = Arc::new(AppState {
@@ -74,7 +85,7 @@ impl Application {
             public_url: config.http.public_url.clone(),
             local_addr: public_address,
             request_timeout: config.http.request_timeout,
-            metrics: metrics.http(&Route::ALL.map(Route::name), &ONLOOKERS)?,
+            metrics: HttpMetrics::new(&metrics)?,
             draining: draining.clone(),
         });
         let timeouts = Timeouts {
@@ -100,7 +111,6 @@ impl Application {
                     links: links.clone(),
                     limiter: limiter.clone(),
                     draining: draining.clone(),
-                    gauges: metrics.gauges()?,
                     metrics,
                     not_ready: false.into(),
                 };
@@ -255,13 +265,12 @@ fn link_store(database: &Database) -> Arc<dyn LinkStore> {
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
     let database = open_database(&config.database).await?;
-    let store = link_store(&database);
-    let mut operations = Links::operations();
-    operations.extend(Health::operations());
-    let database_metrics = metrics.store(database.name(), &operations);
-    let health = Health::new(database, links::checks(&store), database_metrics);
+    let (store, name) = (link_store(&database), database.name());
+    let health = Health::new(database, links::checks(&store), metrics.store(name));
+    let health = Arc::new(health);
+    register_database_metrics(metrics, health.clone())?;
     let code_length = config.links.code_length.try_into()?;
-    let links = Links::new(store, Arc::new(health), code_length);
+    let links = Links::new(store, health, metrics.store(name), code_length);
     let CacheConfig {
         capacity,
         ttl,
@@ -275,7 +284,7 @@ async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links>
         ttl,
         miss_ttl,
     };
-    Ok(links.with_cache(options, metrics.cache()?))
+    Ok(links.with_cache(options, CacheMetrics::new(metrics)?))
 }
 
 async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {
@@ -289,8 +298,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
-    let operations = ["record", "write_back", "time", "connect"];
-    let mut redis = ShieldedRedis::new(store, metrics.store("redis", &operations));
+    let mut redis = ShieldedRedis::new(store, metrics.store("redis"));
     if config.limiter.shield {
         redis = redis.with_shield(config.limiter.write_back);
     }

@@ -2,14 +2,15 @@
 //!
 //! A store of one feature, such as the links in Postgres, holds an `Arc` of a [`Postgres`] or an [`Sqlite`] and brings
 //! the SQL. Several stores share one such handle, so that they share its connections and its bounds. A feature asks its
-//! store by way of [`Health`], which measures each operation, logs when a database begins and ceases to fail, and does
-//! not ask a database that is away.
+//! store by way of [`Health`], which logs when a database begins and ceases to fail, and does not ask a database that is
+//! away.
 //!
 //! Nothing here knows what is stored: a feature hands over, as a [`Trial`], what must succeed before one of its
 //! operations counts as healthy again. Only this module and the stores know `sqlx`.
 
 mod error;
 mod health;
+mod metrics;
 mod postgres;
 mod sqlite;
 
@@ -17,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use error::DatabaseError;
 pub use health::{Access, Checks, Health, Operation, Trial, Troubles};
+pub use metrics::{HealthOperation, register_database_metrics};
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use sqlite::{Sqlite, SqliteOptions, SqliteUrl};
 

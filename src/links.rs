@@ -10,12 +10,14 @@
 //! | `watch` | hearing of changes that others make |
 //! | `store` | the trait of a store of links; `postgres` and `sqlite` implement it |
 //! | `observed` | a store with the health of its database in front |
+//! | `metrics` | what is measured of the store and the cache |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
 
 mod cache;
 mod code;
 mod follow;
+mod metrics;
 mod observed;
 mod postgres;
 mod schemes;
@@ -33,6 +35,7 @@ use self::{cache::Cache, observed::ObservedStore};
 
 pub use cache::{CacheOptions, CacheUsage};
 pub use code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
+pub use metrics::{CacheMetrics, LinkOperation, register_cache_metrics};
 pub use observed::checks;
 pub use postgres::PostgresLinks;
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
@@ -45,10 +48,7 @@ pub use visit::{Resolved, Visit};
 
 pub use crate::db::Troubles;
 
-use crate::{
-    db::{Health, PoolUsage},
-    telemetry::CacheMetrics,
-};
+use crate::{db::Health, telemetry::StoreMetrics};
 
 /// Shortens and follows links.
 pub struct Links {
@@ -63,17 +63,22 @@ pub struct Links {
 pub struct Unavailable;
 
 impl Links {
-    /// The names of the operations that a database's metrics have to know of.
-    pub fn operations() -> Vec<&'static str> {
-        observed::OPERATIONS.into()
-    }
-
     /// Links kept in `store`, with random codes of `code_length`. `health` is that of the store's database, with the
     /// [`checks`] of links. [`supervise`](Self::supervise) must run for a database that was away to be asked again, and for
     /// anything to be served from the cache.
-    pub fn new(store: Arc<dyn LinkStore>, health: Arc<Health>, code_length: CodeLength) -> Self {
+    pub fn new(
+        store: Arc<dyn LinkStore>,
+        health: Arc<Health>,
+        metrics: StoreMetrics<LinkOperation>,
+        code_length: CodeLength,
+    ) -> Self {
+        let store = ObservedStore {
+            store,
+            health,
+            metrics,
+        };
         Self {
-            store: Arc::new(ObservedStore { store, health }),
+            store: Arc::new(store),
             code_length,
             cache: None,
         }
@@ -91,20 +96,14 @@ impl Links {
         self.store.health.troubles(thoroughly).await
     }
 
-    /// What the database is known to fail at; asks nothing.
-    pub fn known_troubles(&self) -> Troubles {
-        self.store.health.known_troubles()
-    }
-
     /// Whether other nodes may use the same store.
     pub fn store_is_networked(&self) -> bool {
         self.store.health.database().is_networked()
     }
 
-    /// The name of the database, and its connections.
-    pub fn store_usage(&self) -> (&'static str, PoolUsage) {
-        let database = self.store.health.database();
-        (database.name(), database.usage())
+    /// The name of the database in metrics and logs.
+    pub fn store_name(&self) -> &'static str {
+        self.store.health.database().name()
     }
 
     /// What the cache holds, if there is one.

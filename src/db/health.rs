@@ -20,8 +20,8 @@ use tokio::{
 use tracing::{error, info};
 
 use self::failures::{Failures, News};
-use super::{Database, DatabaseError};
-use crate::telemetry::{StoreMetrics, chain};
+use super::{Database, DatabaseError, HealthOperation};
+use crate::telemetry::{self, StoreMetrics, chain};
 
 pub use operation::{Access, Checks, Operation, Trial};
 
@@ -33,9 +33,6 @@ const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a database may be unreachable before it is not asked any more: requests wait out a restart.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The operation of [`Trial`]s, in metrics.
-const TRIAL: &str = "trial";
 
 /// What is believed of a database. A database that answers anything is fine.
 mod belief {
@@ -52,7 +49,7 @@ mod belief {
 pub struct Health {
     database: Database,
     checks: Checks,
-    metrics: StoreMetrics,
+    metrics: StoreMetrics<HealthOperation>,
     failures: Mutex<Failures>,
     /// Whether `failures` has any.
     has_failures: AtomicBool,
@@ -77,7 +74,7 @@ pub struct Troubles {
 impl Health {
     /// The health of `database`, which is fine until it fails. [`supervise`](Self::supervise) must run for a database that was
     /// away to be asked again.
-    pub fn new(database: Database, checks: Checks, metrics: StoreMetrics) -> Self {
+    pub fn new(database: Database, checks: Checks, metrics: StoreMetrics<HealthOperation>) -> Self {
         Self {
             database,
             checks,
@@ -88,11 +85,6 @@ impl Health {
             successes: AtomicU64::new(0),
             suspicion: Notify::new(),
         }
-    }
-
-    /// The names that [`StoreMetrics`] have to know of beside those of the features' operations.
-    pub fn operations() -> impl Iterator<Item = &'static str> {
-        [Operation::PING.name, TRIAL].into_iter()
     }
 
     /// The database that this is about.
@@ -118,21 +110,23 @@ impl Health {
         self.has_failures.load(Ordering::Relaxed) && self.failures().contains(operation)
     }
 
-    /// Runs an operation that a request waits for. If it fails, `trial` has to succeed before the operation counts as healthy
-    /// again.
+    /// Runs an operation that a request waits for, and measures it. If it fails, `trial` has to succeed before the operation
+    /// counts as healthy again.
     ///
     /// # Errors
     /// [`DatabaseError::Away`] at once while the database is known to be away; else those of the operation.
-    pub async fn run<T>(
+    pub async fn run<O: telemetry::Operation + Into<Operation>, T>(
         &self,
-        operation: Operation,
+        metrics: &StoreMetrics<O>,
+        operation: O,
         answer: impl Future<Output = Result<T, DatabaseError>>,
         trial: impl FnOnce() -> Trial,
     ) -> Result<T, DatabaseError> {
         if self.belief() == belief::AWAY {
             return Err(DatabaseError::Away);
         }
-        let result = self.observe(operation.name, answer).await;
+        let result = self.observe(metrics, operation, answer).await;
+        let operation = operation.into();
         match &result {
             Ok(_) => {
                 if self.fails(operation) {
@@ -161,7 +155,9 @@ impl Health {
     /// [`DatabaseError`] if it does not.
     async fn ping(&self) -> Result<(), DatabaseError> {
         let ping = self.checks.read.attempt();
-        let result = self.observe(Operation::PING.name, ping).await;
+        let result = self
+            .observe(&self.metrics, HealthOperation::Ping, ping)
+            .await;
         match &result {
             Ok(()) => {
                 if self.fails(Operation::PING) {
@@ -283,7 +279,9 @@ impl Health {
     }
 
     async fn attempt(&self, trial: &Trial) -> Result<(), DatabaseError> {
-        self.observe(TRIAL, trial.attempt()).await
+        let attempt = trial.attempt();
+        self.observe(&self.metrics, HealthOperation::Trial, attempt)
+            .await
     }
 
     /// Takes in that something other than an operation has failed, and finds out whether the database is away.
@@ -295,12 +293,14 @@ impl Health {
         self.suspicion.notify_one();
     }
 
-    async fn observe<T>(
+    /// Measures an answer. Any success is a sign of life.
+    async fn observe<O: telemetry::Operation, T>(
         &self,
-        operation: &'static str,
+        metrics: &StoreMetrics<O>,
+        operation: O,
         answer: impl Future<Output = Result<T, DatabaseError>>,
     ) -> Result<T, DatabaseError> {
-        let measured = self.metrics.measure(operation, answer, DatabaseError::kind);
+        let measured = metrics.measure(operation, answer, DatabaseError::kind);
         let result = measured.await;
         if result.is_ok() && self.is_suspected() {
             self.successes.fetch_add(1, Ordering::Relaxed);

@@ -24,8 +24,7 @@ use self::{
     memory::Remembered,
     redirects::{Flight, RedirectCache},
 };
-use super::{Change, LookUp, Resolved, ShortCode, observed::ObservedStore};
-use crate::telemetry::CacheMetrics;
+use super::{CacheMetrics, Change, LookUp, Resolved, ShortCode, observed::ObservedStore};
 
 pub(super) use memory::Staleness;
 

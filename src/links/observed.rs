@@ -2,29 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Created, LinkStore, LookUp, NewLink, ShortCode, Unavailable, Write};
-use crate::db::{Access, Checks, Health, Operation, Trial};
-
-const LOOK_UP: Operation = Operation {
-    access: Access::Read,
-    name: "resolve",
-    impossible: "links cannot be looked up",
+use super::{Created, LinkOperation, LinkStore, LookUp, NewLink, ShortCode, Unavailable, Write};
+use crate::{
+    db::{Checks, DatabaseError, Health, Trial},
+    telemetry::StoreMetrics,
 };
-
-const INSERT: Operation = Operation {
-    access: Access::Write,
-    name: "insert",
-    impossible: "links cannot be made",
-};
-
-const VISIT: Operation = Operation {
-    access: Access::Write,
-    name: "visit",
-    impossible: "visits cannot be counted",
-};
-
-/// The names of the operations, as they stand in metrics.
-pub(super) const OPERATIONS: [&str; 3] = [LOOK_UP.name, INSERT.name, VISIT.name];
 
 /// How the links' database is checked: by looking up a code, and by making a link that is taken back.
 pub fn checks(store: &Arc<dyn LinkStore>) -> Checks {
@@ -34,7 +16,7 @@ pub fn checks(store: &Arc<dyn LinkStore>) -> Checks {
             let store = reads.clone();
             async move { store.ping().await }
         }),
-        write: (INSERT, rehearsal(store, Write::any())),
+        write: (LinkOperation::Insert.into(), rehearsal(store, Write::any())),
     }
 }
 
@@ -52,14 +34,15 @@ fn rehearsal(store: &Arc<dyn LinkStore>, write: Write) -> Trial {
 pub(super) struct ObservedStore {
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) health: Arc<Health>,
+    pub(super) metrics: StoreMetrics<LinkOperation>,
 }
 
 impl ObservedStore {
     /// As [`LinkStore::insert`].
     pub(super) async fn insert(&self, link: &NewLink) -> Result<Created, Unavailable> {
         let trial = || rehearsal(&self.store, Write::Insert(link.clone()));
-        let created = self.health.run(INSERT, self.store.insert(link), trial);
-        created.await.map_err(|_| Unavailable)
+        let insert = self.store.insert(link);
+        self.run(LinkOperation::Insert, insert, trial).await
     }
 
     /// As [`LinkStore::look_up`].
@@ -71,14 +54,24 @@ impl ObservedStore {
                 async move { store.look_up(&codes).await.map(drop) }
             })
         };
-        let found = self.health.run(LOOK_UP, self.store.look_up(codes), trial);
-        found.await.map_err(|_| Unavailable)
+        let look_up = self.store.look_up(codes);
+        self.run(LinkOperation::LookUp, look_up, trial).await
     }
 
     /// As [`LinkStore::count_visit`].
     pub(super) async fn count_visit(&self, code: &ShortCode) -> Result<bool, Unavailable> {
         let trial = || rehearsal(&self.store, Write::Visit(code.clone()));
-        let counted = self.health.run(VISIT, self.store.count_visit(code), trial);
-        counted.await.map_err(|_| Unavailable)
+        let count = self.store.count_visit(code);
+        self.run(LinkOperation::Visit, count, trial).await
+    }
+
+    async fn run<T>(
+        &self,
+        operation: LinkOperation,
+        answer: impl Future<Output = Result<T, DatabaseError>>,
+        trial: impl FnOnce() -> Trial,
+    ) -> Result<T, Unavailable> {
+        let done = self.health.run(&self.metrics, operation, answer, trial);
+        done.await.map_err(|_| Unavailable)
     }
 }

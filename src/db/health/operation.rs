@@ -15,20 +15,20 @@ pub enum Access {
     Write,
 }
 
-/// Something that a feature asks its database for. Operations of different meaning have different names.
+/// Something that a feature asks its database for. Different operations have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Operation {
     /// Whether it only reads.
     pub access: Access,
     /// The name in metrics and logs.
     pub name: &'static str,
-    /// What does not work while it fails: `links cannot be made`.
+    /// What users are told while it fails: `links cannot be made`.
     pub impossible: &'static str,
 }
 
 impl Operation {
     /// Asking the database whether it answers at all.
-    pub(super) const PING: Self = Self {
+    pub(in crate::db) const PING: Self = Self {
         access: Access::Read,
         name: "ping",
         impossible: "the database does not answer",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::{TARGET, make, node, start};
-use crate::harness::{Answer, Node, eventually};
+use testkit::{Answer, Node, eventually};
 
 /// A request for a link.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,10 @@ async fn counts_visits(node: &Node, when: &str) {
         }
     }
     // Each visitor of a link with visits left, and no one else.
-    let visits = node.metric("shunt_store_duration_seconds_count", &["operation=\"visit\""]);
+    let visits = node.metric(
+        "shunt_store_duration_seconds_count",
+        &["operation=\"visit\""],
+    );
     assert_eq!(visits.await, 3.0, "{when}");
     for (kind, number) in [("head", 1.0), ("prefetch", 1.0), ("preview", 2.0)] {
         let label = format!("kind=\"{kind}\"");
@@ -100,7 +103,12 @@ async fn counts_visits(node: &Node, when: &str) {
         assert_eq!(counted, number, "{when}: {kind}");
     }
 
-    make(&node.client(), "brief", &[("max_visits", "9"), ("expires_in", "1")]).await;
+    make(
+        &node.client(),
+        "brief",
+        &[("max_visits", "9"), ("expires_in", "1")],
+    )
+    .await;
     eventually("a link with visits left expires", async || {
         let answer = ask(node, Head, "brief").await;
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -11,8 +11,7 @@ use shunt::{
     },
 };
 use tempfile::TempDir;
-
-use crate::harness::{Database, Postgres, eventually};
+use testkit::{Database, Postgres, eventually};
 
 const START_UP: StartUp = StartUp {
     within: Duration::from_secs(20),
@@ -31,7 +30,7 @@ impl Place {
     }
 
     pub(super) async fn postgres() -> Self {
-        Self::Postgres(Postgres::shared().await.database().await)
+        Self::Postgres(Postgres::shared_by_tests().await.database().await)
     }
 
     pub(super) async fn open(&self) -> Opened {
@@ -135,7 +134,7 @@ macro_rules! contract {
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                $crate::needs!("postgres");
+                testkit::needs!("postgres");
                 super::$scenario($crate::stores::links::Place::postgres().await).await;
             })+
         }

@@ -1,0 +1,120 @@
+//! What is measured of links: the store's operations, and the redirect cache.
+
+use std::sync::Arc;
+
+use prometheus::{Gauge, IntCounter, IntGaugeVec, Opts};
+
+use super::Links;
+use crate::{
+    db::{Access, Operation},
+    telemetry::{self, Metrics, set_flag},
+};
+
+/// What a link store is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkOperation {
+    /// To look up where codes lead.
+    LookUp,
+    /// To store a link.
+    Insert,
+    /// To count a visit.
+    Visit,
+}
+
+impl telemetry::Operation for LinkOperation {
+    const ALL: &'static [Self] = &[Self::LookUp, Self::Insert, Self::Visit];
+
+    fn name(self) -> &'static str {
+        Operation::from(self).name
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl From<LinkOperation> for Operation {
+    fn from(operation: LinkOperation) -> Self {
+        match operation {
+            LinkOperation::LookUp => Self {
+                access: Access::Read,
+                name: "resolve",
+                impossible: "links cannot be looked up",
+            },
+            LinkOperation::Insert => Self {
+                access: Access::Write,
+                name: "insert",
+                impossible: "links cannot be made",
+            },
+            LinkOperation::Visit => Self {
+                access: Access::Write,
+                name: "visit",
+                impossible: "visits cannot be counted",
+            },
+        }
+    }
+}
+
+/// What the redirect cache counts.
+#[derive(Clone)]
+pub struct CacheMetrics {
+    /// A link was remembered.
+    pub(super) hits: IntCounter,
+    /// The cache remembered that the code leads nowhere.
+    pub(super) negative_hits: IntCounter,
+    /// The store was asked.
+    pub(super) misses: IntCounter,
+    /// The store could not answer, and a stale link was the answer.
+    pub(super) stale: IntCounter,
+}
+
+impl CacheMetrics {
+    /// Those of one cache.
+    ///
+    /// # Errors
+    /// If they are registered already.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let lookups = metrics.counters(
+            "shunt_cache_lookups_total",
+            "Look-ups of codes, by what the cache knew",
+            &["result"],
+        )?;
+        Ok(Self {
+            hits: lookups.with_label_values(&["hit"]),
+            negative_hits: lookups.with_label_values(&["negative_hit"]),
+            misses: lookups.with_label_values(&["miss"]),
+            stale: lookups.with_label_values(&["stale"]),
+        })
+    }
+}
+
+/// Registers what the cache of `links` knows of itself when the metrics are asked for.
+///
+/// # Errors
+/// If it is registered already.
+pub fn register_cache_metrics(
+    metrics: &Metrics,
+    links: Arc<Links>,
+) -> Result<(), prometheus::Error> {
+    let entries = IntGaugeVec::new(
+        Opts::new("shunt_cache_entries", "What the redirect cache remembers"),
+        &["kind"],
+    )?;
+    let watching = Gauge::new(
+        "shunt_cache_watching",
+        "1 while changes that others make to links are heard",
+    )?;
+    metrics.read_on_request(
+        vec![Box::new(entries.clone()), Box::new(watching.clone())],
+        move || {
+            if let Some(cache) = links.cache_usage() {
+                let set = |kind: &str, count: usize| {
+                    entries.with_label_values(&[kind]).set(count as i64);
+                };
+                set("link", cache.links);
+                set("miss", cache.misses);
+                set_flag(&watching, cache.watching);
+            }
+        },
+    )
+}
