@@ -32,7 +32,7 @@ pub struct StartUp {
 /// The database of a node.
 #[derive(Clone)]
 pub enum Database {
-    /// A server that other nodes may use as well.
+    /// A server that several nodes may use.
     Postgres(Arc<Postgres>),
     /// A file of this node: the embedded mode.
     Sqlite(Arc<Sqlite>),
@@ -47,7 +47,7 @@ impl Database {
         }
     }
 
-    /// Whether other nodes may use it as well. Then an outage is no reason to send requests to another node.
+    /// Whether other nodes may use the same one. Then an outage is no reason to send requests to another node.
     pub fn is_networked(&self) -> bool {
         match self {
             Self::Postgres(_) => true,

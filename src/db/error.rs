@@ -22,7 +22,7 @@ pub enum DatabaseError {
     FileGone(PathBuf),
     /// Something other than the database has written to a file of it. Its files do not match any more.
     #[error(
-        "{0} was changed in place by something else than SQLite while the node uses it: stop the node and restore a backup"
+        "{0} was changed in place by something other than SQLite while the node uses it: stop the node and restore a backup"
     )]
     FileChanged(PathBuf),
     /// The database has found its file to be damaged, and no check has found it in order since.

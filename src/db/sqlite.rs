@@ -138,7 +138,7 @@ impl Sqlite {
             let mut writer = self.writer().await?;
             let done = in_transaction(&mut writer, arguments, work).await;
             if done.is_err() {
-                // On some errors SQLite ends a transaction by itself, and the driver takes it to go on for ever.
+                // On some errors SQLite ends the transaction by itself, while the driver believes that it goes on.
                 writer.close_on_drop();
             }
             done

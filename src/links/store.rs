@@ -34,8 +34,8 @@ pub trait LinkStore: Send + Sync {
     /// [`DatabaseError`] if the store cannot answer.
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, DatabaseError>;
 
-    /// Reports every change to what codes lead to, whatever makes it, until that is no longer possible; then returns why.
-    /// Begins with [`Change::Watching`], once no change can be missed any more.
+    /// Reports every change to what codes lead to, also changes that other nodes and administrators make. Begins with
+    /// [`Change::Watching`] once no change can be missed any more. Returns, with the reason, when it cannot go on.
     async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> DatabaseError;
 
     /// Whether links can be looked up: looks a code up that no link has.

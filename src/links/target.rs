@@ -10,10 +10,10 @@ use super::Schemes;
 const MAX_LENGTH: usize = 8192;
 
 /// A URL that a link may lead to: absolute, with a scheme that is allowed, at most 8192 bytes, normalised as browsers do
-/// (host in lower case and punycode, default port left out). One of the web has a host and no credentials.
+/// (host in lower case and punycode, default port left out). A URL of the web has a host and no credentials.
 ///
-/// Control characters inside it are refused rather than dropped: they are how response splitting is tried on whatever
-/// stands behind a link. Percent-encoded they split nothing, and are kept byte for byte, as all percent-encoding is.
+/// Control characters inside it are an error rather than dropped: attackers use them to split the responses of the server
+/// behind a link. Percent-encoded they split nothing, and are kept byte for byte, as all percent-encoding is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
@@ -23,7 +23,7 @@ pub enum InvalidTarget {
     /// Not a URL, or a relative one.
     #[error("that is not a complete URL, such as https://example.com/")]
     NotAbsolute,
-    /// A scheme that is not allowed. Holds the ones that are.
+    /// A scheme that is not allowed. Holds the schemes that are.
     #[error("only {0} URLs can be shortened")]
     Scheme(Schemes),
     /// `https://` without a host, or with an impossible one.
@@ -41,8 +41,8 @@ pub enum InvalidTarget {
 }
 
 impl TargetUrl {
-    /// Parses a target with one of these schemes. White space around it is left out, as it comes with copy and paste,
-    /// and with the end of a file.
+    /// Parses a target with one of these schemes. Leaves out white space around it, which comes with copy and paste and with
+    /// the end of a file.
     ///
     /// # Errors
     /// [`InvalidTarget`] if the text is not acceptable.
@@ -51,7 +51,7 @@ impl TargetUrl {
         if text.len() > MAX_LENGTH {
             return Err(InvalidTarget::TooLong);
         }
-        // The parser would drop tabs and line breaks without a word, also in the midst of a host.
+        // The parser would drop tabs and line breaks silently, even in the middle of a host.
         if text.chars().any(char::is_control) {
             return Err(InvalidTarget::ControlCharacter);
         }
@@ -60,8 +60,8 @@ impl TargetUrl {
             return Err(InvalidTarget::Scheme(schemes.clone()));
         }
         if url.is_special() {
-            // `https:example.com` and `https:/example.com` are repaired by the parser: a guess at what was
-            // meant, which is not for a link that others will follow.
+            // The parser repairs `https:example.com` and `https:/example.com`. That is a guess at what was meant, and too
+            // weak for a link that others will follow.
             let after_scheme = text.get(url.scheme().len()..).unwrap_or_default();
             if !after_scheme.starts_with("://") {
                 return Err(InvalidTarget::NotAbsolute);
@@ -79,7 +79,7 @@ impl TargetUrl {
         Ok(Self(url))
     }
 
-    /// Whether it is one of the web: `http` or `https`.
+    /// Whether it is a URL of the web: `http` or `https`.
     pub fn is_http(&self) -> bool {
         matches!(self.0.scheme(), "http" | "https")
     }
@@ -119,7 +119,7 @@ fn parse(text: &str) -> Result<Url, InvalidTarget> {
         })
     };
     let url = parse(text)?;
-    // A path as `tel:` has it is left as it is by the parser, spaces included. In a `Location` header it would be no URL.
+    // The parser leaves a path like that of `tel:` as it is, spaces included. In a `Location` header that would be no URL.
     if url.cannot_be_a_base() && url.path().contains(' ') {
         return parse(&text.replace(' ', "%20"));
     }
@@ -211,7 +211,7 @@ mod tests {
         let fits = format!("{base}{}", "a".repeat(MAX_LENGTH - base.len()));
         assert!(target(&fits).is_ok());
         assert_eq!(target(&format!("{fits}a")), Err(InvalidTarget::TooLong));
-        // Each of these two bytes becomes six.
+        // Each `ü` grows from two bytes to six.
         let grows = format!("{base}{}", "ü".repeat(2_000));
         assert_eq!(target(&grows), Err(InvalidTarget::TooLong));
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        /// So every target can stand in a `Location` header, and means there what it means here.
+        /// So every target can stand in a `Location` header, and means the same there.
         #[test]
         fn whatever_is_accepted_is_visible_ascii_and_stays_itself(
             scheme in "(https?|ftp|mailto|tel|app):(//)?",

@@ -1,11 +1,11 @@
-//! Whether anything but SQLite has written to the files of a database.
+//! Whether anything other than SQLite has written to the files of a database.
 //!
-//! `cp old.db shunt.db` and a log rotator's `: > shunt.db-wal` change files in place: they are the same files still, but no
-//! longer go together. SQLite itself, in whichever process, says in the `-shm` file what it is about to do:
+//! `cp old.db shunt.db` and a log rotator's `: > shunt.db-wal` change files in place: they are still the same files, but their
+//! contents do not match any more. SQLite itself, in any process, says in the `-shm` file what it is about to do:
 //!
-//! - It writes to the database only in checkpoints, and announces each (`nBackfillAttempted`) before it writes. So a
-//!   database that was modified without an announcement was modified by something else.
-//! - It begins the log anew, or cuts it off, only after it has said so (salts, `mxFrame`). So until then the log begins with those
+//! - It writes to the database only in checkpoints, and announces each (`nBackfillAttempted`) before it writes. So if the
+//!   database was modified without an announcement, something else modified it.
+//! - It restarts or truncates the log only after it has said so (salts, `mxFrame`). So until then the log begins with those
 //!   salts and has all the frames that were committed.
 //!
 //! See "The WAL-Index File Format" in <https://sqlite.org/walformat.html>.
@@ -21,17 +21,17 @@ use std::{
 
 use super::file::Identity;
 
-/// Two copies of the header, and what is known of checkpoints.
+/// The length of what is read: two copies of the header, and the state of checkpoints.
 const INDEX_LENGTH: usize = 136;
 
-/// The length of one copy.
+/// The length of one copy of the header.
 const INDEX_HEADER: usize = 48;
 
 const LOG_HEADER: usize = 32;
 
 const FRAME_HEADER: u64 = 24;
 
-/// The first four bytes of a log; the last bit tells the byte order of its checksums.
+/// The first four bytes of a log, but for the last bit, which tells the byte order of its checksums.
 const LOG_MAGIC: u32 = 0x377f_0682;
 
 /// What the `-shm` file says.
@@ -40,16 +40,16 @@ struct Index {
     page_size: u64,
     /// How many frames of the log are committed.
     frames: u32,
-    /// Others whenever the log is begun anew.
+    /// Differ whenever the log is restarted.
     salts: [u8; 8],
     /// How many frames are folded into the database.
     folded: u32,
-    /// How many may be, if the present checkpoint, or one that was cut short, got that far.
+    /// How many may be folded in, if the present checkpoint, or one that was cut short, got that far.
     attempted: u32,
 }
 
 impl Index {
-    /// `None` while somebody is writing it.
+    /// `None` while a process is writing it.
     fn parse(bytes: &[u8; INDEX_LENGTH]) -> Option<Self> {
         let (header, copy) = bytes[..2 * INDEX_HEADER].split_at(INDEX_HEADER);
         let is_initialized = bytes[12] != 0;
@@ -68,7 +68,7 @@ impl Index {
         })
     }
 
-    /// The same as long as no checkpoint begins or ends.
+    /// Stays the same as long as no checkpoint begins or ends.
     fn checkpoint(&self) -> ([u8; 8], u32, u32) {
         (self.salts, self.folded, self.attempted)
     }
@@ -82,12 +82,12 @@ struct Modified {
     nanoseconds: i64,
 }
 
-/// The files, and how they were when they were looked at last.
+/// The files, and their state at the last look.
 #[derive(Debug)]
 pub(super) struct Content {
     database: (PathBuf, Identity),
     log: (PathBuf, File),
-    /// Never closed: to close it would take from SQLite all locks that this process has on the file.
+    /// Never closed: closing it would release all of SQLite's locks that this process has on the file.
     index: ManuallyDrop<File>,
     seen: Mutex<Option<(Index, Modified)>>,
 }
@@ -104,19 +104,19 @@ impl Content {
         Ok(this)
     }
 
-    /// The first file that something else than SQLite has written to since the last look. `None` also for what cannot be
+    /// The first file that something other than SQLite has written to since the last look. Also `None` if the files cannot be
     /// looked at just now.
     pub(super) fn changed(&self) -> Option<&Path> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.index()?;
         let log_changed = self.log_differs(&before);
         let modified = self.modified()?;
-        // Looked at afterwards: a checkpoint that has modified the database by now is announced by now.
+        // Read after `modified`: a checkpoint that had modified the database by then is announced by now.
         let after = self.index()?;
         if log_changed && before.salts == after.salts {
             return Some(&self.log.0);
         }
-        // Remembered as it was before: what is modified after that look is announced after it.
+        // Keeps the older index: what is modified after that look is announced after it.
         let (last, last_modified) = seen.replace((before, modified))?;
         let is_announced =
             last.checkpoint() != after.checkpoint() || after.folded != after.attempted;
@@ -125,14 +125,14 @@ impl Content {
 
     fn index(&self) -> Option<Index> {
         let mut bytes = [0; INDEX_LENGTH];
-        // It takes a moment to be written.
+        // SQLite may be writing it, which takes a moment.
         (0..8).find_map(|_| {
             self.index.read_exact_at(&mut bytes, 0).ok()?;
             Index::parse(&bytes)
         })
     }
 
-    /// Whether the log lacks frames, or is another.
+    /// Whether the log lacks frames, or is not the log that the index describes.
     fn log_differs(&self, index: &Index) -> bool {
         if index.frames == 0 {
             return false;
@@ -152,7 +152,7 @@ impl Content {
         magic & !1 != LOG_MAGIC || header[16..24] != index.salts
     }
 
-    /// `None` if the file is not there, or is another.
+    /// `None` if the file is not there, or is another file.
     fn modified(&self) -> Option<Modified> {
         let metadata = fs::metadata(&self.database.0).ok()?;
         (Identity::from(&metadata) == self.database.1).then(|| Modified {

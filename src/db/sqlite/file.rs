@@ -1,8 +1,8 @@
 //! Whether the files that the connections have open are still those at their paths.
 //!
-//! A file that is removed or replaced lives on for those who have it open, and with them it ends: what is written to it then
-//! is gone when the process is. The same goes for the write-ahead log and the file that coordinates its users. What is changed
-//! in place is for [`Content`] to notice.
+//! A file that is removed or replaced lives on for the processes that have it open, and ends with them: what is written to it
+//! is lost when the process ends. The same goes for the write-ahead log and the `-shm` file, which coordinates the processes
+//! that use the log. [`Content`] notices what is changed in place.
 
 use std::{
     ffi::OsString,
@@ -26,17 +26,17 @@ pub(super) struct OpenFiles(Arc<Inner>);
 struct Inner {
     files: Vec<(PathBuf, Identity)>,
     write_ahead_log: PathBuf,
-    /// The first of the files that was found to be gone, by its number; [`ALL_THERE`] if none.
+    /// The index in `files` of the first that was found to be gone; [`ALL_THERE`] if none was.
     gone: AtomicUsize,
     /// `None` if the file system allows no write-ahead log.
     content: Option<Content>,
-    /// A file that was changed in place. For good: what the connections remember of it is not what is in it.
+    /// A file that was changed in place. Never reset: what the connections have cached of it is not what is in it.
     changed: OnceLock<PathBuf>,
 }
 
 const ALL_THERE: usize = usize::MAX;
 
-/// What tells files apart, whatever they are called.
+/// What tells files apart, independently of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -59,8 +59,8 @@ impl From<&fs::Metadata> for Identity {
 }
 
 impl OpenFiles {
-    /// The files of the database at `path`, which is open. Those that SQLite puts beside it are where they are without
-    /// symbolic links; and not there at all if the file system allows no write-ahead log.
+    /// The files of the database at `path`, which is open. SQLite resolves symbolic links and puts its other files beside the
+    /// real file; it puts none there if the file system allows no write-ahead log.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let real = fs::canonicalize(&path)?;
@@ -90,11 +90,12 @@ impl OpenFiles {
         })))
     }
 
-    /// Compares, and remembers what it finds for [`known`](Self::known). In a thread of its own: a file system may
-    /// hang.
+    /// Compares the files with those at their paths, and remembers what it finds for [`known`](Self::known). Runs in a thread
+    /// of its own: a file system may hang.
     ///
     /// # Errors
-    /// [`DatabaseError::FileGone`] if one is not the same any more, [`DatabaseError::FileChanged`] if one was changed in place.
+    /// [`DatabaseError::FileGone`] if a file is not the same any more, [`DatabaseError::FileChanged`] if a file was changed in
+    /// place.
     pub(super) async fn check(&self) -> Result<(), DatabaseError> {
         let this = self.clone();
         let checked = tokio::task::spawn_blocking(move || this.compare()).await;
@@ -105,7 +106,7 @@ impl OpenFiles {
         let mut files = self.0.files.iter();
         let gone = files.position(|(path, identity)| match Identity::of(path) {
             Ok(now) => now != *identity,
-            // Whoever may not look knows nothing.
+            // Without the right to look, the file may well be there.
             Err(error) => matches!(
                 error.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -118,7 +119,7 @@ impl OpenFiles {
             && self.0.changed.get().is_none()
             && let Some(changed) = self.0.content.as_ref().and_then(Content::changed)
         {
-            // Another thread may have been faster.
+            // Fails if another thread was faster.
             let _ = self.0.changed.set(changed.to_path_buf());
         }
         self.result(gone)
@@ -142,8 +143,8 @@ impl OpenFiles {
         }
     }
 
-    /// Whether the write-ahead log is gone and the database is not, and no other process can have begun to use the database
-    /// without knowing of ours: what is in the log can be saved. In a thread of its own, as [`check`](Self::check).
+    /// Whether what is in a log that was removed can be saved: the log is gone and the database is not, and no other process
+    /// can have begun to use the database without knowing of ours. Runs in a thread of its own, as [`check`](Self::check).
     pub(super) async fn only_log_is_gone(&self) -> bool {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -158,8 +159,7 @@ impl OpenFiles {
             let is = |path: &Path, identity: &Identity| {
                 Identity::of(path).is_ok_and(|now| now == *identity)
             };
-            // Processes that share the index keep out of each other's way. With another index they would have put another
-            // log there.
+            // Processes that use the same index coordinate. A process with another index would have put another log there.
             is(database, identity)
                 && !is(log, log_identity)
                 && (is(index, index_identity) || !log.exists())

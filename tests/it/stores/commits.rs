@@ -1,4 +1,4 @@
-//! What a store says to be stored is committed; what a commit refuses, nobody is told to be stored.
+//! A store acknowledges only what is committed: when the commit fails, so does the request.
 
 use shunt::{
     db::DatabaseError,
@@ -12,7 +12,7 @@ contract!(
     a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing,
 );
 
-/// Has each commit that inserts or updates a link fail, after the statement has succeeded.
+/// Makes each commit that inserts or updates a link fail, after the statement has succeeded.
 async fn refuse_commits(place: &Place) {
     let sql = match place {
         Place::Sqlite(_) => {
@@ -115,7 +115,7 @@ async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(pl
     let store = place.open().await;
     let mut writes = Vec::new();
     for (name, deduplicated, terms) in kinds() {
-        // Of one that is there already, and of one that is not.
+        // A link that is there already, and one that is not.
         let there = code(&format!("{name}-there"));
         let made = insert(&*store, &there, deduplicated, terms).await;
         made.expect("an answer");

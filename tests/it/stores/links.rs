@@ -167,7 +167,7 @@ pub(super) fn code(text: &str) -> ShortCode {
 }
 
 /// Inserts a deduplicated link, as `POST /shorten` without anything special does.
-async fn share(store: &dyn LinkStore, text: &str, target: &TargetUrl) -> Created {
+async fn deduplicated(store: &dyn LinkStore, text: &str, target: &TargetUrl) -> Created {
     insert(store, text, target, true, Terms::default()).await
 }
 
@@ -221,7 +221,10 @@ fn stored(text: &str) -> Created {
 async fn what_was_stored_is_found(place: Place) {
     let store = place.open().await;
     let target = url("https://example.com/?q=ü");
-    assert_eq!(share(&*store, "first1", &target).await, stored("first1"));
+    assert_eq!(
+        deduplicated(&*store, "first1", &target).await,
+        stored("first1")
+    );
     assert_eq!(
         follow(&*store, "first1").await,
         Resolved::Found(target.to_string())
@@ -232,21 +235,30 @@ async fn what_was_stored_is_found(place: Place) {
 
 async fn one_target_has_one_deduplicated_link(place: Place) {
     let (one, other) = (place.open().await, place.open().await);
-    let target = url("https://example.com/shared");
-    assert_eq!(share(&*one, "shared1", &target).await, stored("shared1"));
-    assert_eq!(share(&*other, "shared2", &target).await, stored("shared1"));
+    let target = url("https://example.com/deduplicated");
     assert_eq!(
-        share(&*one, "shared3", &url("https://example.com/")).await,
-        stored("shared3")
+        deduplicated(&*one, "dedup1", &target).await,
+        stored("dedup1")
+    );
+    assert_eq!(
+        deduplicated(&*other, "dedup2", &target).await,
+        stored("dedup1")
+    );
+    assert_eq!(
+        deduplicated(&*one, "dedup3", &url("https://example.com/")).await,
+        stored("dedup3")
     );
     assert_eq!(place.number("SELECT count(*) FROM urls").await, 2);
 }
 
 async fn a_code_belongs_to_one_link(place: Place) {
     let store = place.open().await;
-    share(&*store, "taken1", &url("https://example.com/1")).await;
+    deduplicated(&*store, "taken1", &url("https://example.com/1")).await;
     let other = url("https://example.com/2");
-    assert_eq!(share(&*store, "taken1", &other).await, Created::CodeTaken);
+    assert_eq!(
+        deduplicated(&*store, "taken1", &other).await,
+        Created::CodeTaken
+    );
     let own = own(&*store, "taken1", &other, Terms::default()).await;
     assert_eq!(own, Created::CodeTaken);
     assert_eq!(
@@ -267,17 +279,20 @@ async fn links_of_ones_own_are_not_deduplicated(place: Place) {
         stored("mine2")
     );
     assert_eq!(
-        share(&*store, "everyones", &target).await,
+        deduplicated(&*store, "everyones", &target).await,
         stored("everyones")
     );
-    assert_eq!(share(&*store, "unused", &target).await, stored("everyones"));
+    assert_eq!(
+        deduplicated(&*store, "unused", &target).await,
+        stored("everyones")
+    );
 }
 
 async fn codes_differ_by_case(place: Place) {
     let store = place.open().await;
-    share(&*store, "CaseCode", &url("https://example.com/upper")).await;
+    deduplicated(&*store, "CaseCode", &url("https://example.com/upper")).await;
     assert_eq!(follow(&*store, "casecode").await, Resolved::Unknown);
-    share(&*store, "casecode", &url("https://example.com/lower")).await;
+    deduplicated(&*store, "casecode", &url("https://example.com/lower")).await;
     assert_eq!(
         follow(&*store, "CaseCode").await,
         Resolved::Found("https://example.com/upper".into())
@@ -299,9 +314,12 @@ async fn long_targets_are_told_apart(place: Place) {
         url(&format!("https://example.com/{noise}1")),
         url(&format!("https://example.com/{noise}2")),
     );
-    assert_eq!(share(&*store, "long1", &one).await, stored("long1"));
-    assert_eq!(share(&*store, "long2", &other).await, stored("long2"));
-    assert_eq!(share(&*store, "long3", &one).await, stored("long1"));
+    assert_eq!(deduplicated(&*store, "long1", &one).await, stored("long1"));
+    assert_eq!(
+        deduplicated(&*store, "long2", &other).await,
+        stored("long2")
+    );
+    assert_eq!(deduplicated(&*store, "long3", &one).await, stored("long1"));
     assert_eq!(
         follow(&*store, "long2").await,
         Resolved::Found(other.to_string())
@@ -313,7 +331,9 @@ async fn two_hundred_at_once_make_one_link(place: Place) {
     let target = url("https://example.com/at-once");
     let requests = (0..200).map(|number| {
         let (node, target) = (nodes[number % 2].clone(), target.clone());
-        tokio::spawn(async move { share(&*node, &format!("at-once-{number}"), &target).await })
+        tokio::spawn(
+            async move { deduplicated(&*node, &format!("at-once-{number}"), &target).await },
+        )
     });
     let results: HashSet<String> = join_all(requests)
         .await
@@ -374,7 +394,7 @@ async fn visits_are_used_up_exactly(place: Place) {
 async fn what_was_stored_survives_the_store(place: Place) {
     let target = url("https://example.com/");
     let store = place.open().await;
-    share(&*store, "lasting", &target).await;
+    deduplicated(&*store, "lasting", &target).await;
     store.database.close().await;
     let reopened = place.open().await;
     assert_eq!(
@@ -386,7 +406,7 @@ async fn what_was_stored_survives_the_store(place: Place) {
 async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
     let nodes = join_all((0..5).map(|_| place.open())).await;
     let target = url("https://example.com/");
-    share(&*nodes[0], "started", &target).await;
+    deduplicated(&*nodes[0], "started", &target).await;
     for node in &nodes {
         assert_eq!(
             follow(&**node, "started").await,
@@ -403,5 +423,5 @@ async fn a_database_that_a_later_release_migrated_still_opens(place: Place) {
                  VALUES (9999, 'later', true, '', 0) RETURNING version";
     assert_eq!(place.number(later).await, 9999);
     let store = place.open().await;
-    share(&*store, "older", &url("https://example.com/")).await;
+    deduplicated(&*store, "older", &url("https://example.com/")).await;
 }

@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 use super::links::{code, url};
 
-/// Without being folded in, they make a log of 70 MB.
+/// So many that they make a log of 70 MB if it is not folded in.
 const LINKS: usize = 5_000;
 
-/// 16 MiB, at which a node begins it anew by itself, and what may be written until that has happened.
+/// 16 MiB, at which a node begins the log anew, and as much again for what may be written until it has.
 const BOUND: u64 = 32 << 20;
 
 struct Place {
@@ -30,7 +30,7 @@ struct Place {
 }
 
 impl Place {
-    /// In memory, where that can be: a commit waits for the disk, and there are thousands.
+    /// In memory, where there is such a folder: each of thousands of commits waits for the disk.
     fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() {
@@ -100,7 +100,7 @@ fn link(number: usize) -> (ShortCode, TargetUrl) {
     (code(&format!("link-{number}")), target)
 }
 
-/// Look-ups without end, as clients that follow links cause them.
+/// Look-ups without end, as clients cause them that follow links.
 fn look_ups(store: &Arc<SqliteLinks>, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
     let (store, stop) = (store.clone(), stop.clone());
     tokio::spawn(async move {
@@ -127,7 +127,7 @@ async fn it_stays_small_while_links_are_made_and_followed() {
     assert!(folded_in > 1 << 20, "{folded_in} bytes in the file itself");
 }
 
-/// One reads at every moment: what SQLite waits for, before it begins the log anew by itself, never comes.
+/// At every moment some connection reads. SQLite alone would wait for a moment without readers, which never comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_overlap_for_ever_do_not_let_it_grow() {
     let place = Place::new();
@@ -167,12 +167,12 @@ async fn readers_that_overlap_for_ever_do_not_let_it_grow() {
     assert!(largest < BOUND, "{largest} bytes");
 }
 
-/// As a release left it that never folded it in, and was killed.
+/// The state that a killed node leaves whose log was never folded in.
 #[tokio::test]
 async fn a_large_one_that_is_found_at_the_start_is_folded_in() {
     let place = Place::new();
     let (store, database) = place.open().await;
-    // Whoever reads what was at the beginning keeps all of it.
+    // A reader of the beginning's state keeps all of the log from being folded in.
     let mut reader = SqliteConnection::connect(&place.url())
         .await
         .expect("the file");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::links::cache::memory::{BYTES_PER_ENTRY, MISS_SHARE};
 
-/// The most that [`CacheOptions::capacity`] promises, whatever the URLs are.
+/// [`CacheOptions::capacity`] promises a bound on memory that holds for URLs of any length.
 #[test]
 fn a_bound_on_links_is_a_bound_on_memory() {
     let capacity = 1 << 15;
