@@ -1,6 +1,7 @@
 //! Start, stop, commands, configuration errors.
 
 use std::{
+    collections::HashSet,
     process::Output,
     sync::{
         Arc,
@@ -320,8 +321,36 @@ async fn the_management_listener_can_be_turned_off() {
             .then_some(())
     })
     .await;
+    assert_eq!(listening_sockets(process.pid()), 1, "the public one");
     process.signal(Signal::TERM);
     assert_eq!(process.wait(), 0);
+    let with_management = Node::embedded().await;
+    assert_eq!(listening_sockets(with_management.pid()), 2);
+}
+
+/// How many TCP sockets a process listens on.
+fn listening_sockets(pid: i32) -> usize {
+    const LISTEN: &str = "0A";
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    // There may be no IPv6.
+    let table = read("net/tcp").expect("Linux") + &read("net/tcp6").unwrap_or_default();
+    let sockets = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(3) == Some(&LISTEN)).then(|| format!("socket:[{}]", fields[9]))
+    });
+    let listening: HashSet<String> = sockets.collect();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files");
+    let files = files
+        .flatten()
+        .filter_map(|file| file.path().read_link().ok());
+    let mut own: Vec<_> = files
+        .map(|file| file.to_string_lossy().into_owned())
+        .filter(|file| listening.contains(file))
+        .collect();
+    own.sort();
+    // Each worker has a copy of the socket.
+    own.dedup();
+    own.len()
 }
 
 #[tokio::test]
