@@ -1,4 +1,4 @@
-//! `shunt healthcheck`: asks the node on this machine whether it is ready, for container engines.
+//! `shunt healthcheck`: asks the node on this machine whether it is ready. For container engines and roll-outs.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use shunt::config::Config;
+use shunt::config::{Config, ListenAddress};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -15,22 +15,37 @@ use tokio::{
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// More than any answer of `/readyz`.
+/// The most that is read of an answer, in bytes: more than `/readyz` ever says.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// The body of `/readyz`, or of `/readyz?strict`, if it says 200.
-pub(crate) async fn check(config: &Config, strict: bool) -> anyhow::Result<String> {
-    let address = config
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Ready only if everything works, the database's writes and Redis included: for replacing one node after another
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Prints the body of `/readyz`, or of `/readyz?strict`, if the node answers 200.
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let answer = check(config, arguments.strict)
+        .await
+        .context("not healthy")?;
+    println!("{answer}");
+    Ok(())
+}
+
+async fn check(config: &Config, strict: bool) -> anyhow::Result<String> {
+    let ListenAddress(address) = config
         .management
         .bind
-        .context("management.bind is empty, there is nothing to ask")?;
+        .context("management.bind is empty, so there is no listener to ask")?;
     timeout(TIMEOUT, ask(reachable(address), strict))
         .await
         .with_context(|| format!("no answer from {address} within {TIMEOUT:?}"))?
         .with_context(|| format!("asking {address}"))
 }
 
-/// A node that listens on every address listens on the loopback one.
+/// Replaces an address that stands for every address of the machine by the loopback one.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
