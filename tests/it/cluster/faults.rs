@@ -226,8 +226,8 @@ async fn nginx_is_reloaded() {
             .await;
         }
     };
-    // When nginx reloads, it closes idle connections, and a client that sends on one at that moment has to send again. nginx
-    // never refuses a new connection.
+    // When nginx reloads, it closes idle connections, and a client that sends on one at that moment has to send again.
+    // nginx never refuses a new connection.
     let figures = under_load_of(
         "nginx is reloaded three times",
         &mut cluster(2).await,

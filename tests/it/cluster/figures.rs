@@ -20,12 +20,13 @@ pub struct Figures {
     /// Requests that were admitted although their client was over its quota.
     pub over_admitted: usize,
     pub hammers: Seen,
-    /// How long it took from the harm until all was well again, as the scenario defines it, and until the last request failed.
+    /// How long it took from the harm until all was well again, as the scenario defines it, and until the last request
+    /// failed.
     pub recovery: Duration,
 }
 
-/// `limiter.redis.timeout` where Redis stays. A busy machine may not run a node for hundreds of milliseconds, and a node must
-/// not take that for a Redis that is away.
+/// `limiter.redis.timeout` where Redis stays. A busy machine may not run a node for hundreds of milliseconds, and a
+/// node must not take that for a Redis that is away.
 const PATIENCE: &str = "2s";
 
 /// Starts a cluster. Readers and writers are exempt from the limit, and hammers are not.
@@ -33,8 +34,8 @@ pub async fn cluster(nodes: usize) -> Cluster {
     Cluster::start(nodes, free_port(), |node| configure(node, PATIENCE)).await
 }
 
-/// The same for tests in which Redis goes away. `FAULTS_REDIS_TIMEOUT` sets how long nodes then wait for it: `make faults` has
-/// the machine to itself and measures the default.
+/// The same for tests in which Redis goes away. `FAULTS_REDIS_TIMEOUT` sets how long nodes then wait for it: `make
+/// faults` has the machine to itself and measures the default.
 pub async fn cluster_that_loses_redis(nodes: usize) -> Cluster {
     let timeout = std::env::var("FAULTS_REDIS_TIMEOUT");
     let timeout = timeout.as_deref().unwrap_or(PATIENCE);

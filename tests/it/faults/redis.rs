@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually, needs};
 
-/// `limiter.redis.timeout` of these tests. The default is 100 ms. A busy machine may not run Redis or the node for that long,
-/// and then the breaker opens more often than these tests expect.
+/// `limiter.redis.timeout` of these tests. The default is 100 ms. A busy machine may not run Redis or the node for that
+/// long, and then the breaker opens more often than these tests expect.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much longer than the timeout a request may take on a busy machine.
