@@ -1,5 +1,5 @@
-//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not acknowledged,
-//! and redirects go on.
+//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not
+//! acknowledged, and redirects go on.
 
 use std::{path::Path, process::Command};
 

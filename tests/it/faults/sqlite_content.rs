@@ -1,5 +1,5 @@
-//! The files of SQLite are changed in place under a running node, or its log is removed: what was acknowledged is there, and
-//! what would be lost is not acknowledged.
+//! The files of SQLite are changed in place under a running node, or its log is removed: what was acknowledged is
+//! there, and what would be lost is not acknowledged.
 
 use std::{
     fs::{self, File},

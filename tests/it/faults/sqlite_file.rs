@@ -1,5 +1,5 @@
-//! The file of SQLite is removed or replaced under a running node, which still has it open: what it writes there, nobody
-//! finds again.
+//! The file of SQLite is removed or replaced under a running node, which still has it open: what it writes there,
+//! nobody finds again.
 
 use std::{
     fs,

@@ -1,175 +1,18 @@
-//! A database that answers, but not everything: that is said once when it begins and once when it ends, however often it is
-//! tried, and what does not need the part that fails goes on.
+//! A Postgres that fails in part.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use sqlx::PgConnection;
-use testkit::{Answer, Node, NodeBuilder, Postgres, Traffic, eventually, execute, needs};
+use testkit::{Postgres, Traffic, eventually, execute, needs};
 
-const TARGET: &str = "https://example.com/";
-
-/// How often a node has to have tried again what failed, or whether anything works, before a test believes that it knows.
-pub(super) const TRIALS: f64 = 5.0;
-
-pub(super) fn node() -> NodeBuilder {
-    // Without a cache, so that each redirect asks the database.
-    Node::builder()
-        .set("limiter.enabled", "false")
-        .set("cache.capacity", "0")
-}
-
-async fn make(node: &Node, alias: &str, terms: &[(&str, &str)]) -> u16 {
-    let form = [&[("url", TARGET), ("alias", alias)], terms].concat();
-    let request = node.client().request(Method::POST, "/shorten").form(&form);
-    let answer = Answer::to(request).await.expect("an answer");
-    answer.status.as_u16()
-}
-
-pub(super) async fn status(node: &Node, code: &str) -> u16 {
-    let answer = node.client().get(&format!("/{code}")).await;
-    answer.status.as_u16()
-}
-
-pub(super) async fn trials(node: &Node) -> f64 {
-    let count = async |operation: &str| {
-        let label = format!("operation=\"{operation}\"");
-        node.metric("shunt_store_duration_seconds_count", &[&label])
-            .await
-    };
-    let failed = node.metric("shunt_store_errors_total", &["operation=\"ping\""]);
-    count("trial").await + failed.await
-}
-
-/// Waits until the node has tried again a few times more, while nobody asks it for anything.
-pub(super) async fn quiet(node: &Node) {
-    let before = trials(node).await;
-    eventually("the node tries again by itself", async || {
-        (trials(node).await >= before + 3.0).then_some(())
-    })
-    .await;
-}
-
-/// What a test needs to know of a fault.
-pub(super) struct Fault {
-    /// What a request that meets it is answered.
-    reads: u16,
-    inserts: u16,
-    visits: u16,
-    /// What `/readyz` says of the database.
-    state: &'static str,
-}
-
-pub(super) const READ_ONLY: Fault = Fault {
-    reads: 302,
-    inserts: 503,
-    visits: 503,
-    state: "degraded",
+use super::{
+    Fault, NO_INSERTS, NO_VISITS, NOTHING, READ_ONLY, TARGET, TRIALS, is_said_once, make, node,
+    status, trials,
 };
 
-const NO_INSERTS: Fault = Fault {
-    visits: 302,
-    ..READ_ONLY
-};
-
-const NO_VISITS: Fault = Fault {
-    inserts: 200,
-    ..READ_ONLY
-};
-
-pub(super) const NOTHING: Fault = Fault {
-    reads: 503,
-    inserts: 503,
-    visits: 503,
-    state: "down",
-};
-
-/// Requests of every kind, answered as the fault has it. `number` makes aliases differ.
-async fn assert_meets(node: &Node, fault: &Fault, number: u32) {
-    assert_eq!(status(node, "plain").await, fault.reads);
-    assert_eq!(
-        make(node, &format!("alias-{number}"), &[]).await,
-        fault.inserts
-    );
-    let url = format!("https://example.com/{number}");
-    let shortened = node.client().shorten(&url).await;
-    assert_eq!(shortened.status, fault.inserts, "{shortened:?}");
-    assert_eq!(status(node, "limited").await, fault.visits);
-}
-
-/// Harms the database of a node that works, and heals it.
-pub(super) async fn is_said_once(
-    node: &Node,
-    fault: &Fault,
-    harm: impl AsyncFnOnce(),
-    heal: impl AsyncFnOnce(),
-) {
-    assert_eq!(make(node, "plain", &[]).await, 200);
-    let limited = [("max_visits", "100000")];
-    assert_eq!(make(node, "limited", &limited).await, 200);
-    assert_eq!(status(node, "limited").await, 302);
-
-    harm().await;
-    let mut number = 0;
-    eventually("the node has tried again and again", async || {
-        number += 1;
-        assert_meets(node, fault, number).await;
-        (trials(node).await >= TRIALS).then_some(())
-    })
-    .await;
-    quiet(node).await;
-    let fails = node.log_lines("the database fails");
-    // One for what fails first, and one for each other thing that turns out to fail while the database answers.
-    let all = [fault.reads, fault.inserts, fault.visits];
-    let most = all.iter().filter(|&&status| status == 503).count();
-    assert!((1..=most).contains(&fails.len()), "{fails:?}");
-    assert_eq!(node.log_lines("the database is back"), [] as [&str; 0]);
-    let ready = node.probe().get("/readyz").await;
-    let expected = if fault.state == "down" && !is_postgres(&ready) {
-        503
-    } else {
-        200
-    };
-    assert_eq!(ready.status, expected, "{ready:?}");
-    let ready = ready.json();
-    let store = ready["dependencies"].as_object().expect("an object");
-    let (name, store) = store.iter().next().expect("the database");
-    assert_eq!(store["status"], fault.state, "{ready}");
-    let reason = ready["reasons"][0].as_str().expect("a reason");
-    assert!(reason.starts_with(name.as_str()), "{reason}");
-    for (what, fails) in [
-        ("reads", fault.reads == 503),
-        ("writes", fault.inserts == 503 || fault.visits == 503),
-    ] {
-        let label = format!("what=\"{what}\"");
-        let failing = node.metric("shunt_store_failing", &[&label]).await;
-        assert_eq!(failing, f64::from(u8::from(fails)), "{what}");
-    }
-
-    heal().await;
-    eventually("that is noticed without a request", async || {
-        let back = node.log_lines("the database is back").len();
-        (back == 1).then_some(())
-    })
-    .await;
-    let well = Fault {
-        reads: 302,
-        inserts: 200,
-        visits: 302,
-        state: "up",
-    };
-    assert_meets(node, &well, 0).await;
-    assert_eq!(node.log_lines("the database fails"), fails);
-    assert_eq!(node.log_lines("the database is back").len(), 1);
-    assert_eq!(node.probe().get("/readyz").await.json()["status"], "ready");
-}
-
-fn is_postgres(ready: &Answer) -> bool {
-    ready.body.contains("postgres")
-}
-
-/// A node on a database of its own, in which SQL does harm.
-async fn postgres(fault: &Fault, harm: &[&str], heal: &[&str]) {
+/// SQL harms the database of a node, and heals it.
+async fn statements(fault: &Fault, harm: &[&str], heal: &[&str]) {
     let postgres = Postgres::shared_by_tests().await;
     let database = postgres.database().await;
     let node = node().postgres(&database).start().await;
@@ -193,7 +36,7 @@ async fn postgres(fault: &Fault, harm: &[&str], heal: &[&str]) {
 #[tokio::test]
 async fn a_table_that_is_gone_is_said_once_and_so_is_its_return() {
     needs!("postgres");
-    postgres(
+    statements(
         &NOTHING,
         &["ALTER TABLE urls RENAME TO elsewhere"],
         &["ALTER TABLE elsewhere RENAME TO urls"],
@@ -204,7 +47,7 @@ async fn a_table_that_is_gone_is_said_once_and_so_is_its_return() {
 #[tokio::test]
 async fn writes_that_only_a_commit_refuses_are_said_once_and_so_is_their_return() {
     needs!("postgres");
-    postgres(
+    statements(
         &READ_ONLY,
         &[
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -250,7 +93,7 @@ async fn a_right_to_insert_that_is_lost_is_said_once_and_so_is_its_return() {
     without(&NO_INSERTS, "INSERT").await;
 }
 
-/// Inserts succeed all the time, and say nothing about visits.
+/// Inserts go on succeeding, which says nothing about visits.
 #[tokio::test]
 async fn a_right_to_count_visits_that_is_lost_is_said_once_and_so_is_its_return() {
     needs!("postgres");
@@ -267,7 +110,7 @@ async fn a_postgres_that_becomes_read_only_is_said_once_and_so_is_the_end_of_it(
     let set = async |value: &str| {
         let mut administrator = postgres.administrator().await;
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
-        // Its own session is affected, too.
+        // The setting applies to this session as well, and would refuse the next statement.
         execute(
             &mut administrator,
             "SET default_transaction_read_only = off",
@@ -298,13 +141,15 @@ async fn setting(connection: &mut PgConnection) -> String {
     settings.concat()
 }
 
-/// Every commit waits for a standby that is not there, and a transaction that is rolled back would not.
+/// Every commit waits for a standby that does not exist. A node that tries with a transaction that it rolls back would
+/// not notice.
 #[tokio::test]
 async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
     needs!("postgres");
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    let builder = node().postgres(&database).set("database.timeout", "300ms");
+    // Long enough for a read on a busy machine: only writes are to fail.
+    let builder = node().postgres(&database).set("database.timeout", "2s");
     let node = builder.start().await;
     let set = async |standby: &str| {
         let mut administrator = postgres.administrator().await;
@@ -324,25 +169,25 @@ async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
         (trials(&node).await >= 3.0).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the database fails").len(), 1);
-    assert_eq!(node.log_lines("the database is back").len(), 0);
+    assert_eq!(node.log_lines("the link store fails").len(), 1);
+    assert_eq!(node.log_lines("the link store is back").len(), 0);
     set("").await;
     eventually("the end of it is said", async || {
-        let back = node.log_lines("the database is back").len();
+        let back = node.log_lines("the link store is back").len();
         (back == 1).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the database fails").len(), 1);
+    assert_eq!(node.log_lines("the link store fails").len(), 1);
 }
 
-/// Writes that wait for a lock would otherwise have every connection, and whoever only reads would wait for one.
+/// Writes that wait for a lock never take every connection of the pool, so reads need not wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_do_not_wait_behind_writes_that_hang() {
     needs!("postgres");
     let database = Postgres::shared_by_tests().await.database().await;
     let node = node()
         .postgres(&database)
-        .set("database.timeout", "3s")
+        .set("database.timeout", "10s")
         .start()
         .await;
     let codes: Vec<String> = {
@@ -373,15 +218,15 @@ async fn redirects_do_not_wait_behind_writes_that_hang() {
     for code in &codes {
         let answer = node.client().get(&format!("/{code}")).await;
         assert_eq!(answer.status, 302, "{answer:?}");
-        slow += u32::from(answer.took > Duration::from_secs(1));
+        slow += u32::from(answer.took > Duration::from_secs(3));
     }
-    // A machine that is busy with other tests may slow one down; behind the writes all would be.
+    // A busy machine may slow one down. Behind the writes, all would take 10 s and fail.
     assert!(slow < 5, "{slow} of {}", codes.len());
     execute(&mut holder, "ROLLBACK").await;
     writes.stop().await;
 }
 
-/// An outage of the whole database in the middle of a smaller fault is said, and so is what is left of it afterwards.
+/// The whole database goes away during a smaller fault: the node says so, and afterwards says what still fails.
 #[tokio::test]
 async fn an_outage_during_a_smaller_fault_is_said_too() {
     needs!("postgres");
@@ -395,7 +240,7 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     assert_eq!(make(&node, "other", &[]).await, 503);
     let fails = async |count: usize, what: &str| {
         eventually(what, async || {
-            let lines = node.log_lines("the database fails").len();
+            let lines = node.log_lines("the link store fails").len();
             assert!(lines <= count, "{what}: {lines}");
             (lines == count).then_some(())
         })
@@ -415,11 +260,11 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     postgres.restart().await;
     fails(3, "links still cannot be made").await;
     assert_eq!(status(&node, "plain").await, 302);
-    assert_eq!(node.log_lines("the database is back").len(), 0);
+    assert_eq!(node.log_lines("the link store is back").len(), 0);
     let mut psql = database.connect().await;
     execute(&mut psql, "ALTER TABLE urls DROP CONSTRAINT nothing").await;
     eventually("all is well", async || {
-        let back = node.log_lines("the database is back").len();
+        let back = node.log_lines("the link store is back").len();
         (back == 1).then_some(())
     })
     .await;

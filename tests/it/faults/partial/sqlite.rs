@@ -1,13 +1,13 @@
-//! An SQLite file that answers, but not everything.
+//! An SQLite file that fails in part.
 
 use std::{fs::File, os::unix::fs::FileExt};
 
 use sqlx::{Connection, SqliteConnection};
 use testkit::{Node, NodeBuilder, eventually};
 
-use super::partial::{NOTHING, READ_ONLY, TRIALS, is_said_once, node, quiet, status, trials};
+use super::{NOTHING, READ_ONLY, TRIALS, is_said_once, node, quiet, status, trials};
 
-/// What another program does to a node's file.
+/// A node, and a connection of another program to its file.
 async fn sqlite(node: &NodeBuilder) -> (Node, SqliteConnection, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite://{}", directory.path().join("links.db").display());
@@ -24,7 +24,8 @@ async fn run(connection: &tokio::sync::Mutex<SqliteConnection>, sql: &'static st
 
 #[tokio::test]
 async fn a_file_that_another_program_locks_is_said_once_and_so_is_the_end_of_it() {
-    let builder = node().set("database.timeout", "200ms");
+    // Long enough for a read on a busy machine: only writes are to fail.
+    let builder = node().set("database.timeout", "1s");
     let (node, other, _directory) = sqlite(&builder).await;
     let other = tokio::sync::Mutex::new(other);
     is_said_once(
@@ -49,7 +50,7 @@ async fn a_table_that_is_gone_from_the_file_is_said_once_and_so_is_its_return() 
     .await;
 }
 
-/// A page of the table is garbage: some links cannot be looked up, while most can.
+/// One page of the table is garbage: look-ups of the links on it fail, and all others work.
 #[tokio::test]
 async fn links_on_a_page_that_is_damaged_are_said_to_fail_once_while_others_work() {
     const PAGE: usize = 4096;
