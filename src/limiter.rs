@@ -14,8 +14,8 @@
 //! | `window` | the log and the decision, pure |
 //! | `store` | the trait that every store of logs implements |
 //! | `redis`, `memory` | the two stores |
-//! | `shield`, `shielded` | refusals that need no round trip |
-//! | `breaker`, `fallback` | what happens while Redis is away |
+//! | `shield`, `shielded_redis` | refusals that need no round trip |
+//! | `breaker`, `with_redis` | what happens while Redis is away |
 //! | `boot_clock` | time that nobody can set |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
@@ -23,7 +23,6 @@
 mod boot_clock;
 mod breaker;
 mod client;
-mod fallback;
 mod memory;
 mod once_a_minute;
 mod policy;
@@ -31,13 +30,13 @@ mod quota;
 mod redis;
 mod shards;
 mod shield;
-mod shielded;
+mod shielded_redis;
 mod store;
 mod window;
+mod with_redis;
 
 pub use breaker::Breaker;
 pub use client::ClientId;
-pub use fallback::{Limiter, OnRedisFailure, Ruling, Source};
 pub use memory::MemoryStore;
 pub use once_a_minute::OnceAMinute;
 pub use policy::{InvalidPolicyName, Policy, PolicyName};
@@ -47,6 +46,7 @@ pub use redis::{
     RedisStore,
 };
 use shield::LogEntry;
-pub use shielded::ShieldedRedis;
+pub use shielded_redis::ShieldedRedis;
 pub use store::{Refusal, StoreError, WindowStore};
 pub use window::{Decision, LogTime, WindowLog};
+pub use with_redis::{Limiter, OnRedisFailure, Ruling, Source};

@@ -27,7 +27,7 @@ mod connection;
 mod connections;
 mod endpoint;
 mod failure;
-mod keys;
+mod key;
 mod record;
 mod timeline;
 
@@ -55,7 +55,7 @@ use crate::telemetry::chain;
 pub use self::{
     clock::ClockStep,
     endpoint::{InvalidRedisUrl, RedisEndpoint},
-    keys::{InvalidKeyPrefix, KeyPrefix},
+    key::{InvalidKeyPrefix, KeyPrefix},
 };
 
 /// Members that are tried for one request. A second is hardly ever needed.

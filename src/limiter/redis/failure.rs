@@ -7,7 +7,7 @@ use deadpool_redis::{
 
 use super::{
     endpoint::{Kind, RedisEndpoint},
-    keys::KeyPrefix,
+    key::KeyPrefix,
 };
 use crate::limiter::{Refusal, StoreError};
 
