@@ -12,7 +12,8 @@ use hashlink::{
 };
 
 use super::{
-    ClientId, Decision, LogTime, Policy, PolicyName, Quota, StoreError, WindowLog, WindowStore,
+    ClientId, Decision, LogTime, Policy, PolicyName, Quota, WindowLog, WindowStore,
+    WindowStoreError,
     boot_clock::BootClock,
     shards::{SHARDS, Shards},
 };
@@ -238,7 +239,7 @@ impl WindowStore for MemoryStore {
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         Ok(self.decide(policy, client, at))
     }
 }

@@ -47,7 +47,7 @@ use self::{
     timeline::Mark,
 };
 use super::{
-    ClientId, Decision, LogEntry, LogTime, Policy, Quota, StoreError, WindowStore,
+    ClientId, Decision, LogEntry, LogTime, Policy, Quota, WindowStore, WindowStoreError,
     once_a_minute::OnceAMinute,
 };
 use crate::telemetry::chain;
@@ -104,8 +104,8 @@ impl RedisStore {
     /// A store that is not connected yet: call [`reconnect`](Self::reconnect).
     ///
     /// # Errors
-    /// [`StoreError::Connect`] if the endpoint is one that the client library refuses.
-    pub fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+    /// [`WindowStoreError::Connect`] if the endpoint is one that the client library refuses.
+    pub fn new(options: &RedisOptions) -> Result<Self, WindowStoreError> {
         let failures = Failures::new(&options.endpoint, &options.prefix);
         let patience = options.timeout / 2;
         Ok(Self {
@@ -134,13 +134,13 @@ impl RedisStore {
     /// that Redis can serve requests. The old connections, of all threads, are of no more use then.
     ///
     /// # Errors
-    /// [`StoreError`] if any of that fails; the store then stays disconnected.
-    pub async fn reconnect(&self) -> Result<(), StoreError> {
+    /// [`WindowStoreError`] if any of that fails; the store then stays disconnected.
+    pub async fn reconnect(&self) -> Result<(), WindowStoreError> {
         self.connections.give_up();
         let connection = self.connections.connect().await?;
         // What stands there does not matter: what counts is that Redis would have written.
         match self.probe(&connection).await {
-            Ok(()) | Err(StoreError::Key { .. }) => {}
+            Ok(()) | Err(WindowStoreError::Key { .. }) => {}
             Err(error) => return Err(error),
         }
         self.measure_clock(&connection, SAMPLES_TO_SETTLE).await?;
@@ -148,7 +148,7 @@ impl RedisStore {
         Ok(())
     }
 
-    async fn probe(&self, connection: &Connection) -> Result<(), StoreError> {
+    async fn probe(&self, connection: &Connection) -> Result<(), WindowStoreError> {
         let key = |_| self.keys.probe(rand::random());
         let some = (0..KEYS_TO_TRY).map(key);
         self.within(connection.serves(some), "").await?;
@@ -168,8 +168,8 @@ impl RedisStore {
     /// Measures Redis's clock again; also notices a Redis that went away while nobody asked it.
     ///
     /// # Errors
-    /// [`StoreError`] if Redis does not answer within the timeout.
-    pub async fn sample_clock(&self) -> Result<(), StoreError> {
+    /// [`WindowStoreError`] if Redis does not answer within the timeout.
+    pub async fn sample_clock(&self) -> Result<(), WindowStoreError> {
         let connection = self.connections.common()?;
         self.measure_clock(&connection, 1).await?;
         // One that does not answer is noticed by its thread's requests.
@@ -200,7 +200,7 @@ impl RedisStore {
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         let key = self.keys.log(policy, client);
         let decision = async {
             let connection = self.connections.of_this_thread().await?;
@@ -223,13 +223,13 @@ impl RedisStore {
                     Some(Recorded { decision, .. }) => return Ok(decision),
                 }
             }
-            Err(StoreError::Failed(
+            Err(WindowStoreError::Failed(
                 "every member that was tried is taken".into(),
             ))
         };
         let decision = timeout(self.timeout, decision).await;
-        let decision = decision.unwrap_or(Err(StoreError::Timeout(self.timeout)));
-        if let Err(StoreError::Key { key, .. }) = &decision {
+        let decision = decision.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)));
+        if let Err(WindowStoreError::Key { key, .. }) = &decision {
             Box::pin(self.leave_alone(key)).await;
         }
         decision
@@ -241,7 +241,7 @@ impl RedisStore {
         &self,
         connection: &Connection,
         mut record: Record<'_>,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         self.measure_clock(connection, 1).await?;
         record.at = record.at.max(self.clock.now());
         record.earlier = &[];
@@ -250,7 +250,7 @@ impl RedisStore {
         let recorded = recorded.map_err(|error| self.failures.sort(error, record.key))?;
         recorded
             .map(|recorded| recorded.decision)
-            .ok_or(StoreError::Failed("no decision".into()))
+            .ok_or(WindowStoreError::Failed("no decision".into()))
     }
 
     /// Takes back what an `EXPIRE` has done to a key that is somebody else's: it would be deleted when a window is over.
@@ -273,7 +273,7 @@ impl RedisStore {
         policy: &Policy,
         client: ClientId,
         now: LogTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), WindowStoreError> {
         let connection = self.connections.common()?;
         let key = self.keys.log(policy, client);
         let mut pipeline = Pipeline::with_capacity(4);
@@ -282,14 +282,18 @@ impl RedisStore {
             pipeline.add_command(command);
         }
         let added = self.within(connection.execute(&pipeline), &key).await;
-        if let Err(StoreError::Key { .. }) = &added {
+        if let Err(WindowStoreError::Key { .. }) = &added {
             self.leave_alone(&key).await;
         }
         added
     }
 
     /// Measures Redis's clock, at least so many times, and agrees with the other nodes on what that means.
-    async fn measure_clock(&self, connection: &Connection, times: usize) -> Result<(), StoreError> {
+    async fn measure_clock(
+        &self,
+        connection: &Connection,
+        times: usize,
+    ) -> Result<(), WindowStoreError> {
         let mut needed = times;
         let mut done = 0;
         while done < needed {
@@ -302,7 +306,7 @@ impl RedisStore {
         }
         match self.share_timeline(connection).await {
             // It goes on by what it knows itself.
-            Err(error @ StoreError::Key { .. }) => {
+            Err(error @ WindowStoreError::Key { .. }) => {
                 self.clock.settle(None);
                 if self.bad_mark.is_due() {
                     warn!(
@@ -317,7 +321,7 @@ impl RedisStore {
     }
 
     /// Reads the mark, settles the timeline, and confirms or replaces the mark.
-    async fn share_timeline(&self, connection: &Connection) -> Result<(), StoreError> {
+    async fn share_timeline(&self, connection: &Connection) -> Result<(), WindowStoreError> {
         let key = self.keys.clock();
         let mut mark = self.read_mark(connection, &key).await?;
         let patience = Instant::now() + CONFIRMATION;
@@ -336,7 +340,7 @@ impl RedisStore {
         &self,
         connection: &Connection,
         key: &str,
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<Mark>, WindowStoreError> {
         let mut get = cmd("GET");
         get.arg(key);
         let stands: Option<Vec<u8>> = self.within(connection.query(&get), key).await?;
@@ -345,7 +349,7 @@ impl RedisStore {
         };
         Mark::parse(&stands)
             .map(Some)
-            .ok_or_else(|| StoreError::Key {
+            .ok_or_else(|| WindowStoreError::Key {
                 key: key.to_owned(),
                 error: "it holds no mark of a clock".into(),
             })
@@ -356,10 +360,10 @@ impl RedisStore {
         &self,
         answer: impl Future<Output = Result<T, RedisError>>,
         key: &str,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, WindowStoreError> {
         match timeout(self.timeout, answer).await {
             Ok(answer) => answer.map_err(|error| self.failures.sort(error, key)),
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
+            Err(_) => Err(WindowStoreError::Timeout(self.timeout)),
         }
     }
 }
@@ -380,7 +384,7 @@ impl WindowStore for RedisStore {
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         self.record_after(&[], policy, client, at).await
     }
 }

@@ -20,26 +20,30 @@ pub trait WindowStore: Send + Sync {
     /// Entries only ever leave a log by age or because L + 1 newer ones stand in it.
     ///
     /// # Errors
-    /// [`StoreError`] if the store could not decide. The request may or may not have been logged.
+    /// [`WindowStoreError`] if the store could not decide. The request may or may not have been logged.
     async fn record_at(
         &self,
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError>;
+    ) -> Result<Decision, WindowStoreError>;
 
     /// Logs a request that arrives now.
     ///
     /// # Errors
     /// As [`record_at`](Self::record_at).
-    async fn record(&self, policy: &Policy, client: ClientId) -> Result<Decision, StoreError> {
+    async fn record(
+        &self,
+        policy: &Policy,
+        client: ClientId,
+    ) -> Result<Decision, WindowStoreError> {
         self.record_at(policy, client, self.now()).await
     }
 }
 
 /// Why a store could not decide.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum WindowStoreError {
     /// No answer within the bound that the store was given.
     #[error("no answer within {0:?}")]
     Timeout(std::time::Duration),
@@ -57,7 +61,10 @@ pub enum StoreError {
     },
     /// The store works, but not as it is configured: that needs a person.
     #[error("{0}")]
-    Refused(Refusal, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Misconfigured(
+        Misconfiguration,
+        #[source] Box<dyn std::error::Error + Send + Sync>,
+    ),
     /// The store answered with an error, or the connection broke.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -68,7 +75,7 @@ pub enum StoreError {
 
 /// What is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum Misconfiguration {
     /// Redis does not know the user, or does not let it do what is needed.
     #[error("Redis refuses the user of redis.url, its password, or what has to be done")]
     Permission {
@@ -82,7 +89,7 @@ pub enum Refusal {
     ClusterMember,
 }
 
-impl Refusal {
+impl Misconfiguration {
     /// The command that an operator has to run, if one helps.
     pub fn grant(&self) -> Option<&str> {
         match self {
@@ -92,14 +99,14 @@ impl Refusal {
     }
 }
 
-impl StoreError {
+impl WindowStoreError {
     /// A short label for metrics: `timeout`, `disconnected`, `key`, `refused`, `failed` or `connect`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Disconnected => "disconnected",
             Self::Key { .. } => "key",
-            Self::Refused(..) => "refused",
+            Self::Misconfigured(..) => "refused",
             Self::Failed(_) => "failed",
             Self::Connect(_) => "connect",
         }

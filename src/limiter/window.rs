@@ -104,6 +104,17 @@ impl Decision {
     }
 }
 
+/// An entry of a window log that several nodes write.
+///
+/// Its member is chosen once, so that an entry that is written twice counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LogEntry {
+    /// When the request arrived.
+    pub(super) at: LogTime,
+    /// What tells it from others of the same time.
+    pub(super) member: i32,
+}
+
 /// The arrival times of one client's recent requests: at most L + 1 of them, oldest first.
 #[derive(Debug, Default)]
 pub struct WindowLog {

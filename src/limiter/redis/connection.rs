@@ -20,7 +20,7 @@ use super::{
     failure::Failures,
     record::{Record, Recorded},
 };
-use crate::limiter::StoreError;
+use crate::limiter::WindowStoreError;
 
 /// How long making a connection may take in the background, where that may be longer than what a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -50,13 +50,16 @@ pub(super) enum Connection {
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: &RedisEndpoint, failures: Failures) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        endpoint: &RedisEndpoint,
+        failures: Failures,
+    ) -> Result<Self, WindowStoreError> {
         let pool = Pool::new(endpoint)?;
         Ok(Self { pool, failures })
     }
 
     /// A new connection, which lives in the runtime that this is called in, and on which Redis has answered.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
         let sort = |error| self.failures.sort_connect(error);
         let connection = self.pool.connect().await.map_err(sort)?;
         // Without a password the library sends nothing by itself, and if the server has too many connections, or a proxy
@@ -64,13 +67,13 @@ impl Connector {
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
             Ok(Err(error)) => Err(sort(error.into())),
-            Err(_) => Err(StoreError::Timeout(CONNECT_TIMEOUT)),
+            Err(_) => Err(WindowStoreError::Timeout(CONNECT_TIMEOUT)),
         }
     }
 }
 
 impl Pool {
-    fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
+    fn new(endpoint: &RedisEndpoint) -> Result<Self, WindowStoreError> {
         // So many connections can be made at once.
         const SIZE: usize = 16;
         let timeouts = Timeouts {
@@ -153,8 +156,8 @@ impl Pool {
     }
 }
 
-fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Connect(Box::new(error))
+fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> WindowStoreError {
+    WindowStoreError::Connect(Box::new(error))
 }
 
 impl Connection {

@@ -16,7 +16,7 @@ use super::{
     endpoint::RedisEndpoint,
     failure::Failures,
 };
-use crate::{limiter::StoreError, telemetry::chain};
+use crate::{limiter::WindowStoreError, telemetry::chain};
 
 /// Made anew, all of them, when the store reconnects.
 pub(super) struct Connections {
@@ -43,7 +43,7 @@ impl Connections {
         endpoint: &RedisEndpoint,
         failures: Failures,
         patience: Duration,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, WindowStoreError> {
         Ok(Self {
             connector: Connector::new(endpoint, failures)?,
             common: ArcSwapOption::empty(),
@@ -53,7 +53,7 @@ impl Connections {
     }
 
     /// A new connection that nobody else has.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
         // In a box: it is large, and hardly any request needs it.
         Box::pin(self.connector.connect()).await
     }
@@ -69,12 +69,14 @@ impl Connections {
     }
 
     /// The one that was established.
-    pub(super) fn common(&self) -> Result<Arc<Connection>, StoreError> {
-        self.common.load_full().ok_or(StoreError::Disconnected)
+    pub(super) fn common(&self) -> Result<Arc<Connection>, WindowStoreError> {
+        self.common
+            .load_full()
+            .ok_or(WindowStoreError::Disconnected)
     }
 
     /// The one of this thread. Its first request makes it, others that come meanwhile use the common one.
-    pub(super) async fn of_this_thread(&self) -> Result<Connection, StoreError> {
+    pub(super) async fn of_this_thread(&self) -> Result<Connection, WindowStoreError> {
         let common = self.common()?;
         let own = self.own.get_or_default();
         {
@@ -90,7 +92,7 @@ impl Connections {
             };
         }
         let connection = timeout(self.patience, self.connect()).await;
-        match connection.unwrap_or(Err(StoreError::Timeout(self.patience))) {
+        match connection.unwrap_or(Err(WindowStoreError::Timeout(self.patience))) {
             Ok(connection) => {
                 let mut own = lock(own);
                 let current = own.made_with.as_ref();

@@ -9,7 +9,7 @@ use super::{
     endpoint::{Kind, RedisEndpoint},
     key::KeyPrefix,
 };
-use crate::limiter::{Refusal, StoreError};
+use crate::limiter::{Misconfiguration, WindowStoreError};
 
 /// The commands that a request, the clock and the probe need, as an ACL grants them.
 const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +expire +persist";
@@ -18,12 +18,12 @@ const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zr
 ///
 /// | Redis says | it is about | and so |
 /// |---|---|---|
-/// | `WRONGTYPE` | the key of one client ([`StoreError::Key`]) | this client is counted by the node, everybody else by Redis |
-/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or refuses to authenticate | the user ([`Refusal::Permission`]) | as if it were away, and a line says what to grant |
-/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Refusal::ClusterMember`]) | the program does not start; later, as if it were away, and a line says which URL to use |
-/// | the same to a `redis+cluster://` URL | slots that have moved ([`StoreError::Failed`]) | it is away; connecting anew finds them |
-/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`StoreError::Failed`]) | it is away |
-/// | nothing, or the connection breaks | [`StoreError::Timeout`], [`StoreError::Failed`], [`StoreError::Connect`] | it is away |
+/// | `WRONGTYPE` | the key of one client ([`WindowStoreError::Key`]) | this client is counted by the node, everybody else by Redis |
+/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or refuses to authenticate | the user ([`Misconfiguration::Permission`]) | as if it were away, and a line says what to grant |
+/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Misconfiguration::ClusterMember`]) | the program does not start; later, as if it were away, and a line says which URL to use |
+/// | the same to a `redis+cluster://` URL | slots that have moved ([`WindowStoreError::Failed`]) | it is away; connecting anew finds them |
+/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | it is away |
+/// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | it is away |
 ///
 /// `EXECABORT` says only that one of the commands before it was refused: what counts is how that one was.
 #[derive(Clone, Debug)]
@@ -41,33 +41,33 @@ impl Failures {
     }
 
     /// What `error` means to a caller that has used `key`.
-    pub(super) fn sort(&self, error: RedisError, key: &str) -> StoreError {
+    pub(super) fn sort(&self, error: RedisError, key: &str) -> WindowStoreError {
         if codes(&error).iter().any(|code| code == "WRONGTYPE") {
-            return StoreError::Key {
+            return WindowStoreError::Key {
                 key: key.to_owned(),
                 error: error.into(),
             };
         }
         match self.refusal(&error) {
-            Some(refusal) => StoreError::Refused(refusal, error.into()),
-            None => StoreError::Failed(error.into()),
+            Some(refusal) => WindowStoreError::Misconfigured(refusal, error.into()),
+            None => WindowStoreError::Failed(error.into()),
         }
     }
 
     /// What `error` means to a caller that wants to connect.
-    pub(super) fn sort_connect(&self, error: PoolError) -> StoreError {
+    pub(super) fn sort_connect(&self, error: PoolError) -> WindowStoreError {
         match error {
             PoolError::Backend(error) => match self.refusal(&error) {
-                Some(refusal) => StoreError::Refused(refusal, error.into()),
-                None => StoreError::Connect(error.into()),
+                Some(refusal) => WindowStoreError::Misconfigured(refusal, error.into()),
+                None => WindowStoreError::Connect(error.into()),
             },
-            error => StoreError::Connect(error.into()),
+            error => WindowStoreError::Connect(error.into()),
         }
     }
 
-    fn refusal(&self, error: &RedisError) -> Option<Refusal> {
+    fn refusal(&self, error: &RedisError) -> Option<Misconfiguration> {
         let permission = || {
-            Some(Refusal::Permission {
+            Some(Misconfiguration::Permission {
                 grant: self.grant.clone(),
             })
         };
@@ -76,7 +76,9 @@ impl Failures {
         }
         codes(error).iter().find_map(|code| match code.as_str() {
             "NOPERM" | "NOAUTH" | "WRONGPASS" => permission(),
-            "MOVED" | "ASK" | "CROSSSLOT" if !self.is_cluster => Some(Refusal::ClusterMember),
+            "MOVED" | "ASK" | "CROSSSLOT" if !self.is_cluster => {
+                Some(Misconfiguration::ClusterMember)
+            }
             _ => None,
         })
     }
@@ -126,17 +128,20 @@ mod tests {
         let server = failures("redis://localhost");
         let sort = |code: &str| server.sort(said(code), "rate_limit:192.0.2.1");
         assert!(
-            matches!(sort("WRONGTYPE"), StoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
+            matches!(sort("WRONGTYPE"), WindowStoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
         );
         for code in ["NOPERM", "NOAUTH", "WRONGPASS"] {
             let refused = matches!(
                 sort(code),
-                StoreError::Refused(Refusal::Permission { .. }, _)
+                WindowStoreError::Misconfigured(Misconfiguration::Permission { .. }, _)
             );
             assert!(refused, "{code}");
         }
         for code in ["MOVED", "ASK", "CROSSSLOT"] {
-            let refused = matches!(sort(code), StoreError::Refused(Refusal::ClusterMember, _));
+            let refused = matches!(
+                sort(code),
+                WindowStoreError::Misconfigured(Misconfiguration::ClusterMember, _)
+            );
             assert!(refused, "{code}");
         }
         for code in [
@@ -152,11 +157,11 @@ mod tests {
             "EXECABORT",
             "ERR",
         ] {
-            assert!(matches!(sort(code), StoreError::Failed(_)), "{code}");
+            assert!(matches!(sort(code), WindowStoreError::Failed(_)), "{code}");
         }
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let broken = server.sort(broken.into(), "rate_limit:192.0.2.1");
-        assert!(matches!(broken, StoreError::Failed(_)));
+        assert!(matches!(broken, WindowStoreError::Failed(_)));
     }
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
         let cluster = failures("redis+cluster://localhost:7000");
         for code in ["MOVED", "ASK", "CROSSSLOT"] {
             let error = cluster.sort(said(code), "rate_limit:192.0.2.1");
-            assert!(matches!(error, StoreError::Failed(_)), "{code}");
+            assert!(matches!(error, WindowStoreError::Failed(_)), "{code}");
         }
     }
 
