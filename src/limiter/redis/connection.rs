@@ -1,45 +1,48 @@
-//! Connections, whatever kind of Redis they lead to.
+//! Connections to whatever kind of Redis the URL names.
+//!
+//! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one server,
+//! Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a connection
+//! out and give it back, and each time they do, a `PING` proves that it still works. Here, commands of all requests of a
+//! thread travel over one multiplexed connection, which is never given back, so connections come from the library's
+//! clients directly.
 
 use std::time::Duration;
 
-use deadpool_redis::{
-    PoolError, Runtime, Timeouts, cluster,
-    redis::{
-        AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, Value,
-        aio::{ConnectionLike, MultiplexedConnection},
-        cluster_async::ClusterConnection,
-        cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
-        cmd,
-    },
-    sentinel,
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+    cmd,
+    sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType},
 };
 use tokio::time::timeout;
 
 use super::{
-    endpoint::{Kind, RedisEndpoint},
+    endpoint::{Kind, RedisEndpoint, SentinelGroup, tcp_settings},
     failure::Failures,
     record::{Record, Recorded},
 };
 use crate::limiter::WindowStoreError;
 
-/// How long making a connection may take in the background, where that may be longer than what a request waits.
+/// How long connecting may take in the background, where it may take longer than a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// In a cluster every node of ours must ask the same server for the time: the owner of this slot.
+/// In a cluster all nodes of ours must ask the same server for the time: the owner of this slot.
 const CLOCK_SLOT: u16 = 0;
 
 /// Makes connections.
-///
-/// The pools are never given one back. They stand for the three kinds of Redis, and bound how long connecting takes.
 pub(super) struct Connector {
-    pool: Pool,
+    source: Source,
     failures: Failures,
 }
 
-enum Pool {
-    Server(deadpool_redis::Pool),
-    Sentinel(sentinel::Pool),
-    Cluster(cluster::Pool),
+/// One for each kind of Redis.
+enum Source {
+    Server(Client),
+    Sentinel(SentinelGroup),
+    Cluster(ClusterClient),
 }
 
 /// A handle to a connection: commands of all its clones travel over one socket.
@@ -50,114 +53,70 @@ pub(super) enum Connection {
 }
 
 impl Connector {
+    /// Connects to nothing yet.
     pub(super) fn new(
         endpoint: &RedisEndpoint,
         failures: Failures,
     ) -> Result<Self, WindowStoreError> {
-        let pool = Pool::new(endpoint)?;
-        Ok(Self { pool, failures })
+        let source = Source::new(endpoint);
+        let source = source.map_err(|error| WindowStoreError::Connect(error.into()))?;
+        Ok(Self { source, failures })
     }
 
-    /// A new connection, which lives in the runtime that this is called in, and on which Redis has answered.
+    /// A new connection on which Redis has answered. The runtime that calls this drives it.
     pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
         let sort = |error| self.failures.sort_connect(error);
-        let connection = self.pool.connect().await.map_err(sort)?;
-        // Without a password the library sends nothing by itself, and if the server has too many connections, or a proxy
-        // leads nowhere, the first request would fail for it.
+        let connection = match timeout(CONNECT_TIMEOUT, self.source.connect()).await {
+            Ok(connection) => connection.map_err(sort)?,
+            Err(elapsed) => return Err(WindowStoreError::Connect(elapsed.into())),
+        };
+        // Without a password the library sends nothing by itself. So a server that has too many connections, or a proxy
+        // that leads nowhere, would only fail the first request.
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
-            Ok(Err(error)) => Err(sort(error.into())),
+            Ok(Err(error)) => Err(sort(error)),
             Err(_) => Err(WindowStoreError::Timeout(CONNECT_TIMEOUT)),
         }
     }
 }
 
-impl Pool {
-    fn new(endpoint: &RedisEndpoint) -> Result<Self, WindowStoreError> {
-        // So many connections can be made at once.
-        const SIZE: usize = 16;
-        let timeouts = Timeouts {
-            wait: Some(CONNECT_TIMEOUT),
-            create: Some(CONNECT_TIMEOUT),
-            recycle: None,
-        };
-        macro_rules! pool {
-            ($kind:ident, $pool:ty, $manager:expr) => {
-                <$pool>::builder($manager.map_err(connect_error)?)
-                    .max_size(SIZE)
-                    .timeouts(timeouts)
-                    .runtime(Runtime::Tokio1)
-                    .build()
-                    .map(Self::$kind)
-                    .map_err(connect_error)
-            };
-        }
-        match endpoint.0.clone() {
-            Kind::Server(server) => {
-                // Requests bound their own wait, and a second timer for each would do no good.
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(None);
-                // A user need not be allowed to say which library it uses.
-                let settings = server.redis_settings().clone().set_skip_set_lib_name();
-                let server = server.set_redis_settings(settings);
-                let manager = deadpool_redis::Manager::new_with_config(server, config);
-                pool!(Server, deadpool_redis::Pool, manager)
-            }
-            Kind::Sentinel {
-                sentinels,
-                master,
-                user,
-                password,
-                db,
-            } => {
-                let node = sentinel::SentinelNodeConnectionInfo {
-                    tls_mode: None,
-                    redis_connection_info: Some(deadpool_redis::RedisConnectionInfo {
-                        db,
-                        username: user,
-                        password,
-                        ..Default::default()
-                    }),
-                };
-                let manager = sentinel::Manager::new(
-                    sentinels,
-                    master,
-                    Some(node),
-                    sentinel::SentinelServerType::Master,
-                );
-                pool!(Sentinel, sentinel::Pool, manager)
-            }
-            Kind::Cluster(servers) => {
-                pool!(
-                    Cluster,
-                    cluster::Pool,
-                    cluster::Manager::new(servers, false)
-                )
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Connection, PoolError> {
-        Ok(match self {
-            Self::Server(pool) => {
-                let connection = pool.get().await?;
-                Connection::Multiplexed(deadpool_redis::Connection::take(connection))
-            }
-            Self::Sentinel(pool) => {
-                let connection = pool.get().await?;
-                Connection::Multiplexed(sentinel::Connection::take(connection))
-            }
-            Self::Cluster(pool) => {
-                let connection = pool.get().await?;
-                Connection::Cluster(cluster::Connection::take(connection))
-            }
+impl Source {
+    fn new(endpoint: &RedisEndpoint) -> RedisResult<Self> {
+        Ok(match &endpoint.0 {
+            Kind::Server(server) => Self::Server(Client::open((**server).clone())?),
+            Kind::Sentinel(group) => Self::Sentinel(group.clone()),
+            Kind::Cluster(servers) => Self::Cluster(ClusterClient::new(servers.clone())?),
         })
     }
-}
 
-fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> WindowStoreError {
-    WindowStoreError::Connect(Box::new(error))
+    async fn connect(&self) -> RedisResult<Connection> {
+        // Requests bound their own wait. A second timer for each would only cost time.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        Ok(match self {
+            Self::Server(client) => {
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                Connection::Multiplexed(connection.await?)
+            }
+            Self::Sentinel(group) => {
+                // The client keeps its connections to the Sentinels, which the present runtime drives. With a new client
+                // for each connection, a thread neither waits for another nor depends on its runtime.
+                let server = SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(group.settings.clone())
+                    .set_tcp_settings(tcp_settings());
+                let mut client = SentinelClient::build(
+                    group.sentinels.clone(),
+                    &group.master,
+                    Some(server),
+                    SentinelServerType::Master,
+                )?;
+                let connection = client.get_async_connection_with_config(&config);
+                Connection::Multiplexed(connection.await?)
+            }
+            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        })
+    }
 }
 
 impl Connection {

@@ -1,9 +1,6 @@
 //! What an error of Redis's means, and so what follows from it.
 
-use deadpool_redis::{
-    PoolError,
-    redis::{ErrorKind, RedisError},
-};
+use deadpool_redis::redis::{ErrorKind, RedisError};
 
 use super::{
     endpoint::{Kind, RedisEndpoint},
@@ -48,24 +45,21 @@ impl Failures {
                 error: error.into(),
             };
         }
-        match self.refusal(&error) {
-            Some(refusal) => WindowStoreError::Misconfigured(refusal, error.into()),
+        match self.misconfiguration(&error) {
+            Some(what) => WindowStoreError::Misconfigured(what, error.into()),
             None => WindowStoreError::Failed(error.into()),
         }
     }
 
     /// What `error` means to a caller that wants to connect.
-    pub(super) fn sort_connect(&self, error: PoolError) -> WindowStoreError {
-        match error {
-            PoolError::Backend(error) => match self.refusal(&error) {
-                Some(refusal) => WindowStoreError::Misconfigured(refusal, error.into()),
-                None => WindowStoreError::Connect(error.into()),
-            },
-            error => WindowStoreError::Connect(error.into()),
+    pub(super) fn sort_connect(&self, error: RedisError) -> WindowStoreError {
+        match self.misconfiguration(&error) {
+            Some(what) => WindowStoreError::Misconfigured(what, error.into()),
+            None => WindowStoreError::Connect(error.into()),
         }
     }
 
-    fn refusal(&self, error: &RedisError) -> Option<Misconfiguration> {
+    fn misconfiguration(&self, error: &RedisError) -> Option<Misconfiguration> {
         let permission = || {
             Some(Misconfiguration::Permission {
                 grant: self.grant.clone(),
@@ -98,7 +92,7 @@ fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
             let settings = server.redis_settings();
             (settings.username(), settings.db(), "")
         }
-        Kind::Sentinel { user, db, .. } => (user.as_deref(), *db, " +role"),
+        Kind::Sentinel(group) => (group.settings.username(), group.settings.db(), " +role"),
         Kind::Cluster(servers) => {
             let user = servers.first().and_then(|s| s.redis_settings().username());
             (user, 0, " +cluster|slots +ping")
