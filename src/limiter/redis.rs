@@ -12,15 +12,15 @@
 //! | `ZRANGE key 0 1 WITHSCORES` | the entry whose leaving admits the client again |
 //! | `EXPIRE key W` | a client that never returns is forgotten |
 //!
-//! Scores are whole microseconds of Redis's own clock, [without its steps](timeline), and members are random 32-bit integers, so both stay integers
-//! in Redis's compact listpack encoding: 264 bytes for a client with 11 entries, where the 64 bits that could
-//! never collide would cost 328. A member that a log has already (about once in 400 million requests at
-//! 10 per minute) is noticed, because `NX` then adds nothing, and the request is logged with another one.
+//! Scores are whole microseconds of Redis's own clock, [without its steps](timeline), and members are random 32-bit
+//! integers, so both stay integers in Redis's compact listpack encoding: 264 bytes for a client with 11 entries, where
+//! the 64 bits that could never collide would cost 328. A member that a log has already (about once in 400 million
+//! requests at 10 per minute) is noticed, because `NX` then adds nothing, and the request is logged with another one.
 //!
-//! No entry is from the future, then, but where nobody knows any more which timeline it is from: Redis has lost its mark, or
-//! somebody else has written into the log. A client that is refused for such an entry is refused for longer than a window, and
-//! the reply shows it. Then, and only then, a node measures Redis's clock once more, removes what is still further
-//! ahead than a second, and decides again.
+//! No entry is from the future, then, but where nobody knows any more which timeline it is from: Redis has lost its
+//! mark, or somebody else has written into the log. A client that is refused for such an entry is refused for longer
+//! than a window, and the reply shows it. Then, and only then, a node measures Redis's clock once more, removes what is
+//! still further ahead than a second, and decides again.
 
 mod clock;
 mod connection;
@@ -64,11 +64,12 @@ const MEMBER_ATTEMPTS: usize = 4;
 /// Times that Redis's clock is measured when nothing is known of it, or what was known does not hold any more.
 const SAMPLES_TO_SETTLE: usize = 3;
 
-/// Keys that a server is asked for when it is connected to: one of a cluster that owns half of the slots has all of them once
-/// in 10^19 times, and one that owns nine of ten once in 800.
+/// Keys that a server is asked for when it is connected to: one of a cluster that owns half of the slots has all of
+/// them once in 10^19 times, and one that owns nine of ten once in 800.
 const KEYS_TO_TRY: usize = 64;
 
-/// How long a node that starts waits for others to confirm a mark that seems to be of long ago: they do so once a second.
+/// How long a node that starts waits for others to confirm a mark that seems to be of long ago: they do so once a
+/// second.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// How long the mark is kept, s: as long as the longest window, 366 days, and a day.
@@ -253,7 +254,8 @@ impl RedisStore {
             .ok_or(WindowStoreError::Failed("no decision".into()))
     }
 
-    /// Takes back what an `EXPIRE` has done to a key that is somebody else's: it would be deleted when a window is over.
+    /// Takes back what an `EXPIRE` has done to a key that is somebody else's: it would be deleted when a window is
+    /// over.
     async fn leave_alone(&self, key: &str) {
         let persist = async {
             let connection = self.connections.common()?;

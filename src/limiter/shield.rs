@@ -1,14 +1,14 @@
 //! The flood shield: refusals that need no round trip.
 //!
-//! While a client floods a node, the node refuses it by itself, and is right to: [`flood`] proves it. The node remembers
-//! those refusals, because they count like all others. A moment later it [writes](Shield::backlog) the newest L + 1 of
-//! them to Redis, so that other nodes know of them. Older ones can change no decision.
+//! While a client floods a node, the node refuses it by itself, and is right to: [`flood`] proves it. The node
+//! remembers those refusals, because they count like all others. A moment later it [writes](Shield::backlog) the newest
+//! L + 1 of them to Redis, so that other nodes know of them. Older ones can change no decision.
 //!
-//! A node does not know what other nodes have refused and not written yet. So it does not know the exact moment at which
-//! the client would be admitted again; it only knows that this moment comes at most one window after the present
+//! A node does not know what other nodes have refused and not written yet. So it does not know the exact moment at
+//! which the client would be admitted again; it only knows that this moment comes at most one window after the present
 //! request. That is what it tells the client, and it shields only floods so that this is late by little: it shields a
-//! client whose L-th newest entry is at most [`LATENESS`] write-back intervals old. All other clients ask Redis, at most L
-//! times in that time.
+//! client whose L-th newest entry is at most [`LATENESS`] write-back intervals old. All other clients ask Redis, at
+//! most L times in that time.
 
 mod flood;
 

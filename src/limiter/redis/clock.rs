@@ -30,8 +30,8 @@ const SLEW: i64 = 2_000;
 /// algorithm). A sample that contradicts it (their error intervals do not meet) means that Redis's
 /// clock was stepped, that another server answers now, or that this machine stood still: then the new one counts.
 ///
-/// Log times are Redis's time on a [`Timeline`] that has no steps. After a sample that is further off than any clock drifts
-/// they go on as before until it is [settled](Self::settle) what it means.
+/// Log times are Redis's time on a [`Timeline`] that has no steps. After a sample that is further off than any clock
+/// drifts they go on as before until it is [settled](Self::settle) what it means.
 #[derive(Debug)]
 pub(super) struct RedisClock {
     boot: BootClock,
@@ -91,8 +91,8 @@ impl RedisClock {
         self.boot.micros()
     }
 
-    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits in with what was
-    /// known; if not, further samples make the new offset more exact before the timeline is settled.
+    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits in with what
+    /// was known; if not, further samples make the new offset more exact before the timeline is settled.
     pub(super) fn finish_sample(&self, sent: i64, redis_micros: i64) -> bool {
         self.add_sample(sent, self.boot.micros(), redis_micros)
     }
@@ -176,8 +176,8 @@ impl RedisClock {
         self.log_offset.store(log_offset, Ordering::Relaxed);
     }
 
-    /// Whether other nodes may go on by `mark` although it seems to be of long ago: Redis's clock may just have been set forward,
-    /// which they notice at their next measurement. Only a node that has not settled yet cannot tell.
+    /// Whether other nodes may go on by `mark` although it seems to be of long ago: Redis's clock may just have been
+    /// set forward, which they notice at their next measurement. Only a node that has not settled yet cannot tell.
     pub(super) fn awaits(&self, mark: Option<Mark>) -> bool {
         let state = self.state();
         let redis_now = self.boot.micros() + state.redis_offset;

@@ -1,10 +1,10 @@
 //! Connections to whatever kind of Redis the URL names.
 //!
-//! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one server,
-//! Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a connection
-//! out and give it back, and each time they do, a `PING` proves that it still works. Here, commands of all requests of a
-//! thread travel over one multiplexed connection, which is never given back, so connections come from the library's
-//! clients directly.
+//! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one
+//! server, Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a
+//! connection out and give it back, and each time they do, a `PING` proves that it still works. Here, commands of all
+//! requests of a thread travel over one multiplexed connection, which is never given back, so connections come from the
+//! library's clients directly.
 
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ impl Source {
                 Connection::Multiplexed(connection.await?)
             }
             Self::Sentinel(group) => {
-                // The client keeps its connections to the Sentinels, which the present runtime drives. With a new client
-                // for each connection, a thread neither waits for another nor depends on its runtime.
+                // The client keeps its connections to the Sentinels, which the present runtime drives. With a new
+                // client for each connection, a thread neither waits for another nor depends on its runtime.
                 let server = SentinelNodeConnectionInfo::default()
                     .set_redis_connection_info(group.settings.clone())
                     .set_tcp_settings(tcp_settings());
@@ -127,7 +127,7 @@ impl Connection {
         record.decision(&self.transaction(&pipeline).await?)
     }
 
-    /// Runs commands whose replies say nothing, in a transaction.
+    /// Runs commands in a transaction, and ignores replies that are no errors.
     pub(super) async fn execute(&self, pipeline: &Pipeline) -> RedisResult<()> {
         for reply in self.transaction(pipeline).await? {
             reply.extract_error()?;
@@ -144,10 +144,10 @@ impl Connection {
         Ok(T::from_redis_value(answer?.extract_error()?)?)
     }
 
-    /// Whether the server has all of `keys`, which exist or not; a cluster as a whole has every one.
+    /// Checks that the server is the one for all of `keys`, whether they exist or not. A cluster as a whole is.
     ///
     /// # Errors
-    /// What it says of the first that it has not.
+    /// What the server says of the first key that belongs to another one.
     pub(super) async fn serves(&self, keys: impl Iterator<Item = String>) -> RedisResult<()> {
         let Self::Multiplexed(mut connection) = self.clone() else {
             return Ok(());
@@ -187,14 +187,14 @@ impl Connection {
     }
 }
 
-/// The replies to the commands of an atomic pipeline, one each. Among them may be errors, each of which is about one command;
-/// an error instead of them is about all.
+/// The replies to the commands of an atomic pipeline, one for each. A reply may be an error, which is about one
+/// command. An error instead of the replies is about all commands.
 async fn transaction(
     connection: &mut impl ConnectionLike,
     pipeline: &Pipeline,
 ) -> RedisResult<Vec<Value>> {
     let commands = pipeline.len();
-    // Nothing of what Redis says before `EXEC`, which is that it has queued each.
+    // Skips the replies before that of `EXEC`, which only say that each command is queued.
     let mut answers = connection
         .req_packed_commands(pipeline, commands + 1, 1)
         .await?;

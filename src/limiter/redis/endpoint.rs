@@ -32,7 +32,7 @@ pub(super) struct SentinelGroup {
     pub(super) settings: RedisConnectionInfo,
 }
 
-/// The text is not a Redis URL. It is not repeated, as it may hold a password.
+/// The text is no Redis URL. The error does not repeat it, because it may hold a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a Redis URL: {0}")]
 pub struct InvalidRedisUrl(&'static str);
@@ -57,7 +57,7 @@ impl FromStr for RedisEndpoint {
     }
 }
 
-/// To the parser `a,b` is a host, and its absence an outage.
+/// The parser takes `a,b` for the name of one host, and the node would take its absence for an outage.
 fn has_several_hosts(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -93,7 +93,7 @@ fn sentinel(rest: &str) -> Result<Kind, InvalidRedisUrl> {
     }))
 }
 
-/// `user:password@` with the `@`, and what follows.
+/// `user:password@` with the `@`, and the rest.
 fn split_credentials(text: &str) -> (Option<&str>, &str) {
     match text.rfind('@') {
         Some(at) => (Some(&text[..=at]), &text[at + 1..]),

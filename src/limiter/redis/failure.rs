@@ -1,4 +1,4 @@
-//! What an error of Redis's means, and so what follows from it.
+//! What an error of Redis means, and what follows from it.
 
 use deadpool_redis::redis::{ErrorKind, RedisError};
 
@@ -8,21 +8,22 @@ use super::{
 };
 use crate::limiter::{Misconfiguration, WindowStoreError};
 
-/// The commands that a request, the clock and the probe need, as an ACL grants them.
+/// The commands that requests, the clock and the probe need, as an ACL grants them.
 const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +expire +persist";
 
 /// Sorts errors.
 ///
-/// | Redis says | it is about | and so |
+/// | Redis answers | that concerns | and so |
 /// |---|---|---|
-/// | `WRONGTYPE` | the key of one client ([`WindowStoreError::Key`]) | this client is counted by the node, everybody else by Redis |
-/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or refuses to authenticate | the user ([`Misconfiguration::Permission`]) | as if it were away, and a line says what to grant |
-/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Misconfiguration::ClusterMember`]) | the program does not start; later, as if it were away, and a line says which URL to use |
-/// | the same to a `redis+cluster://` URL | slots that have moved ([`WindowStoreError::Failed`]) | it is away; connecting anew finds them |
-/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | it is away |
-/// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | it is away |
+/// | `WRONGTYPE` | the key of one client ([`WindowStoreError::Key`]) | the node counts this client itself; Redis counts all others |
+/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or it does not let the user in | the user ([`Misconfiguration::Permission`]) | as if Redis were away; one log line says what to grant |
+/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Misconfiguration::ClusterMember`]) | at the start, the program ends; later, as if Redis were away; one log line says which URL to use |
+/// | the same to a `redis+cluster://` URL | slots that have moved ([`WindowStoreError::Failed`]) | Redis is away; a new connection finds them |
+/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | Redis is away |
+/// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | Redis is away |
 ///
-/// `EXECABORT` says only that one of the commands before it was refused: what counts is how that one was.
+/// `EXECABORT` says only that Redis did not accept one of the commands before it. What counts is its answer to that
+/// one.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     is_cluster: bool,
@@ -37,7 +38,7 @@ impl Failures {
         }
     }
 
-    /// What `error` means to a caller that has used `key`.
+    /// What `error` means to a caller that used `key`.
     pub(super) fn sort(&self, error: RedisError, key: &str) -> WindowStoreError {
         if codes(&error).iter().any(|code| code == "WRONGTYPE") {
             return WindowStoreError::Key {
@@ -78,14 +79,14 @@ impl Failures {
     }
 }
 
-/// The first word of everything that the server has said.
+/// The first words of all errors that the server returned.
 fn codes(error: &RedisError) -> Vec<String> {
     let errors = error.clone().into_server_errors();
     let errors = errors.iter().flat_map(|errors| errors.iter());
     errors.map(|(_, error)| error.code().to_owned()).collect()
 }
 
-/// The command that gives the user of an endpoint exactly what it needs.
+/// The command that grants the user of an endpoint exactly what Shunt needs.
 fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
     let (user, db, more) = match &endpoint.0 {
         Kind::Server(server) => {
@@ -125,18 +126,18 @@ mod tests {
             matches!(sort("WRONGTYPE"), WindowStoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
         );
         for code in ["NOPERM", "NOAUTH", "WRONGPASS"] {
-            let refused = matches!(
+            let misconfigured = matches!(
                 sort(code),
                 WindowStoreError::Misconfigured(Misconfiguration::Permission { .. }, _)
             );
-            assert!(refused, "{code}");
+            assert!(misconfigured, "{code}");
         }
         for code in ["MOVED", "ASK", "CROSSSLOT"] {
-            let refused = matches!(
+            let misconfigured = matches!(
                 sort(code),
                 WindowStoreError::Misconfigured(Misconfiguration::ClusterMember, _)
             );
-            assert!(refused, "{code}");
+            assert!(misconfigured, "{code}");
         }
         for code in [
             "OOM",

@@ -1,13 +1,14 @@
 //! The timeline of the window logs: Redis's clock without its steps.
 //!
-//! The times in the logs have to go on evenly. If Redis's clock is set back and they followed, what was logged before would
-//! lie in the future and count until the clock has caught up; if it is set forward, everything would leave the window at
-//! once, on each node at another moment. So a log time is Redis's time *and a correction*, which changes whenever the
-//! clock is stepped, so that the sum does not. Until the first step it is zero.
+//! The times in the logs have to go on evenly. If Redis's clock is set back and they followed, what was logged before
+//! would lie in the future and count until the clock has caught up; if it is set forward, everything would leave the
+//! window at once, on each node at another moment. So a log time is Redis's time *and a correction*, which changes
+//! whenever the clock is stepped, so that the sum does not. Until the first step it is zero.
 //!
 //! All nodes must use the same correction, and one that starts later must know it. It stands in Redis, in one key, the
 //! *mark*, with a number that grows with every step and the latest log time at which a node has confirmed it: every node
-//! does so once a second, right after it has measured Redis's clock. [`settle`] decides what it means that they disagree:
+//! does so once a second, right after it has measured Redis's clock. [`settle`] decides what it means that they
+//! disagree:
 //!
 //! | a node finds | because | the logs |
 //! |---|---|---|
@@ -27,8 +28,8 @@ pub(super) const STEP_MICROS: i64 = 100_000;
 /// A mark is at most so old while any node runs, µs: it is confirmed once a second.
 pub(super) const SILENCE: i64 = 3_000_000;
 
-/// A log time that a mark names is below this (the year 2112). Redis's scores are f64, which hold whole microseconds up to
-/// 2^53: so there is room for the time that passes from then on.
+/// A log time that a mark names is below this (the year 2112). Redis's scores are f64, which hold whole microseconds up
+/// to 2^53: so there is room for the time that passes from then on.
 const MAX_LATEST: i64 = 1 << 52;
 
 /// No correction is larger, µs: 71 years, more than from a clock that begins in 1970 to today.
@@ -75,8 +76,8 @@ impl Timeline {
         self.correction
     }
 
-    /// The next one, in which it is `now` when Redis's clock says `redis_now`; or Redis's time itself, if that would be no
-    /// correction any more.
+    /// The next one, in which it is `now` when Redis's clock says `redis_now`; or Redis's time itself, if that would be
+    /// no correction any more.
     fn continued(self, now: i64, redis_now: i64) -> Self {
         let correction = now.saturating_sub(redis_now);
         Self {
@@ -144,8 +145,8 @@ impl Mark {
         words.next().is_none().then_some(mark)
     }
 
-    /// Whether a node can have written it, now that Redis's clock says `redis_now`. Any other is no help, and in the way of
-    /// one that is.
+    /// Whether a node can have written it, now that Redis's clock says `redis_now`. Any other is no help, and in the
+    /// way of one that is.
     pub(super) fn is_possible(&self, redis_now: i64) -> bool {
         let times = [self.latest, self.timeline.at(redis_now)];
         times.iter().all(|time| (0..MAX_LATEST).contains(time))
@@ -342,8 +343,8 @@ mod tests {
             prop_assert!(written.is_possible(redis_now), "{written}");
         }
 
-        /// Nodes that measure once a second, each at its own moment, while Redis's clock is stepped to and fro: log times never
-        /// go back, and go forward only as time does.
+        /// Nodes that measure once a second, each at its own moment, while Redis's clock is stepped to and fro: log
+        /// times never go back, and go forward only as time does.
         #[test]
         fn log_times_go_on_evenly_whatever_redis_clock_does(
             steps in prop::collection::vec((1..20_i64, prop_oneof![

@@ -8,8 +8,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::limiter::{LogEntry, LogTime, Policy};
 
-/// How far the L-th newest entry may be ahead of a request: the clocks of nodes differ, and threads overtake each other.
-/// An entry that is further ahead means that log times have gone back, and then nothing is certain.
+/// How far the L-th newest entry may be ahead of a request: the clocks of nodes differ, and threads overtake each
+/// other. An entry that is further ahead means that log times have gone back, and then nothing is certain.
 const AHEAD: Duration = Duration::from_secs(1);
 
 /// One client that is being refused under one policy.
@@ -49,8 +49,8 @@ impl Flood {
         self.in_redis = self.in_redis.max(lth_newest);
     }
 
-    /// Whether a request at `at` is certain to be refused, and a client that is told to wait for a whole window waits at
-    /// most `lateness` too long.
+    /// Whether a request at `at` is certain to be refused, and a client that is told to wait for a whole window waits
+    /// at most `lateness` too long.
     pub(super) fn lasts(&self, at: LogTime, lateness: Duration) -> bool {
         let lth_newest = self.lth_newest();
         let age = at - lth_newest;
