@@ -6,9 +6,10 @@ use std::{hint::black_box, net::IpAddr};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use criterion::Criterion;
 use shunt::{
-    http::{ClientIpHeader, TrustedProxies},
+    http::TrustedProxies,
     limiter::{LogTime, Quota, WindowLog},
     links::{CodeLength, Schemes, ShortCode, TargetUrl},
+    public::ClientIpHeader,
 };
 
 fn main() {

@@ -4,38 +4,25 @@
 //! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
 
 mod assets;
-mod backlog;
-mod client_ip;
-mod closing;
-mod cors;
-mod error;
-mod form;
-mod handlers;
-mod intake;
-mod listener;
-mod local_address;
+mod edge;
+mod home;
 mod management;
+mod metrics;
+mod net;
 mod observe;
-mod onlooker;
-mod origin;
 mod page;
-mod public_url;
+mod problem;
 mod rate_limit;
-mod request_id;
-mod resource;
-mod route;
+mod redirect;
 mod routes;
 mod server;
-mod slow_client;
+mod shorten;
 mod state;
 
-pub use client_ip::{ClientIpHeader, InvalidHeaderName, TrustedProxies};
-pub use cors::{Cors, CorsOrigin, InvalidOrigin};
-pub use listener::{Gate, Listener};
+pub use edge::{Cors, TrustedProxies};
 pub use management::{Management, management_server};
-pub use onlooker::ONLOOKERS;
-pub use public_url::PublicUrl;
+pub use metrics::HttpMetrics;
+pub use net::{Gate, Listener};
 pub use rate_limit::{RateLimit, RateLimitRule};
-pub use route::Route;
 pub use server::{Timeouts, public_server};
 pub use state::{AppState, Draining};

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`links`] | what a short link is, and the stores that keep it |
 //! | [`limiter`] | quotas, window logs, and the stores that keep those |
+//! | [`public`] | routes, URLs and origins as value types, for `config` and `http` |
 //! | [`http`] | the public listener and the management listener |
 //! | [`config`] | the configuration file, the environment, the flags |
 //! | [`telemetry`] | logs and metrics |
@@ -20,5 +21,6 @@ pub mod descriptors;
 pub mod http;
 pub mod limiter;
 pub mod links;
+pub mod public;
 pub mod scheduling;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{bounded_duration, bounded_number, list, networks, print_list, text};
 use crate::{
-    http::{ClientIpHeader, CorsOrigin, PublicUrl},
+    public::{ClientIpHeader, CorsOrigin, PublicUrl},
     scheduling::Scheduling,
 };
 

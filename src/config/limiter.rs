@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::value::{bounded_duration, bounded_number, list, networks, print_list, text};
 use crate::{
-    http::Route,
     limiter::{OnRedisFailure, PolicyName, Quota},
+    public::Route,
 };
 
 /// How many requests a client may make.

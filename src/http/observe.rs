@@ -8,10 +8,9 @@ use tracing::debug;
 
 use super::{
     AppState,
+    edge::{REQUEST_ID, Resource, request_id},
+    net::LastAnswer,
     rate_limit::rate_limit,
-    request_id::{REQUEST_ID, request_id},
-    resource::Resource,
-    slow_client::LastAnswer,
 };
 
 /// Gives every request its id and every answer its common headers, counts it, and writes the access line.

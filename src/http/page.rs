@@ -12,7 +12,7 @@ use actix_web::{
 use askama::Template;
 use mime::Mime;
 
-use super::error::ApiError;
+use super::problem::ApiError;
 
 /// Nothing but the page's own style, and its form only to ourselves.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
@@ -27,7 +27,7 @@ struct Page<'a> {
     error: Option<String>,
     note: Option<&'a str>,
     shortened: Option<Shortened<'a>>,
-    /// Where the form is sent, if it is shown; see [`form_action`](super::resource::form_action).
+    /// Where the form is sent, if it is shown; see [`form_action`](super::edge::form_action).
     form: Option<&'static str>,
     /// What stands in the form's field.
     url: &'a str,

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use self::headers::Announcement;
 
-use super::{AppState, Route, error::ApiError, form::MAX_BODY, intake::Intake, routes};
+use super::{AppState, HttpMetrics, net::Intake, problem::ApiError, routes, shorten::MAX_BODY};
 use crate::{
     limiter::{ClientId, Limiter, Outcome, Policy, Source},
-    telemetry::HttpMetrics,
+    public::Route,
 };
 
 /// How long a refused request's body may still take to arrive.
@@ -51,7 +51,7 @@ type PerPolicy<T> = SmallVec<[T; 1]>;
 
 impl RateLimit {
     /// A request that any of `rules` covers is under all that cover it, every other one under `default`.
-    /// Clients in `exempt` are not limited, nor is [`Route::Asset`].
+    /// Clients in `exempt` are not limited, nor are routes that the table of routes exempts.
     pub fn new(
         limiter: Arc<Limiter>,
         default: Policy,
@@ -75,7 +75,7 @@ impl RateLimit {
 
     fn policies(&self, route: Route, client: IpAddr) -> PerPolicy<&Announcement> {
         let within = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&client));
-        if route == Route::Asset || within(&self.exempt) {
+        if !route.is_limited() || within(&self.exempt) {
             return SmallVec::new();
         }
         let covering: PerPolicy<_> = self

@@ -2,7 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 
-use super::{AppState, Route, error::ApiError, handlers, resource::Resource};
+use super::{
+    AppState, edge::Resource, home::home, problem::ApiError, redirect::follow, shorten::shorten,
+};
+use crate::public::Route;
 
 /// `GET /`, `POST /shorten`, `GET /<code>`, and what a browser fetches by itself; nothing else.
 ///
@@ -15,14 +18,14 @@ pub(super) async fn answer(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     match route {
-        Route::Home => Ok(handlers::home(request)),
-        Route::Shorten => handlers::shorten(state, request, payload).await,
-        Route::Follow => handlers::follow(state, request).await,
+        Route::Home => Ok(home(request)),
+        Route::Shorten => shorten(state, request, payload).await,
+        Route::Follow => follow(state, request).await,
         Route::Asset | Route::Other => match Resource::of_path(request.path()) {
             Resource::Asset(asset) if route == Route::Asset => Ok(asset.answer()),
-            resource => Err(match resource.allow() {
-                Some(allow) => ApiError::MethodNotAllowed { allow },
-                None => ApiError::NotFound,
+            resource => Err(match resource.methods() {
+                [] => ApiError::NotFound,
+                allowed => ApiError::MethodNotAllowed { allowed },
             }),
         },
     }

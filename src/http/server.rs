@@ -10,10 +10,8 @@ use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
-    backlog::Backlog,
-    intake::Intake,
+    net::{Backlog, Intake, Limits, SlowClientGuard, Terms},
     observe::observe,
-    slow_client::{Limits, SlowClientGuard, Terms},
 };
 
 /// How long things may take on the public listener.

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, PublicUrl, RateLimit, TrustedProxies};
+use super::{Cors, HttpMetrics, RateLimit, TrustedProxies};
 use crate::{
     links::{Links, Schemes},
-    telemetry::HttpMetrics,
+    public::PublicUrl,
 };
 
 /// What every request on the public listener can reach.

@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    ClientId, Decision, LogTime, Policy, RedisStore, Source, WindowStore, WindowStoreError,
-    shield::Shield,
+    ClientId, Decision, LogTime, Policy, RedisOperation, RedisStore, Source, WindowStore,
+    WindowStoreError, shield::Shield,
 };
 use crate::telemetry::StoreMetrics;
 
@@ -17,12 +17,12 @@ const WRITES_AT_ONCE: usize = 32;
 pub struct ShieldedRedis {
     redis: RedisStore,
     shield: Option<Shield>,
-    metrics: StoreMetrics,
+    metrics: StoreMetrics<RedisOperation>,
 }
 
 impl ShieldedRedis {
     /// Asks Redis about every request.
-    pub fn new(redis: RedisStore, metrics: StoreMetrics) -> Self {
+    pub fn new(redis: RedisStore, metrics: StoreMetrics<RedisOperation>) -> Self {
         Self {
             redis,
             shield: None,
@@ -65,14 +65,17 @@ impl ShieldedRedis {
     ) -> Result<(Decision, Source), WindowStoreError> {
         let Some(shield) = &self.shield else {
             let answer = self.redis.record_at(policy, client, at);
-            return Ok((self.measured("record", answer).await?, Source::Redis));
+            return Ok((
+                self.measured(RedisOperation::Record, answer).await?,
+                Source::Redis,
+            ));
         };
         let unwritten = match shield.consider(policy, client, at) {
             ControlFlow::Break(refusal) => return Ok((refusal, Source::Shield)),
             ControlFlow::Continue(unwritten) => unwritten,
         };
         let answer = self.redis.record_after(&unwritten, policy, client, at);
-        let answer = self.measured("record", answer).await;
+        let answer = self.measured(RedisOperation::Record, answer).await;
         match &answer {
             Ok(decision) => shield.learn(policy, client, at, *decision, &unwritten),
             Err(WindowStoreError::Key { .. }) => shield.forget(policy, client),
@@ -95,7 +98,7 @@ impl ShieldedRedis {
             let answer = self
                 .redis
                 .add(entries, &backlog.policy, backlog.client, now);
-            match self.measured("write_back", answer).await {
+            match self.measured(RedisOperation::WriteBack, answer).await {
                 Ok(()) => shield.has_written(&backlog),
                 Err(WindowStoreError::Key { .. }) => {
                     shield.forget(&backlog.policy, backlog.client);
@@ -115,10 +118,10 @@ impl ShieldedRedis {
         }
     }
 
-    /// Runs an operation of the store, and measures it under this name.
+    /// Runs an operation of the store and measures it.
     pub(super) fn measured<T>(
         &self,
-        operation: &'static str,
+        operation: RedisOperation,
         answer: impl Future<Output = Result<T, WindowStoreError>>,
     ) -> impl Future<Output = Result<T, WindowStoreError>> {
         self.metrics

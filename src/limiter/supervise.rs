@@ -6,7 +6,7 @@ use futures_util::future::join;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limiter, WindowStore, with_redis::RedisLimiter};
+use super::{Limiter, RedisOperation, WindowStore, with_redis::RedisLimiter};
 
 /// How often Redis's clock is measured while Redis answers.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl RedisLimiter {
             () = self.breaker.opened() => {}
             () = sleep(CLOCK_INTERVAL) => {
                 let sample = self.redis.store().sample_clock();
-                if let Err(error) = self.redis.measured("time", sample).await {
+                if let Err(error) = self.redis.measured(RedisOperation::Time, sample).await {
                     self.open_breaker(&error, generation);
                 }
                 self.notice_clock_step();
@@ -75,7 +75,11 @@ impl RedisLimiter {
         let away_since = Instant::now();
         loop {
             let reconnect = self.redis.store().reconnect();
-            match self.redis.measured("connect", reconnect).await {
+            match self
+                .redis
+                .measured(RedisOperation::Connect, reconnect)
+                .await
+            {
                 Ok(()) => break,
                 Err(error) => self.report.is_still_away(&error),
             }

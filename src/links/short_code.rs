@@ -4,16 +4,10 @@ use std::fmt;
 
 use rand::{RngExt, distr::Alphanumeric};
 
+use crate::public::is_reserved;
+
 /// The longest code or alias.
 const MAX_LENGTH: usize = 64;
-
-/// Words that never become codes, in any spelling: paths that the service or a browser asks for, and
-/// paths that a later version may want.
-const RESERVED: [&str; 24] = [
-    "about", "admin", "api", "assets", "config", "docs", "favicon", "health", "healthz", "help",
-    "index", "livez", "login", "logout", "metrics", "openapi", "page", "qr", "readyz", "robots",
-    "shorten", "sitemap", "static", "stats",
-];
 
 /// A code that a link could have: 1 to 64 of `A-Z`, `a-z`, `0-9`, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -131,10 +125,6 @@ impl TryFrom<usize> for CodeLength {
             Err(InvalidCodeLength)
         }
     }
-}
-
-fn is_reserved(code: &str) -> bool {
-    RESERVED.iter().any(|word| word.eq_ignore_ascii_case(code))
 }
 
 #[cfg(test)]

@@ -12,11 +12,7 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::Method;
 use rustix::process::Signal;
-
-use crate::{
-    harness::{Answer, Node, NodeBuilder, Postgres, RawConnection, eventually},
-    needs,
-};
+use testkit::{Answer, Node, NodeBuilder, Postgres, RawConnection, eventually, needs};
 
 async fn stops_in_order(signal: Signal) {
     let mut node = Node::builder().set("http.drain", "1s").start().await;
@@ -186,14 +182,14 @@ async fn a_shutdown_under_load_loses_no_request_without_privileges() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load_loses_no_request_on_postgres() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     loses_nothing(Node::builder().postgres(&database)).await;
 }
 
 #[tokio::test]
 async fn several_nodes_start_at_once_on_an_empty_database() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let on_postgres = Node::builder().postgres(&database);
     // These share a directory, and so a file.
     let on_sqlite = Node::builder();
@@ -262,7 +258,7 @@ fn the_effective_configuration_is_printed_without_secrets() {
 #[tokio::test]
 async fn migrate_brings_the_tables_up_to_date_and_ends() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let builder = Node::builder().postgres(&database);
     for _ in 0..2 {
         let (code, stdout, stderr) = output(&builder, &["migrate"]);

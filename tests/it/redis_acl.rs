@@ -8,16 +8,13 @@ use std::{
 
 use deadpool_redis::redis::Value;
 use reqwest::Method;
+use testkit::{Node, NodeBuilder, Redis, Traffic, eventually, needs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
 };
 
-use crate::{
-    harness::{Node, NodeBuilder, Redis, Traffic, eventually},
-    needs,
-    stores::redis_kinds,
-};
+use crate::stores::redis_kinds;
 
 const PASSWORD: &str = "letters-and-digits-1";
 

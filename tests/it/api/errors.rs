@@ -1,12 +1,12 @@
 //! The form of every refusal.
 
 use reqwest::Method;
+use testkit::{Answer, Client, Node};
 
 use super::exchange::{
     FORM, JSON, assert_page, assert_problem, assert_status, exchange, from_browser, post,
     raw_status, send, unlimited,
 };
-use crate::harness::{Answer, Client, Node};
 
 const MAX_BODY: usize = 32 * 1024;
 

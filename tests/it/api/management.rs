@@ -2,12 +2,9 @@
 
 use reqwest::Method;
 use serde_json::json;
+use testkit::{Node, Postgres, Redis, needs};
 
 use super::exchange::{assert_problem, assert_status, from_browser, send, unlimited};
-use crate::{
-    harness::{Node, Postgres, Redis},
-    needs,
-};
 
 const REQUESTS: &str = "shunt_http_requests_total";
 const DECISIONS: &str = "shunt_limiter_decisions_total";
@@ -31,7 +28,7 @@ async fn readyz_has_one_entry_per_dependency() {
 
     needs!("postgres", "redis-server");
     let (database, redis) = (
-        Postgres::shared().await.database().await,
+        Postgres::shared_by_tests().await.database().await,
         Redis::start().await,
     );
     let node = Node::builder()

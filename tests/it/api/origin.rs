@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use reqwest::Method;
+use testkit::{Client, Node};
 
 use super::exchange::{
     assert_page, assert_problem, exchange, from_browser, post_form, raw_status, send, unlimited,
 };
-use crate::harness::{Client, Node};
 
 async fn short_url(client: &Client, headers: &[(&str, &str)]) -> String {
     let mut request = post_form(client, &[("url", "https://example.com/")]);

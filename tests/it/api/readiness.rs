@@ -1,11 +1,7 @@
 //! `/readyz`: whether a node can serve something useful, and whether everything works.
 
 use serde_json::{Value, json};
-
-use crate::{
-    harness::{Database, Node, NodeBuilder, Postgres, Redis, eventually, execute},
-    needs,
-};
+use testkit::{Database, Node, NodeBuilder, Postgres, Redis, eventually, execute, needs};
 
 /// What `/readyz`, `/readyz?strict`, `shunt healthcheck` and `shunt healthcheck --strict` say.
 async fn assert_ready(node: &Node, lenient: u16, strict: u16) -> Value {
@@ -96,7 +92,7 @@ async fn while_redis_is_away_a_node_is_degraded_whatever_it_does_without() {
 #[tokio::test]
 async fn strict_finds_out_whether_links_can_be_made_and_leaves_none() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = on(&database).start().await;
     assert_ready(&node, 200, 200).await;
     assert_eq!(database.number("SELECT count(*) FROM urls").await, 0);

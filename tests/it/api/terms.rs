@@ -7,10 +7,10 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::{Answer, Client, eventually};
 use tokio::task::JoinSet;
 
 use super::exchange::{JSON, assert_problem, assert_status, post, post_form, send, unlimited};
-use crate::harness::{Answer, Client, eventually};
 
 const TARGET: &str = "https://example.com/";
 

@@ -5,12 +5,8 @@ use std::{path::Path, process::Command};
 
 use reqwest::{Method, RequestBuilder};
 use sqlx::{Connection, SqliteConnection};
-
-use crate::{
-    harness::{
-        Answer, Client, Node, NodeBuilder, Postgres, SmallDisk, eventually, execute,
-        limit_file_size,
-    },
+use testkit::{
+    Answer, Client, Node, NodeBuilder, Postgres, SmallDisk, eventually, execute, limit_file_size,
     needs,
 };
 
@@ -284,7 +280,7 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_postgres_acknowledges_what_it_stores_and_nothing_else() {
     needs!("postgres");
-    let postgres = Postgres::shared().await;
+    let postgres = Postgres::shared_by_tests().await;
     for write in [Write::Shared, Write::Alias, Write::Expiring] {
         let Some(disk) = SmallDisk::mount("1m") else {
             return;

@@ -2,9 +2,9 @@
 //! just outside is refused in good order, and takes no node out of rotation.
 
 use reqwest::Method;
+use testkit::{Answer, needs};
 
 use super::{Front, get, post, status};
-use crate::{harness::Answer, needs};
 
 /// Of a target, in bytes.
 const URL: usize = 8192;

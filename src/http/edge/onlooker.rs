@@ -1,0 +1,180 @@
+//! Machines that only look at a link: they fetch it before, or so that, a person may follow it.
+//!
+//! A link whose visits are limited does not lead them anywhere. They use up no visit, and are not told the target: else
+//! calling oneself a machine would be the way to it that costs nothing. Any other link leads them to its target like everybody.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
+};
+
+use crate::http::{page, problem::ApiError};
+
+/// What machines that fetch links for a preview (or for a search engine, or a check) call themselves, in lower case.
+///
+/// No crate: the lists there are for "whatever is not a browser", so they have `curl`, `wget` and HTTP libraries, and a link has to
+/// work for scripts.
+const PREVIEWS: [&str; 19] = [
+    "bingpreview",
+    "bitrix link preview",
+    "crawler",
+    "embedly",
+    "facebookcatalog",
+    "facebookexternalhit",
+    "flipboardproxy",
+    "google-pagerenderer",
+    "iframely",
+    // Office follows a link by itself before it hands it to the browser.
+    "ms-office",
+    "onebox",
+    "pleroma",
+    "skypeuripreview",
+    "slack-imgproxy",
+    "snap url preview",
+    "spider",
+    "vkshare",
+    "yahoo link preview",
+    // The convention of robots: where to read about them.
+    "+http",
+];
+
+/// The kinds of machines that only look, as metrics name them.
+pub(in crate::http) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
+
+/// A machine that only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Onlooker {
+    /// `HEAD`: it asks whether the link works.
+    Head,
+    /// A browser that fetches what a person might open next.
+    Prefetch,
+    /// A program that shows what a link is about, where somebody has written it.
+    Preview,
+}
+
+impl Onlooker {
+    /// The one that has sent this request; `None` if somebody follows the link.
+    pub(in crate::http) fn of(request: &HttpRequest) -> Option<Self> {
+        let headers = request.headers();
+        if is_prefetch(headers) {
+            Some(Self::Prefetch)
+        } else if request.method() == Method::HEAD {
+            Some(Self::Head)
+        } else if is_preview(headers) {
+            Some(Self::Preview)
+        } else {
+            None
+        }
+    }
+
+    /// The name in metrics.
+    pub(in crate::http) fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Prefetch => "prefetch",
+            Self::Preview => "preview",
+        }
+    }
+
+    /// What it is told of a link that works, and that does not lead it anywhere.
+    pub(in crate::http) fn answer(self) -> Result<HttpResponse, ApiError> {
+        match self {
+            Self::Head | Self::Preview => Ok(page::onlooker_page()),
+            // Not a success, or the browser would answer the click that follows with it.
+            Self::Prefetch => Err(ApiError::Prefetched),
+        }
+    }
+}
+
+/// `Sec-Purpose: prefetch;prerender` (Fetch), and what browsers sent before that.
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    const PURPOSES: [(&str, &[&str]); 4] = [
+        ("sec-purpose", &["prefetch"]),
+        ("purpose", &["prefetch", "preview"]),
+        ("x-purpose", &["prefetch", "preview"]),
+        ("x-moz", &["prefetch"]),
+    ];
+    PURPOSES.iter().any(|(name, purposes)| {
+        let values = headers
+            .get_all(*name)
+            .filter_map(|value| value.to_str().ok());
+        let mut items = values.flat_map(|value| value.split([',', ';']));
+        items.any(|item| {
+            let item = item.trim();
+            purposes
+                .iter()
+                .any(|purpose| item.eq_ignore_ascii_case(purpose))
+        })
+    })
+}
+
+fn is_preview(headers: &HeaderMap) -> bool {
+    headers.get_all(header::USER_AGENT).any(|agent| {
+        let agent = String::from_utf8_lossy(agent.as_bytes()).to_ascii_lowercase();
+        // Signal calls itself so as well. An app in which people read would call itself a browser.
+        agent.starts_with("whatsapp/")
+            || agent == "viber"
+            || PREVIEWS.iter().any(|name| agent.contains(name))
+            || has_bot(&agent)
+    })
+}
+
+/// Whether a word ends in `bot`: `Twitterbot/1.0`, `TelegramBot (like …`, `Synapse (bot; …`. Cubot is a brand of phones.
+fn has_bot(agent: &str) -> bool {
+    let mut words = agent.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| word.ends_with("bot") && word != "cubot")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_an_onlookers_if_its_method_its_purpose_or_its_name_says_so() {
+        for (method, header, onlooker) in [
+            (Method::GET, ("accept", "text/html"), None),
+            (Method::HEAD, ("accept", "text/html"), Some(Onlooker::Head)),
+            (
+                Method::GET,
+                ("sec-purpose", "prefetch;prerender"),
+                Some(Onlooker::Prefetch),
+            ),
+            (
+                Method::HEAD,
+                ("sec-purpose", "prefetch"),
+                Some(Onlooker::Prefetch),
+            ),
+            (Method::GET, ("sec-purpose", "prefetcher"), None),
+            (
+                Method::GET,
+                ("x-moz", "x, PREFETCH"),
+                Some(Onlooker::Prefetch),
+            ),
+            (
+                Method::GET,
+                ("user-agent", "Twitterbot/1.0"),
+                Some(Onlooker::Preview),
+            ),
+            (
+                Method::GET,
+                ("user-agent", "a (BOT)"),
+                Some(Onlooker::Preview),
+            ),
+            (Method::GET, ("user-agent", "bottle/1.0"), None),
+            (Method::GET, ("user-agent", "Cubot_X19"), None),
+            (Method::GET, ("user-agent", ""), None),
+        ] {
+            let request = TestRequest::default()
+                .method(method.clone())
+                .insert_header(header);
+            let found = Onlooker::of(&request.to_http_request());
+            assert_eq!(found, onlooker, "{method} {header:?}");
+            assert!(found.is_none_or(|onlooker| ONLOOKERS.contains(&onlooker.name())));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What a path names: the page, shortening, a link, a file of the service, or nothing.
+//!
+//! Paths are matched kindly. A path means the same with unreserved characters percent-encoded (RFC 3986, section 6.2.2.2),
+//! and with a slash at its end. What chat programs and sentences glue to a link is no part of its code.
+
+use std::borrow::Cow;
+
+use actix_web::http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::{http::assets::Asset, links::ShortCode, public::Route};
+
+/// The longest path that is decoded, in bytes: more than the longest code takes, whatever is encoded, with all that can be glued
+/// to it. This comes before the limit, so it costs the same for every client.
+const MAX_DECODED: usize = 512;
+
+/// The most of a path that can be glued to a code, in bytes, as the client has sent it.
+const MAX_GLUED: usize = 64;
+
+/// What ends a sentence, closes a bracket or a quotation, or marks text up. Those of ASCII are what autolinkers leave out
+/// of a link (GitHub Flavored Markdown, 6.9), and closing brackets and quotation marks.
+const GLUE: &str = concat!(
+    ".,;:!?)]}>'\"*_~`",
+    "”’“‘»«›‹„‚…–—",
+    "。、，．；：！？）］｝」』》〉】〕",
+    "،؛؟।॥",
+    // Of no width: joiners, marks of direction, the byte-order mark.
+    "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{2069}\u{202c}\u{feff}",
+);
+
+/// What a path names, whatever a request does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Resource {
+    /// `/`
+    Home,
+    /// `/shorten`
+    Shorten,
+    /// `/<code>`, if a link could have that code or not.
+    Link,
+    /// What a browser fetches by itself.
+    Asset(Asset),
+    /// Nothing that the service could have.
+    Nothing,
+}
+
+impl Resource {
+    /// What a request's path names, as the client has sent it.
+    pub(in crate::http) fn of_path(path: &str) -> Self {
+        match path.strip_prefix('/') {
+            Some("") => Self::Home,
+            Some("shorten") => Self::Shorten,
+            // Nearly always.
+            Some(code) if code.bytes().all(ShortCode::allows) => Self::Link,
+            Some(rest) => Self::of_unusual(rest),
+            None => Self::Nothing,
+        }
+    }
+
+    #[cold]
+    fn of_unusual(rest: &str) -> Self {
+        let rest = &*normalised(rest);
+        if rest == "shorten" {
+            return Self::Shorten;
+        }
+        if let Some(asset) = Asset::of_name(rest) {
+            return Self::Asset(asset);
+        }
+        match rest.split_once('/') {
+            None => Self::Link,
+            // One dot names the same folder, and is a full stop; two dots would lead out of it.
+            Some((_, "" | "..")) | Some(("", _)) => Self::Nothing,
+            Some((_, glued)) if is_glued(glued) => Self::Link,
+            Some(_) => Self::Nothing,
+        }
+    }
+
+    /// The methods that it has; none if it is [`Nothing`](Self::Nothing).
+    pub(in crate::http) fn methods(self) -> &'static [Method] {
+        self.own_route().methods()
+    }
+
+    /// The route of a request with this method.
+    pub(in crate::http) fn route(self, method: &Method) -> Route {
+        let route = self.own_route();
+        if route.methods().contains(method) {
+            route
+        } else {
+            Route::Other
+        }
+    }
+
+    /// The route of a request with a method that it has.
+    fn own_route(self) -> Route {
+        match self {
+            Self::Home => Route::Home,
+            Self::Shorten => Route::Shorten,
+            Self::Link => Route::Follow,
+            Self::Asset(_) => Route::Asset,
+            Self::Nothing => Route::Other,
+        }
+    }
+}
+
+/// The code that the path of a [`Resource::Link`] means; `None` where no link could have it.
+pub(in crate::http) fn code(path: &str) -> Option<ShortCode> {
+    let rest = path.strip_prefix('/')?;
+    ShortCode::parse(rest).or_else(|| unusual_code(rest))
+}
+
+#[cold]
+fn unusual_code(rest: &str) -> Option<ShortCode> {
+    let rest = normalised(rest);
+    let end = rest.bytes().position(|byte| !ShortCode::allows(byte));
+    let (code, glued) = rest.split_at(end.unwrap_or(rest.len()));
+    let glued = glued.strip_prefix('/').unwrap_or(glued);
+    if is_glued(glued) {
+        ShortCode::parse(code)
+    } else {
+        None
+    }
+}
+
+/// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs.
+/// Nothing is decoded twice, and no slash is made of `%2F`.
+fn normalised(rest: &str) -> Cow<'_, str> {
+    let rest = match rest.strip_suffix('/') {
+        // An empty segment is another path: `//` is not `/`, nor `/a//` `/a/`.
+        Some(before) if !before.is_empty() => before,
+        _ => rest,
+    };
+    if rest.len() > MAX_DECODED || !rest.contains('%') {
+        return Cow::Borrowed(rest);
+    }
+    let mut decoded = String::with_capacity(rest.len());
+    let mut parts = rest.split('%');
+    decoded.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            // No percent-encoding at all: what was decoded might become one.
+            return Cow::Borrowed(rest);
+        };
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            decoded.push(char::from(byte));
+            decoded.push_str(&part[2..]);
+        } else {
+            decoded.push('%');
+            decoded.push_str(part);
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+/// Whether this, behind a code, is nothing that anybody would mean.
+fn is_glued(text: &str) -> bool {
+    if text.len() > MAX_GLUED {
+        return false;
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.is_ok_and(|text| text.chars().all(|c| c.is_whitespace() || GLUE.contains(c)))
+}
+
+/// Where a form on a page at this path is to be sent, relative to the page, so that it also works behind a proxy that serves this
+/// under a path of its own; `None` where that cannot be said.
+pub(in crate::http) fn form_action(path: &str) -> Option<&'static str> {
+    match path.strip_prefix('/')?.split_once('/') {
+        None => Some("shorten"),
+        Some((_, "")) => Some("../shorten"),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_one_thing() {
+        for (path, resource) in [
+            ("/", Resource::Home),
+            ("/shorten", Resource::Shorten),
+            ("/shorten/", Resource::Shorten),
+            ("/%73horten", Resource::Shorten),
+            ("/Ab3xY9", Resource::Link),
+            ("/shortened", Resource::Link),
+            ("/shorten.", Resource::Link),
+            ("/launch/).", Resource::Link),
+            ("/%2F", Resource::Link),
+            ("/favicon.ico", Resource::Asset(Asset::Favicon)),
+            ("/a/b", Resource::Nothing),
+            ("//", Resource::Nothing),
+            ("///", Resource::Nothing),
+            ("//launch", Resource::Nothing),
+            ("/launch//", Resource::Nothing),
+            ("/launch/..", Resource::Nothing),
+            ("*", Resource::Nothing),
+            ("", Resource::Nothing),
+        ] {
+            assert_eq!(Resource::of_path(path), resource, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_route() {
+        for (method, path, route) in [
+            (Method::GET, "/", Route::Home),
+            (Method::HEAD, "/", Route::Home),
+            (Method::POST, "/", Route::Other),
+            (Method::POST, "/shorten", Route::Shorten),
+            (Method::GET, "/shorten", Route::Other),
+            (Method::OPTIONS, "/shorten", Route::Other),
+            (Method::GET, "/Ab3xY9", Route::Follow),
+            (Method::HEAD, "/Ab3xY9", Route::Follow),
+            (Method::POST, "/Ab3xY9", Route::Other),
+            (Method::GET, "/robots.txt", Route::Asset),
+            (Method::POST, "/robots.txt", Route::Other),
+            (Method::GET, "/a/b", Route::Other),
+        ] {
+            let resource = Resource::of_path(path);
+            assert_eq!(resource.route(&method), route, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_path_in_the_table_of_routes_leads_to_its_route() {
+        for route in Route::ALL {
+            for path in route.paths() {
+                let path = path
+                    .replace("{code}", "Ab3xY9")
+                    .replace("{size}", "-120x120");
+                let resource = Resource::of_path(&path.replace("{name}", "security.txt"));
+                assert_eq!(resource.own_route(), route, "{path}");
+                for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+                    let has_it = resource.methods().contains(&method);
+                    let expected = if has_it { route } else { Route::Other };
+                    assert_eq!(resource.route(&method), expected, "{method} {path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_needs_no_encoding_is_decoded_and_only_once() {
+        for (rest, expected) in [
+            ("launch", "launch"),
+            ("%6C%61u%6e%63h/", "launch"),
+            ("%2D%2E%5F%7E%30", "-._~0"),
+            ("%2f%2F%25%20%C3%BC", "%2f%2F%25%20%C3%BC"),
+            ("%256C", "%256C"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%4ü", "%4ü"),
+            ("%+1", "%+1"),
+            ("%%36C", "%%36C"),
+            ("%41%zz%41", "%41%zz%41"),
+            ("/", "/"),
+            ("a//", "a/"),
+        ] {
+            assert_eq!(normalised(rest), expected, "{rest}");
+        }
+        let longest = "%61".repeat(64);
+        assert_eq!(normalised(&longest), "a".repeat(64));
+        let longer = "%61".repeat(10_000);
+        assert_eq!(normalised(&longer), longer);
+    }
+
+    #[test]
+    fn a_form_leads_to_the_same_place_from_every_page() {
+        for (path, action) in [
+            ("/", Some("shorten")),
+            ("/abc", Some("shorten")),
+            ("/abc%2F", Some("shorten")),
+            ("/abc/", Some("../shorten")),
+            ("//", Some("../shorten")),
+            ("/a/b", None),
+            ("*", None),
+        ] {
+            assert_eq!(form_action(path), action, "{path}");
+        }
+    }
+}

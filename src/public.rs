@@ -1,0 +1,14 @@
+//! What the service is from outside: the routes it has, the URL that links begin with, the sites and proxies it knows.
+//!
+//! These are the value types that the configuration sets and that `http` uses. They import nothing else of this crate, so
+//! every module may import them.
+
+mod client_ip_header;
+mod cors_origin;
+mod public_url;
+mod route;
+
+pub use client_ip_header::{ClientIpHeader, InvalidHeaderName};
+pub use cors_origin::{CorsOrigin, InvalidOrigin};
+pub use public_url::PublicUrl;
+pub use route::{Route, is_reserved};
