@@ -34,7 +34,7 @@
 //! | `without_redis` | **every** decision that Redis does not make |
 //! | `breaker` | whether requests ask Redis at the moment |
 //! | `supervise` | the background work: watches Redis, reconnects, writes back, sweeps |
-//! | `report` | what the log says about Redis |
+//! | `report`, `metrics` | what the log says about Redis, and what is measured |
 //! | `boot_clock`, `once_a_minute`, `shards` | time that cannot be set, rare log lines, a map of many locks |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
