@@ -200,7 +200,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
     if config.limiter.shield {
         redis = redis.with_shield(config.limiter.write_back);
     }
-    let limiter = Limiter::shared(redis, local, config.limiter.on_redis_failure).await;
+    let limiter = Limiter::with_redis(redis, local, config.limiter.on_redis_failure).await;
     limiter.context("the limiter")
 }
 

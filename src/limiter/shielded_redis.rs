@@ -1,20 +1,19 @@
 //! Redis behind the flood shield.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    ClientId, Decision, LogTime, Policy, RedisOperation, RedisStore, Source, StoreError,
-    WindowStore,
-    shield::{Opinion, Shield},
+    ClientId, Decision, LogTime, Policy, RedisOperation, RedisStore, Source, WindowStore,
+    WindowStoreError, shield::Shield,
 };
 use crate::telemetry::StoreMetrics;
 
-/// Backlogs that are on their way to Redis at once.
+/// How many backlogs are on their way to Redis at once.
 const WRITES_AT_ONCE: usize = 32;
 
-/// The window logs in Redis, which is not asked about clients that are refused for certain.
+/// The window logs in Redis. Clients that are certain to be refused cost no round trip.
 pub struct ShieldedRedis {
     redis: RedisStore,
     shield: Option<Shield>,
@@ -31,7 +30,7 @@ impl ShieldedRedis {
         }
     }
 
-    /// Refuses floods by itself. [`write_back`](Self::write_back) must then be called every `interval`.
+    /// Refuses floods without asking. [`write_back`](Self::write_back) must then be called every `interval`.
     #[must_use]
     pub fn with_shield(mut self, interval: Duration) -> Self {
         self.shield = Some(Shield::new(interval, self.redis.new_member()));
@@ -43,12 +42,13 @@ impl ShieldedRedis {
         &self.redis
     }
 
-    /// How often [`write_back`](Self::write_back) has to be called; practically never without a shield.
+    /// How often [`write_back`](Self::write_back) must be called. Without a shield it need not be, and this is
+    /// [`Duration::MAX`].
     pub fn write_back_interval(&self) -> Duration {
         self.shield.as_ref().map_or(Duration::MAX, Shield::interval)
     }
 
-    /// Clients that are refused without asking at the moment.
+    /// How many clients are refused without asking at the moment.
     pub fn shielded_clients(&self) -> usize {
         self.shield.as_ref().map_or(0, Shield::clients)
     }
@@ -56,13 +56,13 @@ impl ShieldedRedis {
     /// Logs a request of `client` that arrived at `at`, on Redis's clock, and decides it.
     ///
     /// # Errors
-    /// [`StoreError`] if Redis had to decide and could not.
+    /// [`WindowStoreError`] if Redis had to decide and could not.
     pub async fn record_at(
         &self,
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<(Decision, Source), StoreError> {
+    ) -> Result<(Decision, Source), WindowStoreError> {
         let Some(shield) = &self.shield else {
             let answer = self.redis.record_at(policy, client, at);
             return Ok((
@@ -71,25 +71,25 @@ impl ShieldedRedis {
             ));
         };
         let unwritten = match shield.consider(policy, client, at) {
-            Opinion::Refused(decision) => return Ok((decision, Source::Shield)),
-            Opinion::Ask(unwritten) => unwritten,
+            ControlFlow::Break(refusal) => return Ok((refusal, Source::Shield)),
+            ControlFlow::Continue(unwritten) => unwritten,
         };
         let answer = self.redis.record_after(&unwritten, policy, client, at);
         let answer = self.measured(RedisOperation::Record, answer).await;
         match &answer {
             Ok(decision) => shield.learn(policy, client, at, *decision, &unwritten),
-            Err(StoreError::Key { .. }) => shield.forget(policy, client),
+            Err(WindowStoreError::Key { .. }) => shield.forget(policy, client),
             Err(_) => {}
         }
         Ok((answer?, Source::Redis))
     }
 
-    /// Tells Redis of the refusals since the last time.
+    /// Tells Redis what the shield has refused since the last time.
     ///
     /// # Errors
-    /// [`StoreError`] if it could not take them all; those stay for the next time. A client whose key is another's is
-    /// forgotten: its next request finds out and says so.
-    pub async fn write_back(&self, now: LogTime) -> Result<(), StoreError> {
+    /// [`WindowStoreError`] if Redis could not take all of it; the rest stays for the next time. A client whose key holds
+    /// something else is no error: the shield forgets it, and its next request reports the key.
+    pub async fn write_back(&self, now: LogTime) -> Result<(), WindowStoreError> {
         let Some(shield) = &self.shield else {
             return Ok(());
         };
@@ -100,29 +100,31 @@ impl ShieldedRedis {
                 .add(entries, &backlog.policy, backlog.client, now);
             match self.measured(RedisOperation::WriteBack, answer).await {
                 Ok(()) => shield.has_written(&backlog),
-                Err(StoreError::Key { .. }) => shield.forget(&backlog.policy, backlog.client),
+                Err(WindowStoreError::Key { .. }) => {
+                    shield.forget(&backlog.policy, backlog.client);
+                }
                 Err(error) => return Err(error),
             }
             Ok(())
         });
-        // Not one more after the first that fails: each would wait as long for a Redis that does not answer.
+        // Stops at the first failure: if Redis does not answer, each further write would wait for the whole timeout.
         writes.buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
-    /// Forgets whom to refuse: Redis was away and may know nothing of them any more, or the time has gone back.
+    /// Makes the shield forget all clients: Redis was away and may have lost their logs, or log times have gone back.
     pub fn forget(&self) {
         if let Some(shield) = &self.shield {
             shield.clear();
         }
     }
 
-    pub(super) async fn measured<T>(
+    /// Runs an operation of the store and measures it.
+    pub(super) fn measured<T>(
         &self,
         operation: RedisOperation,
-        answer: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+        answer: impl Future<Output = Result<T, WindowStoreError>>,
+    ) -> impl Future<Output = Result<T, WindowStoreError>> {
         self.metrics
-            .measure(operation, answer, StoreError::kind)
-            .await
+            .measure(operation, answer, WindowStoreError::kind)
     }
 }

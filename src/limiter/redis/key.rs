@@ -1,25 +1,31 @@
-//! Every key that Shunt has in Redis.
+//! Every key that Shunt has in Redis. No other file knows one.
 //!
 //! | key | type | holds |
 //! |---|---|---|
 //! | `rate_limit:<client>` | sorted set | the client's window log under the policy `default` |
-//! | `rate_limit:<policy>:<client>` | sorted set | its log under another policy |
+//! | `rate_limit:<policy>:<client>` | sorted set | its window log under another policy |
 //! | `rate_limit:clock` | string | the [mark](super::timeline::Mark) |
-//! | `rate_limit:probe:<number>` | sorted set | nothing of worth, for a second: a node has tried out whether Redis takes writes |
+//! | `rate_limit:probe:<number>` | sorted set | nothing of worth, for a second: with it, a node tries whether Redis takes writes |
 //!
-//! None can be another: a client is an address and has a `.` or two `:`, and a number has neither.
+//! Invariant: no two of these are ever the same key. A client is an address, which has a `.` or two `:`, and a number
+//! has neither. The first group of an IPv6 address is shorter than the name of a policy: a policy `fade` would share
+//! `rate_limit:fade:…` with the clients under `default` whose network begins with `fade:`.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::limiter::{ClientId, Policy};
+use crate::limiter::{ClientId, Policy, PolicyName};
 
-/// The longest that a prefix may be.
+/// The most characters of a group of an IPv6 address.
+const IPV6_GROUP: usize = 4;
+const _: () = assert!(PolicyName::MIN_LENGTH > IPV6_GROUP);
+
+/// The most characters of a prefix.
 const MAX_LENGTH: usize = 64;
 
-/// What every key begins with: `rate_limit:`, or another for each service that shares a Redis.
+/// What every key begins with: `rate_limit:`, or another text if several services use one Redis.
 ///
-/// 1 to 64 printable ASCII characters, except quotes, which no command line takes as they are, `*?[]\`, which mean something in
-/// an ACL, and `{}`, which would put all clients on one server of a cluster.
+/// 1 to 64 printable ASCII characters, except quotes, which have to be escaped on a command line, `*?[]\`, which mean
+/// something in an ACL, and `{}`, which would put all clients on one server of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPrefix(Arc<str>);
 
@@ -41,10 +47,12 @@ impl KeyPrefix {
         }
     }
 
+    /// The key of the mark, which tells all nodes which timeline the logs are on.
     pub(super) fn clock(&self) -> String {
         format!("{self}clock")
     }
 
+    /// A key that holds no log, to try out Redis with.
     pub(super) fn probe(&self, number: u32) -> String {
         format!("{self}probe:{number}")
     }
