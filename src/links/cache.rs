@@ -131,3 +131,72 @@ impl Cache {
         self.redirects.usage()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{
+        db::{Database, Health, Sqlite, SqliteOptions, StartUp},
+        links::{LinkStore, SqliteLinks, checks},
+        telemetry::Metrics,
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    async fn cache_of_an_empty_store() -> Cache {
+        let options = SqliteOptions {
+            url: "sqlite::memory:".parse().expect("a URL"),
+            max_connections: 1,
+            timeout: MINUTE,
+        };
+        let sqlite = Sqlite::open(&options, StartUp { within: MINUTE }).await;
+        let sqlite = Arc::new(sqlite.expect("a database"));
+        let store: Arc<dyn LinkStore> = Arc::new(SqliteLinks::new(sqlite.clone()));
+        let metrics = Metrics::new().expect("metrics");
+        let health = Health::new(
+            Database::Sqlite(sqlite),
+            checks(&store),
+            metrics.store("sqlite"),
+        );
+        let store = ObservedStore {
+            store,
+            health: Arc::new(health),
+            metrics: metrics.store("sqlite"),
+        };
+        let options = CacheOptions {
+            capacity: 100,
+            ttl: MINUTE,
+            miss_ttl: MINUTE,
+        };
+        let metrics = CacheMetrics::new(&metrics).expect("metrics");
+        Cache::new(options, Arc::new(store), metrics)
+    }
+
+    fn code(text: &str) -> ShortCode {
+        ShortCode::parse(text).expect("a code")
+    }
+
+    #[tokio::test]
+    async fn look_ups_are_made_while_something_runs_them_and_then_fail_at_once() {
+        let cache = cache_of_an_empty_store().await;
+        let (one, other) = (code("one"), code("other"));
+        tokio::select! {
+            () = cache.run() => {}
+            found = cache.look_up(&one) => assert_eq!(found, Some(LookUp::Unknown)),
+        }
+        assert_eq!(cache.look_up(&one).now_or_never(), Some(None), "too late");
+
+        let cache = cache_of_an_empty_store().await;
+        let mut waiting = Box::pin(cache.look_up(&one));
+        assert_eq!((&mut waiting).now_or_never(), None);
+        // Begins a query and gives it up.
+        assert_eq!(cache.run().now_or_never(), None);
+        assert_eq!(waiting.now_or_never(), Some(None), "its query was given up");
+        for code in [&one, &other] {
+            let look_up = cache.look_up(code);
+            assert_eq!(look_up.now_or_never(), Some(None), "too late");
+        }
+    }
+}

@@ -1,6 +1,10 @@
 //! How a link is followed: what the cache believes, how long a request waits for a look-up, and then the visit.
 
-use std::{pin::pin, slice, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    slice,
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -37,8 +41,8 @@ impl Links {
             Belief::Stale(url, staleness) => (Some(url), Some(staleness)),
             Belief::Nothing => (None, None),
         };
-        let look_up = self.with_patience(cache.look_up(code), staleness);
-        match (look_up.await, stale) {
+        let look_up = pin!(cache.look_up(code));
+        match (self.with_patience(look_up, staleness).await, stale) {
             (Some(found), _) => {
                 cache.metrics.misses.inc();
                 self.arrive(code, found, visit).await
@@ -58,10 +62,9 @@ impl Links {
     /// answered with a stale link.
     async fn with_patience(
         &self,
-        look_up: impl Future<Output = Option<LookUp>>,
+        mut look_up: Pin<&mut impl Future<Output = Option<LookUp>>>,
         stale: Option<Staleness>,
     ) -> Option<LookUp> {
-        let mut look_up = pin!(look_up);
         loop {
             match timeout(PATIENCE, look_up.as_mut()).await {
                 Ok(found) => return found,

@@ -1,7 +1,5 @@
 //! Visits count the same with a cache and without one.
 
-use std::time::Duration;
-
 use reqwest::Method;
 
 use super::{TARGET, make, node, start};
@@ -18,23 +16,29 @@ enum Asks {
 
 use Asks::{Head, Prefetch, Preview, Visitor};
 
-/// Links, and what the requests for each of them are answered, one after the other. `true`: with the target.
-const SCENARIOS: [(&str, &[(&str, &str)], &[(Asks, u16, bool)]); 4] = [
-    (
-        "unlimited",
-        &[],
-        &[
+struct Scenario {
+    code: &'static str,
+    terms: &'static [(&'static str, &'static str)],
+    /// One after the other, with the status of each answer, and whether it tells the target.
+    requests: &'static [(Asks, u16, bool)],
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        code: "unlimited",
+        terms: &[],
+        requests: &[
             (Visitor, 302, true),
             (Head, 302, true),
             (Prefetch, 302, true),
             (Preview, 302, true),
             (Visitor, 302, true),
         ],
-    ),
-    (
-        "once",
-        &[("max_visits", "1")],
-        &[
+    },
+    Scenario {
+        code: "once",
+        terms: &[("max_visits", "1")],
+        requests: &[
             (Head, 200, false),
             (Preview, 200, false),
             (Prefetch, 503, false),
@@ -44,23 +48,23 @@ const SCENARIOS: [(&str, &[(&str, &str)], &[(Asks, u16, bool)]); 4] = [
             (Preview, 410, false),
             (Prefetch, 410, false),
         ],
-    ),
-    (
-        "twice",
-        &[("max_visits", "2"), ("expires_in", "1h")],
-        &[
+    },
+    Scenario {
+        code: "twice",
+        terms: &[("max_visits", "2"), ("expires_in", "1h")],
+        requests: &[
             (Visitor, 302, true),
             (Preview, 200, false),
             (Visitor, 302, true),
             (Visitor, 410, false),
             (Visitor, 410, false),
         ],
-    ),
-    (
-        "expiring",
-        &[("expires_in", "1h")],
-        &[(Visitor, 302, true), (Head, 302, true)],
-    ),
+    },
+    Scenario {
+        code: "expiring",
+        terms: &[("expires_in", "1h")],
+        requests: &[(Visitor, 302, true), (Head, 302, true)],
+    },
 ];
 
 async fn ask(node: &Node, asks: Asks, code: &str) -> Answer {
@@ -77,7 +81,12 @@ async fn ask(node: &Node, asks: Asks, code: &str) -> Answer {
 }
 
 async fn counts_visits(node: &Node, when: &str) {
-    for (code, terms, requests) in SCENARIOS {
+    for Scenario {
+        code,
+        terms,
+        requests,
+    } in SCENARIOS
+    {
         make(&node.client(), code, terms).await;
         for (number, (asks, status, told)) in requests.iter().enumerate() {
             let answer = ask(node, *asks, code).await;
@@ -85,13 +94,13 @@ async fn counts_visits(node: &Node, when: &str) {
             assert_eq!(answer.status, *status, "{what}");
             let target = told.then_some(TARGET);
             assert_eq!(answer.header("location"), target, "{what}");
-            // The plain redirects are those that a cache between node and client may keep.
+            // A cache between node and client may keep a plain redirect, and no other answer.
             let limited = terms.iter().any(|(name, _)| *name == "max_visits");
             let may_be_kept = answer.header("cache-control").is_none();
             assert_eq!(may_be_kept, *told && !limited, "{what}");
         }
     }
-    // Each visitor of a link with visits left, and no one else.
+    // Those of visitors while visits were left.
     let visits = node.metric(
         "shunt_store_duration_seconds_count",
         &["operation=\"visit\""],
@@ -111,7 +120,6 @@ async fn counts_visits(node: &Node, when: &str) {
     .await;
     eventually("a link with visits left expires", async || {
         let answer = ask(node, Head, "brief").await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
         (answer.status == 410).then_some(())
     })
     .await;

@@ -5,7 +5,7 @@ use shunt::{
     links::{Created, LinkStore, LookUp, NewLink, ShortCode, TargetUrl, Terms, Write},
 };
 
-use super::links::{Place, code, contract, url};
+use super::place::{Place, code, contract, url};
 
 contract!(
     what_a_commit_refuses_is_not_said_to_be_stored,

@@ -17,7 +17,7 @@ use shunt::{
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
-use super::links::{code, url};
+use super::place::{code, url};
 
 /// So many that they make a log of 70 MB if it is not folded in.
 const LINKS: usize = 5_000;
