@@ -6,6 +6,10 @@ use anyhow::Context;
 
 use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig, ListenAddress},
+    db::{
+        Database, Health, Postgres, PostgresOptions, Sqlite, SqliteOptions, StartUp,
+        register_database_metrics,
+    },
     descriptors,
     http::{
         AppState, Cors, Draining, HttpMetrics, Listener, Management, RateLimit, RateLimitRule,
@@ -17,8 +21,8 @@ use crate::{
         register_limiter_metrics,
     },
     links::{
-        CacheMetrics, CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore,
-        SqliteOptions, SqliteStore, StartUp, register_link_metrics,
+        self, CacheMetrics, CacheOptions, LinkStore, Links, PostgresLinks, SqliteLinks,
+        register_cache_metrics,
     },
     telemetry::Metrics,
 };
@@ -45,7 +49,7 @@ impl Application {
         } else {
             None
         };
-        register_link_metrics(&metrics, links.clone())?;
+        register_cache_metrics(&metrics, links.clone())?;
         register_limiter_metrics(&metrics, limiter.clone())?;
         let draining = Draining::default();
 
@@ -122,19 +126,20 @@ fn max_connections(config: &Config) -> usize {
 ///
 /// # Errors
 /// If it cannot be reached or migrated in time.
-pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkStore>> {
+pub async fn open_database(config: &DatabaseConfig) -> anyhow::Result<Database> {
     let start_up = StartUp {
         within: config.startup_timeout,
     };
-    let store: Arc<dyn LinkStore> = match &config.url.kind {
+    Ok(match &config.url.kind {
         DatabaseKind::Sqlite(url) => {
             let options = SqliteOptions {
                 url: url.clone(),
                 max_connections: config.max_connections,
                 timeout: config.timeout,
             };
-            let store = SqliteStore::open(&options, start_up).await;
-            Arc::new(store.with_context(|| format!("cannot open {}", config.url))?)
+            let sqlite = Sqlite::open(&options, start_up).await;
+            let sqlite = sqlite.with_context(|| format!("cannot open {}", config.url))?;
+            Database::Sqlite(Arc::new(sqlite))
         }
         DatabaseKind::Postgres(url) => {
             let options = PostgresOptions {
@@ -142,18 +147,28 @@ pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkS
                 max_connections: config.max_connections,
                 timeout: config.timeout,
             };
-            let store = PostgresStore::connect(&options, start_up).await;
-            Arc::new(store.with_context(|| format!("cannot use {url}"))?)
+            let postgres = Postgres::connect(&options, start_up).await;
+            let postgres = postgres.with_context(|| format!("cannot use {url}"))?;
+            Database::Postgres(Arc::new(postgres))
         }
-    };
-    Ok(store)
+    })
+}
+
+fn link_store(database: &Database) -> Arc<dyn LinkStore> {
+    match database {
+        Database::Sqlite(sqlite) => Arc::new(SqliteLinks::new(sqlite.clone())),
+        Database::Postgres(postgres) => Arc::new(PostgresLinks::new(postgres.clone())),
+    }
 }
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
-    let store = open_store(&config.database).await?;
-    let store_metrics = metrics.store(store.name());
+    let database = open_database(&config.database).await?;
+    let (store, name) = (link_store(&database), database.name());
+    let health = Health::new(database, links::checks(&store), metrics.store(name));
+    let health = Arc::new(health);
+    register_database_metrics(metrics, health.clone())?;
     let code_length = config.links.code_length.try_into()?;
-    let links = Links::new(store, code_length, store_metrics);
+    let links = Links::new(store, health, metrics.store(name), code_length);
     let CacheConfig {
         capacity,
         ttl,
@@ -185,7 +200,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
     if config.limiter.shield {
         redis = redis.with_shield(config.limiter.write_back);
     }
-    let limiter = Limiter::shared(redis, local, config.limiter.on_redis_failure).await;
+    let limiter = Limiter::with_redis(redis, local, config.limiter.on_redis_failure).await;
     limiter.context("the limiter")
 }
 

@@ -4,8 +4,8 @@ use shunt::{app, config::Config};
 use tracing::info;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
-    let store = app::open_store(&config.database).await?;
-    store.close().await;
+    let database = app::open_database(&config.database).await?;
+    database.close().await;
     info!(database = %config.database.url, "the tables are up to date");
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
     secret::{SecretUrl, check_credentials, unknown_parameters},
     value::{MINUTE, duration, number, print_duration, text},
 };
-use crate::links::{PostgresUrl, SqliteUrl};
+use crate::db::{PostgresUrl, SqliteUrl};
 
 /// Where links are kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
