@@ -29,7 +29,7 @@ pub struct RedisConfig {
 #[derive(Clone, Debug)]
 pub struct RedisUrl {
     shown: SecretUrl,
-    /// What the URL names.
+    /// The server, the Sentinels or the cluster that the URL names.
     pub endpoint: RedisEndpoint,
 }
 

@@ -38,7 +38,8 @@ impl Drop for Logs {
 pub fn init_logging(json: Option<bool>, filter: Targets) -> anyhow::Result<Logs> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    // Past the standard library's buffer: its lock is held during a write, and others would wait for it.
+    // Not through the standard library's buffer: a write would hold its lock, and other threads would wait for the
+    // lock.
     let output = File::from(stdout.as_fd().try_clone_to_owned()?);
     let queue = LogQueue::start(output, tell_dropped)?;
     let layer = tracing_subscriber::fmt::layer()

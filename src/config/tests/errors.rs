@@ -123,7 +123,7 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
 }
 
 #[test]
-fn a_wrong_variable_or_flag_is_named_too() {
+fn a_wrong_variable_or_flag_is_named() {
     for (environment, flags, key) in [
         (
             &[("SHUNT__HTTP__BND", "x")] as &[_],
