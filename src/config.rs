@@ -105,8 +105,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Loads the configuration.
     ///
-    /// `file` is the TOML file, else the variable `SHUNT_CONFIG` names it, else there is none. `environment` is that of the process.
-    /// `flags` are `(key, value)` with keys like `http.bind`.
+    /// `file` is the TOML file. Without one, the variable `SHUNT_CONFIG` names the file; without that, there is none.
+    /// `environment` is that of the process. `flags` are `(key, value)` with keys like `http.bind`.
     ///
     /// Variables of other programs, such as the `SHUNT_PORT` of a Kubernetes service called `shunt`, are ignored.
     ///

@@ -71,7 +71,8 @@ impl Application {
             () = signals.received() => {
                 tokio::spawn(signals.exit_at_next());
                 self.draining.begin();
-                info!(drain = %humantime::format_duration(self.drain), "stopping: not ready any more, but still serving");
+                let drain = humantime::format_duration(self.drain);
+                info!(%drain, "stopping: not ready any more, but still serving");
                 sleep(self.drain).await;
                 close(self.gate).await;
                 public_handle.stop(true).await;
