@@ -1,4 +1,4 @@
-//! Connections to whatever kind of Redis the URL names.
+//! Connections to one server, a Sentinel group or a cluster.
 //!
 //! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one
 //! server, Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a

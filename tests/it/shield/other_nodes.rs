@@ -132,7 +132,7 @@ async fn a_flood_that_has_ended_is_admitted_as_told_and_not_before_its_time() {
         tokio::time::sleep_until(moment.into()).await;
         let back = Exchange::of(&client).await;
         match return_ {
-            // On a machine that stalled for that long, nothing can be said.
+            // If the machine stalled for that long, the answer proves nothing.
             Return::JustBefore if back.received >= deciding.sent + WINDOW => {}
             Return::JustBefore => assert!(!back.admitted(), "client {number}"),
             _ => assert!(back.admitted(), "client {number}: {:?}", back.answer),
