@@ -1,5 +1,5 @@
-//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not acknowledged,
-//! and redirects go on.
+//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not
+//! acknowledged, and redirects go on.
 
 use std::{path::Path, process::Command};
 
@@ -123,8 +123,8 @@ enum Log {
 
 impl Log {
     fn is_said(self, node: &Node, back: usize) {
-        let fails = node.log_lines("the link store fails");
-        let is_back = node.log_lines("the link store is back");
+        let fails = node.log_lines("the database fails");
+        let is_back = node.log_lines("the database is back");
         match self {
             Self::Once => assert_eq!(fails.len(), 1, "{fails:?}"),
             Self::Truth => assert!((1..10).contains(&fails.len()), "{fails:?}"),
@@ -178,7 +178,7 @@ async fn survives(
     })
     .await;
     eventually("that is said", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back > 0).then_some(())
     })
     .await;
@@ -257,6 +257,16 @@ fn migrations_that_find_no_room_say_so_and_are_not_said_to_be_done() {
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    disk.resize("64m");
+    assert_is_migrated(&on_disk);
+}
+
+/// With room, migrations succeed, and say so.
+fn assert_is_migrated(builder: &NodeBuilder) {
+    let output = builder.command(&["migrate"]).output().expect("the program");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("up to date"), "{log}");
 }
 
 #[test]
@@ -274,6 +284,7 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    assert_is_migrated(&builder);
 }
 
 /// The table lies where there is little room; the rest of Postgres has enough.
