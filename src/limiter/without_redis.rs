@@ -2,12 +2,9 @@
 //!
 //! [`Limiter`](super::Limiter) comes here for three reasons ([`NoRedis`]), and gets an [`Outcome`] for each.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use serde::{
-    Deserialize, Serialize,
-    de::{IntoDeserializer, value},
-};
+use serde::{Deserialize, Serialize};
 
 use super::{ClientId, MemoryStore, Outcome, Policy, Source, WindowStore};
 
@@ -23,15 +20,7 @@ pub enum OnRedisFailure {
     Deny,
 }
 
-/// The names are serde's, so that an error lists the choices.
-impl FromStr for OnRedisFailure {
-    type Err = value::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::deserialize(text.into_deserializer())
-    }
-}
-
+/// As in the configuration.
 impl fmt::Display for OnRedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -101,20 +90,6 @@ mod tests {
         OnRedisFailure::Allow,
         OnRedisFailure::Deny,
     ];
-
-    #[test]
-    fn what_holds_is_read_as_it_is_printed_and_an_error_names_the_choices() {
-        for choice in ALL {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-        }
-        let error = "panic".parse::<OnRedisFailure>().expect_err("no choice");
-        for choice in ALL {
-            assert!(
-                error.to_string().contains(&format!("`{choice}`")),
-                "{error}"
-            );
-        }
-    }
 
     #[test]
     fn what_is_configured_for_an_outage_holds_only_during_an_outage() {
