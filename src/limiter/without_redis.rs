@@ -20,6 +20,7 @@ pub enum OnRedisFailure {
     Deny,
 }
 
+/// As in the configuration.
 impl fmt::Display for OnRedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

@@ -19,7 +19,7 @@ fn node(redis: &Redis) -> NodeBuilder {
         .set("limiter.redis.timeout", "2s")
 }
 
-/// Eight clients at addresses of their own.
+/// Eight clients, each at an address of its own.
 fn clients(node: &Node) -> Vec<Client> {
     (1..=8)
         .map(|number| node.client_at([127, 0, 9, number]))
@@ -55,7 +55,7 @@ async fn decided_by(node: &Node, source: &str) -> f64 {
         .await
 }
 
-/// Traffic before, during and after a fault.
+/// Sends traffic before, during and after a fault, and checks that clients notice nothing.
 async fn survives(
     redis: &mut Redis,
     node: &Node,
