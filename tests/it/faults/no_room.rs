@@ -1,5 +1,4 @@
-//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not
-//! acknowledged, and redirects go on.
+//! The disk is full, or the file may not grow: the node acknowledges exactly what it has stored, and redirects go on.
 
 use std::{path::Path, process::Command};
 
@@ -12,7 +11,7 @@ use testkit::{
 
 const TARGET: &str = "https://example.com/";
 
-/// More writes than any of these tests has room for.
+/// More writes than there is room for in any of these tests.
 const MANY: usize = 5_000;
 
 /// What writes to the database.
@@ -20,9 +19,9 @@ const MANY: usize = 5_000;
 enum Write {
     /// `POST /shorten` with nothing but a URL.
     Shared,
-    /// One with an alias.
+    /// The same with an alias.
     Alias,
-    /// One with an expiry, whose code is random and whose link is nobody else's.
+    /// The same with an expiry: the code is random, and the link is never deduplicated.
     Expiring,
     /// A visit of a link with `max_visits`.
     Visit,
@@ -30,7 +29,7 @@ enum Write {
 
 const WRITES: [Write; 4] = [Write::Shared, Write::Alias, Write::Expiring, Write::Visit];
 
-/// Four kilobytes that nothing compresses: room runs out soon.
+/// Four kilobytes that no database can compress, so that room runs out soon.
 fn noise(seed: usize) -> String {
     let mut state = seed as u64 + 1;
     let letter = |_| {
@@ -69,13 +68,13 @@ fn node_at(directory: &Path) -> NodeBuilder {
 }
 
 fn node() -> NodeBuilder {
-    // Without a cache, so that each redirect asks the database.
+    // Without a cache, each redirect asks the database.
     Node::builder()
         .set("limiter.enabled", "false")
         .set("cache.capacity", "0")
 }
 
-/// Makes the two links that there are from the beginning.
+/// Makes the first two links.
 async fn prepare(node: &Node) {
     for (alias, max_visits) in [("plain", None), ("limited", Some("1000000"))] {
         let mut form = vec![("url", TARGET), ("alias", alias)];
@@ -85,7 +84,7 @@ async fn prepare(node: &Node) {
     }
 }
 
-/// Writes until there is no more room. How many writes were acknowledged, and the codes of the links that were made.
+/// Writes until there is no more room, and returns how many writes were acknowledged and the codes of the new links.
 async fn write_until_refused(node: &Node, write: Write) -> (usize, Vec<String>) {
     let client = node.client();
     let mut codes = Vec::new();
@@ -112,12 +111,12 @@ fn assert_refused(answer: &Answer) {
     assert!(answer.number("retry-after") >= 1);
 }
 
-/// What the log says while there is no room.
+/// How often the log says that there is no room.
 #[derive(Clone, Copy)]
 enum Log {
-    /// That, once.
+    /// Once.
     Once,
-    /// That, and that there is some again, as it is: Postgres makes a little by itself.
+    /// As often as room runs out and comes back: Postgres frees a little by itself.
     Truth,
 }
 
@@ -143,7 +142,7 @@ async fn assert_all_lead_somewhere(node: &Node, codes: &[String]) {
     }
 }
 
-/// Fills the room up with writes of one kind; what `make_room` then does must be all that it takes.
+/// Fills the room with writes of one kind. After `make_room` the node must work again, without any other help.
 async fn survives(
     builder: &NodeBuilder,
     node: Node,
@@ -153,7 +152,7 @@ async fn survives(
 ) {
     let (acknowledged, codes) = write_until_refused(&node, write).await;
     assert!(acknowledged > 0, "{write:?}: there was room for some");
-    // Others fail, too, or still have room: in either case they tell the truth.
+    // Other writes fail as well or still have room. In both cases the answer is true.
     for number in 0..3 {
         let request = write.request(&node.client(), MANY + acknowledged + number);
         let answer = Answer::to(request).await;
@@ -173,7 +172,7 @@ async fn survives(
         let request = write.request(&node.client(), 2 * MANY);
         let answer = Answer::to(request).await.expect("an answer");
         let stored = answer.status == write.success();
-        // An alias that was refused may have been stored after all.
+        // An alias whose answer was 503 may have been stored.
         (stored || answer.status == 409).then_some(())
     })
     .await;
@@ -188,7 +187,7 @@ async fn survives(
     }
     drop(node);
 
-    // Without any memory of its former life.
+    // A node that has just started has nothing in memory.
     let node = builder.start().await;
     assert_all_lead_somewhere(&node, &codes).await;
 }
@@ -230,7 +229,7 @@ async fn no_visit_is_granted_that_a_full_disk_cannot_count() {
     assert!(counted >= granted as i64, "{counted} of {granted}");
 }
 
-/// The limit's signal would end the process, and redirects with it.
+/// A process that writes past the limit gets SIGXFSZ. By default the signal would end the node, and redirects with it.
 #[tokio::test]
 async fn where_its_file_may_not_grow_sqlite_acknowledges_what_it_stores_and_nothing_else() {
     for write in WRITES {
@@ -276,7 +275,7 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
     assert!(!log.contains("up to date"), "{log}");
 }
 
-/// The table lies where there is little room; the rest of Postgres has enough.
+/// The tablespace of the table has little room; the rest of Postgres has enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_postgres_acknowledges_what_it_stores_and_nothing_else() {
     needs!("postgres");
