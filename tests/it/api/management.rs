@@ -1,5 +1,7 @@
 //! Probes and metrics.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
 use testkit::{Node, Postgres, Redis, needs};
@@ -54,6 +56,7 @@ async fn metrics_are_in_prometheus_text_format() {
         content_type.starts_with("text/plain; version=0.0.4"),
         "{content_type}"
     );
+    let mut families = BTreeSet::new();
     for line in answer.body.lines().filter(|line| !line.starts_with("# ")) {
         let (series, value) = line.rsplit_once(' ').expect(line);
         assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -66,6 +69,16 @@ async fn metrics_are_in_prometheus_text_format() {
         let family = family.unwrap_or(name);
         assert!(answer.body.contains(&format!("# TYPE {family} ")), "{line}");
         assert!(answer.body.contains(&format!("# HELP {family} ")), "{line}");
+        families.insert(family);
+    }
+    for family in [
+        REQUESTS,
+        DECISIONS,
+        "shunt_http_request_duration_seconds",
+        "shunt_cache_lookups_total",
+        "shunt_store_duration_seconds",
+    ] {
+        assert!(families.contains(family), "no {family}: {families:?}");
     }
 }
 
@@ -189,6 +202,12 @@ async fn management_is_never_limited() {
             assert_eq!(answer.header("ratelimit-policy"), None, "{path}");
         }
     }
-    // Nor does it use up what the same address may do in public.
-    assert_status(&node.client().get("/").await, 200, "the first in public");
+    // The same address has a quota in public, and has not used it up.
+    let client = node.client();
+    for status in [200, 429] {
+        assert_status(&client.get("/").await, status, "in public");
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_status(&probe.get(path).await, 200, "over the quota in public");
+    }
 }

@@ -114,11 +114,21 @@ async fn strict_finds_out_whether_links_can_be_made_and_leaves_none() {
 
 #[tokio::test]
 async fn strict_leaves_nothing_in_the_file_either() {
-    let node = Node::embedded().await;
+    use sqlx::{Connection, SqliteConnection};
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite://{}", directory.path().join("links.db").display());
+    let node = Node::builder().set("database.url", &url).start().await;
     let code = node.client().shorten("https://example.com/").await.code();
     for _ in 0..3 {
         assert_ready(&node, 200, 200).await;
     }
+    let mut other = SqliteConnection::connect(&url).await.expect("the file");
+    let codes: Vec<String> = sqlx::query_scalar("SELECT short_code FROM urls")
+        .fetch_all(&mut other)
+        .await
+        .expect("links");
+    assert_eq!(codes, [code.as_str()]);
     assert_eq!(node.client().get(&format!("/{code}")).await.status, 302);
 }
 

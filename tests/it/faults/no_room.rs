@@ -256,6 +256,16 @@ fn migrations_that_find_no_room_say_so_and_are_not_said_to_be_done() {
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    disk.resize("64m");
+    assert_is_migrated(&on_disk);
+}
+
+/// With room, migrations succeed, and say so.
+fn assert_is_migrated(builder: &NodeBuilder) {
+    let output = builder.command(&["migrate"]).output().expect("the program");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("up to date"), "{log}");
 }
 
 #[test]
@@ -273,6 +283,7 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    assert_is_migrated(&builder);
 }
 
 /// The tablespace of the table has little room; the rest of Postgres has enough.

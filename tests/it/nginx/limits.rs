@@ -198,6 +198,11 @@ async fn the_largest_head_of_an_answer_passes() {
             .header("X-Request-Id", "a".repeat(128));
         let answer = Answer::to(request).await.expect("an answer");
         assert_eq!(answer.status, 302, "{answer:?}");
+        // The default policy does not hold beside others that cover everything.
+        for header in ["ratelimit-policy", "ratelimit"] {
+            let policies = answer.header(header).expect(header);
+            assert_eq!(policies.split(", ").count(), 20, "{policies}");
+        }
     }
     front.assert_both_nodes_serve("the largest head").await;
 }
