@@ -54,7 +54,8 @@ async fn two_thousand_idle_and_slow_connections_do_not_stop_other_clients() {
         assert_eq!(client.get(&format!("/{code}")).await.status, 302);
         slowest = slowest.max(asked.elapsed());
     }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // Far less than nginx waits for the slow ones (10 s).
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     println!("2,000 held connections: slowest of 100 redirects {slowest:?}");
 
     // Only complete requests have reached a node.
