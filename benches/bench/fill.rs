@@ -1,7 +1,7 @@
 //! Makes millions of links with SQL, with codes that `benches/wrk/existing-codes.lua` can compute.
 //!
 //! Link n has the code that n * 618033989 modulo 62^6 is in base 62, so links that were made one after another are far
-//! from each other in the index. An `x` follows: whoever tries random codes of the usual length finds none of them.
+//! from each other in the index. An `x` follows, so a scan of random codes with the usual length finds none of them.
 //! Indexes are built again when all links are there, which takes a tenth of the time; those of a table that grew slowly
 //! are somewhat less dense.
 

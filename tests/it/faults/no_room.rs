@@ -18,7 +18,7 @@ const MANY: usize = 5_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     /// `POST /shorten` with nothing but a URL.
-    Shared,
+    Deduplicated,
     /// The same with an alias.
     Alias,
     /// The same with an expiry: the code is random, and the link is never deduplicated.
@@ -27,7 +27,12 @@ enum Write {
     Visit,
 }
 
-const WRITES: [Write; 4] = [Write::Shared, Write::Alias, Write::Expiring, Write::Visit];
+const WRITES: [Write; 4] = [
+    Write::Deduplicated,
+    Write::Alias,
+    Write::Expiring,
+    Write::Visit,
+];
 
 /// Four kilobytes that no database can compress, so that room runs out soon.
 fn noise(seed: usize) -> String {
@@ -52,7 +57,7 @@ impl Write {
         match self {
             Self::Alias => form.push(("alias", format!("alias-{number}"))),
             Self::Expiring => form.push(("expires_in", "86400".to_owned())),
-            Self::Shared | Self::Visit => {}
+            Self::Deduplicated | Self::Visit => {}
         }
         client.request(Method::POST, "/shorten").form(&form)
     }
@@ -85,14 +90,14 @@ async fn prepare(node: &Node) {
 }
 
 /// Writes until there is no more room, and returns how many writes were acknowledged and the codes of the new links.
-async fn write_until_refused(node: &Node, write: Write) -> (usize, Vec<String>) {
+async fn write_until_full(node: &Node, write: Write) -> (usize, Vec<String>) {
     let client = node.client();
     let mut codes = Vec::new();
     for number in 0..MANY {
         let answer = Answer::to(write.request(&client, number)).await;
         let answer = answer.expect("an answer");
         if answer.status != write.success() {
-            assert_refused(&answer);
+            assert_unavailable(&answer);
             return (number, codes);
         }
         if write != Write::Visit {
@@ -102,7 +107,7 @@ async fn write_until_refused(node: &Node, write: Write) -> (usize, Vec<String>) 
     panic!("{write:?}: there is room without end");
 }
 
-fn assert_refused(answer: &Answer) {
+fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(
         answer.header("content-type"),
@@ -150,7 +155,7 @@ async fn survives(
     log: Log,
     make_room: impl FnOnce(&Node),
 ) {
-    let (acknowledged, codes) = write_until_refused(&node, write).await;
+    let (acknowledged, codes) = write_until_full(&node, write).await;
     assert!(acknowledged > 0, "{write:?}: there was room for some");
     // Other writes fail as well or still have room. In both cases the answer is true.
     for number in 0..3 {
@@ -223,7 +228,7 @@ async fn no_visit_is_granted_that_a_full_disk_cannot_count() {
     };
     let node = node_at(disk.path()).start().await;
     prepare(&node).await;
-    let (granted, _) = write_until_refused(&node, Write::Visit).await;
+    let (granted, _) = write_until_full(&node, Write::Visit).await;
     disk.resize("64m");
     let counted = visits_in(disk.path()).await;
     assert!(counted >= granted as i64, "{counted} of {granted}");
@@ -291,7 +296,7 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
 async fn on_a_full_disk_postgres_acknowledges_what_it_stores_and_nothing_else() {
     needs!("postgres");
     let postgres = Postgres::shared_by_tests().await;
-    for write in [Write::Shared, Write::Alias, Write::Expiring] {
+    for write in [Write::Deduplicated, Write::Alias, Write::Expiring] {
         let Some(disk) = SmallDisk::mount("1m") else {
             return;
         };

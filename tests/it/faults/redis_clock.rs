@@ -109,7 +109,7 @@ async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i6
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_of_redis_clock_locks_nobody_out_and_costs_a_quota_at_most() {
+async fn a_step_of_redis_clock_locks_no_client_out_and_costs_a_quota_at_most() {
     needs!("redis-server", "libfaketimeMT.so.1");
     let redis = Redis::start_with_clock().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];
@@ -171,7 +171,7 @@ async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_m
 
 /// Another program may write something to Redis that looks like a mark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_nobody() {
+async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let mut nodes = [node(&redis).start().await, node(&redis).start().await];

@@ -107,7 +107,7 @@ async fn a_key_that_becomes_something_else_under_a_flood_concerns_its_client_alo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_members_and_impossible_times_stop_nobody() {
+async fn foreign_members_and_impossible_times_stop_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];

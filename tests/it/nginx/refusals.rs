@@ -88,7 +88,7 @@ async fn assert_harmless(front: &Front, what: &str, request: &[u8], expected: u1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_a_node_cannot_parse_harm_nobody_else() {
+async fn requests_that_a_node_cannot_parse_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let many: String = (0..120)
@@ -109,7 +109,7 @@ async fn requests_that_a_node_cannot_parse_harm_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_a_node_does_not_read_harm_nobody_else() {
+async fn bodies_that_a_node_does_not_read_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let body = "a".repeat(32_000);
@@ -121,7 +121,7 @@ async fn bodies_that_a_node_does_not_read_harm_nobody_else() {
 
 /// Clients that go away at every point of a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_go_away_harm_nobody_else() {
+async fn clients_that_go_away_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let request = post("/shorten", "", "url=https://example.com/");
