@@ -57,7 +57,13 @@ async fn every_thread_is_scheduled_as_configured() {
     let default = Node::embedded().await;
     let normal = Node::builder().set("http.scheduling", "normal");
     let normal = normal.start().await;
-    for (node, expected) in [(default, SCHED_BATCH), (normal, SCHED_OTHER)] {
+    let batch = Node::builder().set("http.scheduling", "batch");
+    let batch = batch.start().await;
+    for (node, expected) in [
+        (default, SCHED_OTHER),
+        (normal, SCHED_OTHER),
+        (batch, SCHED_BATCH),
+    ] {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).expect("its threads");
         let policies: Vec<u32> = tasks
             .map(|task| {

@@ -78,7 +78,7 @@ async fn killed_and_restarted_under_writes() {
     })
     .await;
     assert_eq!(
-        node.log_lines("the link store fails").len(),
+        node.log_lines("the database fails").len(),
         1,
         "one line, not one per request"
     );

@@ -121,12 +121,12 @@ async fn is_said_once(
     })
     .await;
     quiet(node).await;
-    let fails = node.log_lines("the link store fails");
+    let fails = node.log_lines("the database fails");
     // One line for the first failure, and one for each other operation that turns out to fail as well.
     let all = [fault.reads, fault.inserts, fault.visits];
     let most = all.iter().filter(|&&status| status == 503).count();
     assert!((1..=most).contains(&fails.len()), "{fails:?}");
-    assert_eq!(node.log_lines("the link store is back"), [] as [&str; 0]);
+    assert_eq!(node.log_lines("the database is back"), [] as [&str; 0]);
     let ready = node.probe().get("/readyz").await;
     let expected = if fault.state == "down" && !is_postgres(&ready) {
         503
@@ -151,7 +151,7 @@ async fn is_said_once(
 
     heal().await;
     eventually("that is noticed without a request", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
@@ -162,8 +162,8 @@ async fn is_said_once(
         state: "up",
     };
     assert_meets(node, &well, 0).await;
-    assert_eq!(node.log_lines("the link store fails"), fails);
-    assert_eq!(node.log_lines("the link store is back").len(), 1);
+    assert_eq!(node.log_lines("the database fails"), fails);
+    assert_eq!(node.log_lines("the database is back").len(), 1);
     assert_eq!(node.probe().get("/readyz").await.json()["status"], "ready");
 }
 
