@@ -1,4 +1,4 @@
-//! Redis's clock is stepped while it runs.
+//! An administrator steps Redis's clock while it runs.
 
 use std::time::{Duration, Instant};
 
@@ -109,13 +109,13 @@ async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i6
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_of_redis_clock_locks_nobody_out_and_costs_a_quota_at_most() {
+async fn a_step_of_redis_clock_locks_no_client_out_and_costs_a_quota_at_most() {
     needs!("redis-server", "libfaketimeMT.so.1");
     let redis = Redis::start_with_clock().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];
     let nodes = [&nodes[0], &nodes[1]];
     let mut offset = 0;
-    // An hour back, five seconds back, five seconds forward, an hour forward and on, and back again.
+    // An hour back, five seconds back, five seconds forward, an hour forward twice, and an hour back.
     for (number, step) in [-3600, -5, 5, 3600, 3600, -3600].into_iter().enumerate() {
         let number = u8::try_from(number).expect("small");
         a_step(&redis, &nodes, number, offset, offset + step).await;
@@ -171,7 +171,7 @@ async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_m
 
 /// Any program that can write to Redis can plant something that looks like a mark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_nobody() {
+async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let mut nodes = [node(&redis).start().await, node(&redis).start().await];

@@ -51,7 +51,7 @@ async fn a_key_that_is_no_log_concerns_its_client_alone() {
     ] {
         redis.command::<deadpool_redis::redis::Value>(command).await;
         let client = [127, 0, 50, number];
-        // As in `on_redis_failure = "local"`: each node counts for itself.
+        // As with `on_redis_failure = "local"`, each node counts by itself.
         assert_eq!(admitted(&nodes[..1], client, 15).await, 10, "{kind}");
         assert_eq!(admitted(&nodes[1..], client, 15).await, 10, "{kind}");
         let other = [127, 0, 51, number];
@@ -107,7 +107,7 @@ async fn a_key_that_becomes_something_else_under_a_flood_concerns_its_client_alo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_members_and_impossible_times_stop_nobody() {
+async fn foreign_members_and_impossible_times_stop_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];
@@ -246,7 +246,7 @@ async fn two_services_with_two_prefixes_on_one_redis_do_not_meet() {
     assert_never_away(&[&nodes[0], &nodes[1], &nodes[2]]).await;
 }
 
-/// Two servers that own half of the slots each.
+/// Makes a cluster of two servers, each with half of the slots.
 async fn make_cluster(servers: [&Redis; 2]) {
     for (server, slots) in servers.iter().zip(["0 8191", "8192 16383"]) {
         let add = format!("CLUSTER ADDSLOTSRANGE {slots}");
