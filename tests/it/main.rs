@@ -15,6 +15,7 @@
 //! | `environment` | what a node does not choose: variables of others, the limit of open files |
 //! | `documented` | commands of `docs/` do what the page says |
 //! | `lifecycle` | start, stop, commands, configuration errors |
+//! | `metric_names` | the names of metrics in the code, the documentation, the dashboard and the alerts |
 //! | `logs` | what becomes of log lines, and that nothing waits for their reader |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
@@ -28,6 +29,7 @@ mod faults;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metric_names;
 mod nginx;
 mod redis_acl;
 mod redis_connections;
