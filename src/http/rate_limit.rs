@@ -14,7 +14,7 @@ use self::headers::Announcement;
 
 use super::{AppState, HttpMetrics, net::Intake, problem::ApiError, routes, shorten::MAX_BODY};
 use crate::{
-    limiter::{ClientId, Limiter, Policy, Ruling, Source},
+    limiter::{ClientId, Limiter, Outcome, Policy, Source},
     public::Route,
 };
 
@@ -109,14 +109,14 @@ impl RateLimit {
 }
 
 /// What all policies together say about a request.
-struct Verdict<'a>(PerPolicy<(&'a Announcement, Ruling)>);
+struct Verdict<'a>(PerPolicy<(&'a Announcement, Outcome)>);
 
 impl Verdict<'_> {
     fn error(&self) -> Option<ApiError> {
-        let decided = |wanted: fn(&Ruling) -> bool| self.0.iter().any(|(_, r)| wanted(r));
-        if decided(|ruling| matches!(ruling, Ruling::Unavailable)) {
+        let decided = |wanted: fn(&Outcome) -> bool| self.0.iter().any(|(_, r)| wanted(r));
+        if decided(|ruling| matches!(ruling, Outcome::Unavailable)) {
             Some(ApiError::Unavailable)
-        } else if decided(|ruling| matches!(ruling, Ruling::Decided(d, _) if !d.admitted)) {
+        } else if decided(|ruling| matches!(ruling, Outcome::Decided(d, _) if !d.admitted)) {
             Some(ApiError::RateLimited)
         } else {
             None
@@ -126,7 +126,7 @@ impl Verdict<'_> {
     fn count(&self, metrics: &HttpMetrics) {
         for (announcement, ruling) in &self.0 {
             let (outcome, source) = match ruling {
-                Ruling::Decided(decision, source) => {
+                Outcome::Decided(decision, source) => {
                     let outcome = if decision.admitted {
                         "admitted"
                     } else {
@@ -139,8 +139,8 @@ impl Verdict<'_> {
                     };
                     (outcome, source)
                 }
-                Ruling::Unlimited => ("unlimited", "none"),
-                Ruling::Unavailable => ("unavailable", "none"),
+                Outcome::Unlimited => ("unlimited", "none"),
+                Outcome::Unavailable => ("unavailable", "none"),
             };
             let labels = [announcement.policy().name.as_str(), outcome, source];
             metrics.decisions.with_label_values(&labels).inc();
