@@ -16,6 +16,7 @@
 //! | `documented` | the commands in `docs/` do what the page says |
 //! | `lifecycle` | start, stop, commands, configuration errors |
 //! | `logs` | where log lines go, and that a node never waits for their reader |
+//! | `metric_names` | the names of metrics in the code, the documentation, the dashboard and the alerts |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -28,6 +29,7 @@ mod faults;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metric_names;
 mod nginx;
 mod redis_acl;
 mod redis_connections;
