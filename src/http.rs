@@ -13,14 +13,16 @@ mod page;
 mod problem;
 mod rate_limit;
 mod redirect;
+mod refuse;
 mod routes;
+mod serve;
 mod server;
 mod shorten;
 mod state;
 
 pub use edge::{Cors, ONLOOKERS, TrustedProxies};
 pub use management::{Management, management_server};
-pub use net::{Gate, Listener};
-pub use rate_limit::{RateLimit, RateLimitRule};
+pub use net::{Gate, Listener, Peer};
+pub use rate_limit::{RateLimit, Rule};
 pub use server::{Timeouts, public_server};
 pub use state::{AppState, Draining};

@@ -5,13 +5,14 @@ use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 use actix_http::HttpService;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, HttpRequest, dev::AppConfig, web};
+use actix_web::{App, dev::AppConfig};
 use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
-    net::{Backlog, Intake, Limits, SlowClientGuard, Terms},
-    observe::observe,
+    net::{Backlog, Limits, SlowClientGuard, Terms},
+    routes,
+    serve::Serve,
 };
 
 /// How long things may take on the public listener.
@@ -62,13 +63,9 @@ pub fn public_server(
                 backlog: backlog.clone(),
             });
             let proxies = state.clone();
-            let app = App::new().default_service(web::to(move |request: HttpRequest, payload| {
-                let state = state.clone();
-                async move {
-                    let _serving = Intake::serve(&request);
-                    observe(&state, request, payload).await
-                }
-            }));
+            let app = App::new()
+                .configure(routes::configure)
+                .wrap(Serve(state));
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
                 // It reads a clock that is half a second slow at times, and must not be early.
@@ -79,20 +76,18 @@ pub fn public_server(
                     async move { stopping.notified().await }
                 })
                 .on_connect_ext(|socket: &SlowClientGuard, data| {
-                    data.insert(socket.last_answer());
-                    data.insert(socket.intake());
+                    data.insert(socket.connection());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |socket: TcpStream| {
                 let terms = terms.clone();
                 let proxies = proxies.clone();
                 async move {
-                    let peer = socket.peer_addr().ok();
-                    let client = peer.map(|peer| peer.ip());
-                    let client = client.filter(|&ip| !proxies.trusted_proxies.contains(ip));
+                    let address = socket.peer_addr().ok();
+                    let peer = address.map(|address| proxies.trusted_proxies.peer(address.ip()));
                     // Answers are one small write each: none may wait for the acknowledgement of another.
                     let _ = socket.set_nodelay(true);
-                    Ok::<_, Infallible>((SlowClientGuard::new(socket, client, terms), peer))
+                    Ok::<_, Infallible>((SlowClientGuard::new(socket, peer, terms), address))
                 }
             })
             .map_err(|never: Infallible| match never {})
