@@ -6,13 +6,13 @@ SHELL := bash
 
 CARGO ?= cargo
 
-# How many nodes `make cluster` starts, the port of its nginx, and further settings of its nodes. Only on the command line: a
-# PORT in the environment is usually meant for something else.
+# `make cluster`: how many nodes it starts, the port of its nginx, and further settings of its nodes. They count on the
+# command line only: a PORT in the environment is usually meant for something else.
 NODES = 2
 PORT = 8000
 SET =
 
-# What `make bench` and `make bench-scale` measure (names, with commas between them; everything, if empty).
+# What `make bench` and `make bench-scale` measure: names, with commas between them. If empty, everything.
 ONLY =
 
 ##@ Everyday
@@ -26,20 +26,20 @@ run: ## Start the embedded service on http://127.0.0.1:8080
 	$(CARGO) run --release
 
 .PHONY: test
-test: compose-check ## Install what the tests need and is not there; then format check, lints, every test, and checks of terraform/
+test: compose-check ## Install what the tests need; then check the format, lint, run every test, and check terraform/
 	@scripts/tools --no-k6 --terraform
 	scripts/test
 
 .PHONY: lint
-lint: ## Format check, clippy, shellcheck
+lint: ## Check the format, and run clippy and shellcheck
 	scripts/lint
 
 .PHONY: compose-check
-compose-check: ## Check docker/compose.yaml, where Docker Compose is installed
+compose-check: ## Check docker/compose.yaml, if Docker Compose is installed
 	scripts/compose-check
 
 .PHONY: terraform-check
-terraform-check: ## Check terraform/: format, validity, tests, and plans of the real provider (terraform and go; no server)
+terraform-check: ## Check terraform/: format, validity, tests, and plans of the real provider (needs terraform and go, no server)
 	scripts/terraform-check
 
 .PHONY: roles-check
@@ -47,11 +47,11 @@ roles-check: ## Check the files that terraform/roles put on machines: nginx, sys
 	scripts/roles-check
 
 .PHONY: homelab-test
-homelab-test: ## The whole homelab on guests of this machine: apply, proof, release under load, restore (root; may take long)
+homelab-test: ## Try the whole homelab on guests of this machine: apply, proof, release under load, restore (needs root; takes long)
 	scripts/homelab-test
 
 .PHONY: image-test
-image-test: ## Build docker/Dockerfile and run the container: confined, healthy, drains (root; needs no registry)
+image-test: ## Build docker/Dockerfile and run the container: confined, healthy, drains (needs root, no registry)
 	scripts/image-test
 
 .PHONY: fmt
@@ -59,20 +59,20 @@ fmt: ## Format the code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: servers ## Requests per second, latencies and memory on this machine; results in benches/results (ONLY=embedded,redis)
+bench: servers ## Measure requests per second, latencies and memory; results in benches/results (ONLY=embedded,redis)
 	scripts/bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-scale
-bench-scale: ## How cost grows with links, clients, nodes and limits, in up to half an hour (ONLY=links,limits)
+bench-scale: ## Measure how cost grows with links, clients, nodes and limits; half an hour (ONLY=links,limits)
 	@scripts/tools --no-k6 --gnuplot
 	scripts/bench scale $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-compare
-bench-compare: ## Say what differs between two folders of benches/results (A=folder B=folder)
+bench-compare: ## Compare two folders of benches/results (A=folder B=folder)
 	@scripts/bench compare $(A) $(B)
 
 .PHONY: instructions
-instructions: ## Instructions per request, and the functions that take them (valgrind)
+instructions: ## Count instructions per request, and show the functions that take them (valgrind)
 	@scripts/tools --no-k6 --valgrind
 	scripts/instructions
 
@@ -82,7 +82,7 @@ cluster: servers ## Start Postgres, Redis, nodes and nginx on this machine until
 	@exec target/release/examples/cluster --nodes $(NODES) --port $(PORT) $(addprefix --set ,$(SET))
 
 .PHONY: k6
-k6: ## Load tests against a cluster on this machine, or against BASE_URL; reports in load-testing/reports
+k6: ## Run load tests against a cluster on this machine, or against BASE_URL; reports in load-testing/reports
 	@scripts/tools
 	NODES=$(NODES) scripts/k6
 
@@ -91,18 +91,18 @@ faults: servers ## Kill, freeze and restart every part of a cluster under load, 
 	scripts/faults
 
 .PHONY: release-binary
-release-binary: ## Build dist/shunt, the stripped program for Debian 12 that terraform/ brings to the web nodes
+release-binary: ## Build dist/shunt, the program for Debian 12 that terraform/ brings to the web nodes
 	scripts/release-binary
 
 .PHONY: tools
-tools: ## Install what tests, benchmarks and load tests need and do not find (apt; k6, Terraform's providers: go)
+tools: ## Install what tests, benchmarks and load tests need (by apt; k6 and Terraform's providers by go)
 	scripts/tools --terraform
 
-# Without k6, which only `make k6` needs.
+# Leaves k6 out, which only `make k6` needs.
 .PHONY: servers
 servers:
 	@scripts/tools --no-k6
 
 .PHONY: clean
-clean: ## Remove what was built
+clean: ## Remove the build
 	$(CARGO) clean

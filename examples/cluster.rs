@@ -1,17 +1,16 @@
 //! `make cluster`: Postgres, Redis, nodes and nginx as plain processes on loopback, until Ctrl-C.
 //!
-//! The same code starts the clusters of the tests, and the same configuration files serve in production. Nothing is left
-//! behind: the servers live in temporary directories, and end with this process, however it ends.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "../tests/it/harness/mod.rs"]
-mod harness;
+//! The same code starts the clusters of the tests, and the same configuration files serve in production. Nothing is
+//! left behind: the servers live in temporary directories, and end with this process, however it ends.
+#![allow(
+    clippy::expect_used,
+    reason = "it ends with a message, and with it all servers"
+)]
 
 use std::time::Duration;
 
 use clap::Parser;
-use harness::Cluster;
+use testkit::Cluster;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A cluster on this machine, until Ctrl-C.
@@ -38,7 +37,7 @@ async fn main() {
         settings,
     } = Arguments::parse();
     for program in ["redis-server", "postgres", "nginx"] {
-        if !harness::available(&[program]) {
+        if !testkit::available(&[program]) {
             eprintln!("`make tools` installs {program}");
             std::process::exit(1);
         }

@@ -11,15 +11,17 @@ use crate::{
     config::{CacheConfig, Config, DatabaseConfig, DatabaseKind, LimiterConfig},
     descriptors,
     http::{
-        AppState, Cors, Draining, Gate, Listener, Management, ONLOOKERS, RateLimit, Rule, Timeouts,
-        TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, Gate, HttpMetrics, Listener, Management, RateLimit, Rule,
+        Timeouts, TrustedProxies, management_server, public_server,
     },
-    limiter::{Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis},
+    limiter::{
+        Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis,
+        register_limiter_metrics,
+    },
     links::{
-        CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
-        StartUp,
+        CacheMetrics, CacheOptions, LinkStore, Links, PostgresOptions, PostgresStore,
+        SqliteOptions, SqliteStore, StartUp, register_link_metrics,
     },
-    public::Route,
     telemetry::{Metrics, chain},
 };
 
@@ -60,6 +62,8 @@ impl Application {
         } else {
             None
         };
+        register_link_metrics(&metrics, links.clone())?;
+        register_limiter_metrics(&metrics, limiter.clone())?;
         let draining = Draining::default();
 
         let state = Arc::new(AppState {
@@ -77,7 +81,7 @@ impl Application {
             public_url: config.http.public_url.clone(),
             local_addr: public_address,
             request_timeout: config.http.request_timeout,
-            metrics: metrics.http(&Route::ALL.map(Route::name), &ONLOOKERS)?,
+            metrics: HttpMetrics::new(&metrics)?,
             draining: draining.clone(),
         });
         let timeouts = Timeouts {
@@ -103,7 +107,6 @@ impl Application {
                     links: links.clone(),
                     limiter: limiter.clone(),
                     draining: draining.clone(),
-                    gauges: metrics.gauges()?,
                     metrics,
                     not_ready: false.into(),
                 };
@@ -250,7 +253,7 @@ pub async fn open_store(config: &DatabaseConfig) -> anyhow::Result<Arc<dyn LinkS
 
 async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
     let store = open_store(&config.database).await?;
-    let store_metrics = metrics.store(store.name(), &Links::operations());
+    let store_metrics = metrics.store(store.name());
     let code_length = config.links.code_length.try_into()?;
     let links = Links::new(store, code_length, store_metrics);
     let CacheConfig {
@@ -266,7 +269,7 @@ async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links>
         ttl,
         miss_ttl,
     };
-    Ok(links.with_cache(options, metrics.cache()?))
+    Ok(links.with_cache(options, CacheMetrics::new(metrics)?))
 }
 
 async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {
@@ -280,8 +283,7 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
-    let operations = ["record", "write_back", "time", "connect"];
-    let mut redis = ShieldedRedis::new(store, metrics.store("redis", &operations));
+    let mut redis = ShieldedRedis::new(store, metrics.store("redis"));
     if config.limiter.shield {
         redis = redis.with_shield(config.limiter.write_back);
     }

@@ -7,6 +7,7 @@ mod assets;
 mod edge;
 mod home;
 mod management;
+mod metrics;
 mod net;
 mod observe;
 mod page;
@@ -20,8 +21,9 @@ mod server;
 mod shorten;
 mod state;
 
-pub use edge::{Cors, ONLOOKERS, TrustedProxies};
+pub use edge::{Cors, TrustedProxies};
 pub use management::{Management, management_server};
+pub use metrics::HttpMetrics;
 pub use net::{Gate, Listener, Peer};
 pub use rate_limit::{RateLimit, Rule};
 pub use server::{Timeouts, public_server};

@@ -9,6 +9,7 @@
 mod cache;
 mod lookups;
 mod merged;
+mod metrics;
 mod observed;
 mod postgres;
 mod schemes;
@@ -39,6 +40,7 @@ use self::{
 };
 
 pub use cache::CacheOptions;
+pub use metrics::{CacheMetrics, LinkOperation, register_link_metrics};
 pub use observed::StoreTroubles;
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
@@ -50,7 +52,7 @@ pub use store::{
 };
 pub use target_url::{InvalidTarget, TargetUrl};
 
-use crate::telemetry::{CacheMetrics, StoreMetrics, chain};
+use crate::telemetry::{StoreMetrics, chain};
 
 /// Random codes of one length that are tried before the next is a character longer.
 const ATTEMPTS_PER_LENGTH: usize = 3;
@@ -115,14 +117,13 @@ pub enum ShortenError {
 }
 
 impl Links {
-    /// The names of the operations that the [`StoreMetrics`] of [`new`](Self::new) are for.
-    pub fn operations() -> Vec<&'static str> {
-        ObservedStore::operations().collect()
-    }
-
     /// Links kept in `store`, with random codes of `code_length`. [`supervise`](Self::supervise) must run for a store
     /// that was away to be asked again, and for anything to be served from the cache.
-    pub fn new(store: Arc<dyn LinkStore>, code_length: CodeLength, metrics: StoreMetrics) -> Self {
+    pub fn new(
+        store: Arc<dyn LinkStore>,
+        code_length: CodeLength,
+        metrics: StoreMetrics<LinkOperation>,
+    ) -> Self {
         Self {
             store: Arc::new(ObservedStore::new(store, metrics)),
             code_length,

@@ -1,6 +1,9 @@
 //! What differs between two results.
 
-use crate::report::{Better, Report, Row, table};
+use crate::{
+    report::{Report, table},
+    row::{Better, Row},
+};
 
 /// Less than this is chance.
 const NOTABLE: f64 = 0.10;
@@ -17,8 +20,13 @@ pub(crate) fn table_of(before: &Report, after: &Report) -> String {
             Some(cells(same, row))
         })
         .collect();
+    let caution = if before.both_sides() == after.both_sides() {
+        ""
+    } else {
+        "Shares of A and B do not compare: machine.txt says what both sides of a share have in common.\n"
+    };
     format!(
-        "A: {}\nB: {}\n\n{}",
+        "A: {}\nB: {}\n{caution}\n{}",
         before.title(),
         after.title(),
         table(&header, &rows)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::harness::Node;
+use testkit::Node;
 
 /// Longer than any request takes under load.
 const SETTLING_TIME: Duration = Duration::from_millis(100);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use reqwest::StatusCode;
+use testkit::Node;
 
-use crate::{counters::Counters, harness::Node};
+use crate::counters::Counters;
 
 /// How many.
 const LINKS: usize = 100;

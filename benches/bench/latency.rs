@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::{
     load::Load,
-    report::{Better, Row, Wanted},
+    row::{Better, Row, Wanted},
     runner::Runner,
     scenario::Scenario,
     settings::CONNECTIONS,

@@ -3,10 +3,11 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use anyhow::{Context, ensure};
+use testkit::{Nginx, Node};
 
 use crate::{
+    conditions,
     counters::Counters,
-    harness::{Nginx, Node},
     hot_links::HotLinks,
     runner::Runner,
     servers::Servers,
@@ -90,6 +91,9 @@ impl Load {
             None => 0,
         };
         let nodes = || self.nodes.iter().map(|node| &**node);
+        for node in nodes() {
+            conditions::check(node.pid())?;
+        }
         let warm_up = runner.warm_up(&self.target).await?;
         let before = Counters::settled(nodes()).await;
         let measured = runner.measure(&self.name, &self.target).await?;

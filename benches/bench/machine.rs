@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-
-use crate::{harness::find, settings::Settings};
+use testkit::find;
 
 /// Where and when it was measured. Not the name of the machine, nor paths on it.
 #[derive(Deserialize, Serialize)]
@@ -34,7 +33,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// # Errors
     /// If this is no checkout, or one of the servers is missing.
-    pub(crate) fn describe(settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) fn describe(cores: usize) -> anyhow::Result<Self> {
         // Results are no change of what is measured.
         let status = ["status", "--porcelain", "--", ".", ":!benches/results"];
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
@@ -45,7 +44,7 @@ impl Machine {
             commit: printed("git", &["rev-parse", "--short=12", "HEAD"])?,
             has_changes: !printed("git", &status)?.is_empty(),
             processor: field(&cpuinfo, "model name"),
-            cores: settings.workers,
+            cores,
             memory: gibibytes(&field(&meminfo, "MemTotal")),
             kernel: printed("uname", &["-sr"])?,
             temporary_files: printed("stat", &["-f", "-c", "%T", &folder])?,

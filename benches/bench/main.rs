@@ -1,25 +1,22 @@
 //! `make bench`: what this machine does per second, and whether that is what was promised.
 //!
-//! | module | what it holds |
+//! | modules | what they hold |
 //! |---|---|
-//! | `scenario` | what can be measured, and what is wanted of it |
-//! | `rounds` | measures one thing after another, each beside what it is compared with |
-//! | `servers`, `stage` | the servers, and the load for each of them |
-//! | `load`, `hot_links`, `table` | a load, and the proof that the servers did what is measured |
-//! | `fill` | links by the million |
-//! | `runner`, `wrk`, `pgbench` | the programs that measure |
+//! | `row`, `scenario`, `conditions`, `settings` | what can be measured, what is wanted of it, and what was asked for |
+//! | `program`, `wrk`, `runner` | the programs that measure |
+//! | `counters`, `fill`, `table`, `hot_links` | what servers did, and what they hold |
+//! | `servers`, `load`, `pgbench`, `stage` | starts servers, loads them, and proves that they did what is measured |
 //! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
-//! | `report`, `folder`, `machine`, `compare` | what comes of it |
+//! | `rounds` | measures one thing after another, each beside what it is compared with |
+//! | `machine`, `folder`, `report`, `compare` | what comes of it |
 //! | `scale` | how cost grows: `make bench-scale` |
+//!
+//! A module imports only modules of the rows above it and those to its left in its own row.
 //!
 //! Servers are those of the tests: they live in temporary directories, and end with this process, however it ends.
 
-#[allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-#[path = "../../tests/it/harness/mod.rs"]
-mod harness;
-
 mod compare;
+mod conditions;
 mod counters;
 mod fill;
 mod folder;
@@ -33,6 +30,7 @@ mod pgbench;
 mod program;
 mod report;
 mod rounds;
+mod row;
 mod runner;
 mod scale;
 mod scenario;
@@ -131,7 +129,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         return scale::run(only).await;
     }
     let settings = Settings::new(&arguments.only)?;
-    let machine = machine::Machine::describe(&settings)?;
+    conditions::check_inherited()?;
+    let machine = machine::Machine::describe(settings.workers)?;
     let (rows, raw) = rounds::measure(&settings).await?;
     let report = Report::new(&settings, machine, rows);
     print!("{}", report.summary());

@@ -6,10 +6,10 @@ use anyhow::{Context, ensure};
 use deadpool_redis::redis::{Client, Pipeline};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shunt::limiter::{ClientId, KeyPrefix, Policy, RedisOptions, RedisStore, WindowStore};
+use testkit::{Node, NodeBuilder, Redis};
 
 use crate::{
-    harness::{Node, NodeBuilder, Redis},
-    report::{Better, Row, Wanted},
+    row::{self, Better, Row, Wanted},
     runner::Runner,
     scenario::Scenario,
     servers,
@@ -180,7 +180,7 @@ pub(crate) async fn usage_of_some(
     let usages: Vec<Option<f64>> = pipeline.query_async(&mut connection).await?;
     let usages: Vec<f64> = usages.into_iter().flatten().collect();
     ensure!(!usages.is_empty(), "Redis knows none of the clients");
-    Ok(crate::report::median(&usages))
+    Ok(row::median(&usages))
 }
 
 /// In bytes.

@@ -4,9 +4,9 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
+use testkit::find;
 
 use crate::{
-    harness::find,
     program,
     runner::Runner,
     servers::Servers,

@@ -3,8 +3,7 @@
 use std::{io::Read, process::Command};
 
 use anyhow::ensure;
-
-use crate::harness::Process;
+use testkit::Process;
 
 /// What a program prints to its standard output. It is killed if nobody waits for that any more.
 ///

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::{
     latency, memory, micro,
-    report::Row,
+    row::Row,
     runner::{Raw, Runner},
     scenario::{Reference, Scenario},
     servers::Bare,

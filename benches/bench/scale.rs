@@ -61,7 +61,7 @@ pub(crate) async fn run(only: &[Topic]) -> anyhow::Result<()> {
     let sizes = Sizes::from_environment()?;
     let names: Vec<_> = topics.iter().map(|topic| topic.name()).collect();
     let settings = Settings::for_scale(&sizes.to_string(), &names.join(","))?;
-    let machine = Machine::describe(&settings)?;
+    let machine = Machine::describe(settings.workers)?;
     let folder = Folder::create("scale-", &machine)?;
     folder.write_machine(&machine, &settings)?;
     let mut runner = Runner::new(&settings);

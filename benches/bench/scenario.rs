@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::report::{Better, Row, Wanted};
+use crate::row::{Better, Row, Wanted};
 
 /// What can be measured, in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use reqwest::StatusCode;
+use testkit::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis, eventually};
 
 use crate::{
-    harness::{Client, Database, Node, NodeBuilder, Postgres, Process, Redis, eventually},
+    conditions::{self, SCHEDULING},
     runner::Runner,
     settings::SESSIONS,
     wrk::Target,
@@ -26,6 +27,7 @@ const GENEROUS_QUOTA: &str = "1000/minute";
 pub(crate) fn embedded(workers: usize) -> NodeBuilder {
     Node::builder()
         .set("http.workers", &workers.to_string())
+        .set("http.scheduling", SCHEDULING)
         .set("http.trusted_proxies", "127.0.0.1/32")
         .set("limiter.quota", GENEROUS_QUOTA)
 }
@@ -77,7 +79,7 @@ impl Servers {
 
 /// A web server that knows one redirect and does nothing else.
 pub(crate) struct Bare {
-    _process: Process,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -94,7 +96,7 @@ impl Bare {
         let address = line.trim().strip_prefix("listening on http://");
         let address = address.with_context(|| format!("bare did not start: {line}"))?;
         Ok(Self {
-            _process: process,
+            process,
             address: address.parse()?,
         })
     }
@@ -111,6 +113,7 @@ impl Bare {
     ) -> anyhow::Result<f64> {
         let mut target = like.clone();
         target.server = self.address;
+        conditions::check(self.process.pid()).context("bare")?;
         self.expect_redirect().await?;
         runner.warm_up(&target).await?;
         let measured = runner.measure(name, &target).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Scenario;
+use crate::{conditions, scenario::Scenario};
 
 /// How long each measurement runs before it counts, in seconds.
 pub(crate) const WARM_UP: u32 = 2;
@@ -31,6 +31,9 @@ pub(crate) struct Settings {
     scenarios: BTreeSet<Scenario>,
     /// How to ask for the same again.
     pub(crate) command: String,
+    /// What both sides of every share have in common. Older results say nothing about it.
+    #[serde(default)]
+    pub(crate) both_sides: String,
 }
 
 impl Settings {
@@ -61,6 +64,7 @@ impl Settings {
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             scenarios: wanted.iter().copied().chain(needed).collect(),
             command,
+            both_sides: conditions::described(),
         })
     }
 
@@ -99,11 +103,12 @@ impl fmt::Display for Settings {
             "measured    {rounds} times {seconds} s, each after {} s of warm-up",
             self.warm_up_seconds
         )?;
-        write!(
+        writeln!(
             f,
             "with        {} connections of wrk, {} workers per server, {} sessions with Postgres",
             self.connections, self.workers, self.database_sessions
-        )
+        )?;
+        write!(f, "both sides  {}", self.both_sides)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
+use testkit::{Nginx, NodeBuilder, free_port};
 
 use crate::{
     fill,
-    harness::{Nginx, NodeBuilder, free_port},
     hot_links::HotLinks,
     load::Load,
     pgbench::Pgbench,

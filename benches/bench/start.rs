@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::ensure;
+use testkit::{Node, Process, free_port};
 
 use crate::{
-    harness::{Node, Process, free_port},
-    report::{Better, Row, Wanted},
+    row::{Better, Row, Wanted},
     runner::Runner,
 };
 

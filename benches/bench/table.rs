@@ -2,11 +2,9 @@
 
 use anyhow::ensure;
 use sqlx::{Connection, PgConnection};
+use testkit::{Database, eventually};
 
-use crate::{
-    harness::{Database, eventually},
-    settings::CONNECTIONS,
-};
+use crate::settings::CONNECTIONS;
 
 /// A database with the tables of a node, and nobody else's links.
 pub(crate) struct Table(Database);

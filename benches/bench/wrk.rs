@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
+use testkit::find;
 
-use crate::{harness::find, program, settings::CONNECTIONS};
+use crate::{program, settings::CONNECTIONS};
 
 /// What is asked, and of whom.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ step_boot() {
 
 step_apply() {
     tf init
-    # Words of every process's command line, of all guests too: their processes are in this pid namespace.
+    # The words of all command lines, including the guests', whose processes are in this pid namespace.
     : >"$SCRATCH/sampling"
     sample_processes &
     apply
@@ -36,7 +36,7 @@ step_apply() {
 
 sample_processes() {
     while [[ -e "$SCRATCH/sampling" ]]; do
-        # Some have ended meanwhile.
+        # A process may end meanwhile.
         cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' || true
         sleep 0.05
     done | awk '!seen[$0]++ { print; fflush() }' >"$SCRATCH/log/words-of-processes"
@@ -47,7 +47,7 @@ step_secrets() {
     on web-1 cat /etc/shunt/secrets.env </dev/null | sed -n "s/^[A-Z_]*='\(.*\)'$/\1/p" >"$SCRATCH/passwords"
     (($(wc -l <"$SCRATCH/passwords") == 2)) || fail "web-1 does not have two passwords"
 
-    # Otherwise nothing was looked at.
+    # If these words were missing, the sample would prove nothing.
     grep -q 'role/install.sh' "$SCRATCH/log/words-of-processes" || fail "the sample lacks the guests' processes"
     grep -q 'put-secrets' "$SCRATCH/log/words-of-processes" || fail "the sample lacks Terraform's processes"
     if grep -nFf "$SCRATCH/passwords" "$SCRATCH/log/words-of-processes"; then
@@ -68,7 +68,7 @@ step_secrets() {
         if on "$name" test -e /etc/shunt/secrets.env </dev/null; then fail "$name has secrets"; fi
     done
 
-    # What guests wrote, wherever it is: files that everybody can read, below folders that everybody can enter.
+    # All files that guests wrote, that everybody can read, and that lie below folders that everybody can enter.
     for name in lb-1 web-1 web-2 redis postgres load-tester; do
         while IFS= read -r -d '' file; do
             if grep -qFf "$SCRATCH/passwords" "$file"; then
@@ -83,7 +83,7 @@ step_secrets() {
     figure "in none of $(wc -l <"$SCRATCH/log/words-of-processes") words of processes, 6 journals, or readable files"
 }
 
-# pids of what serves, so that a restart shows.
+# services: prints the process ids of all services, which show a restart.
 services() {
     local name
     for name in lb-1 web-1 web-2 redis postgres; do
@@ -95,7 +95,7 @@ services() {
 step_unchanged() {
     plan_is_empty || fail "a second plan wants to change something"
 
-    # Everything once more: secrets, every role, the release.
+    # Sets up everything once more: secrets, every role, the release.
     local resource arguments=() before
     while read -r resource; do
         arguments+=("-replace=$resource")
@@ -103,7 +103,7 @@ step_unchanged() {
     ((${#arguments[@]} >= 10)) || fail "only ${#arguments[@]} resources"
     before="$(services)"
     apply "${arguments[@]}" | tee "$SCRATCH/again"
-    # What set-up and roll-out print, apart from Terraform's own lines.
+    # The output of set-up and roll-out, without Terraform's own lines.
     sed -n 's/^.* (local-exec): //p' "$SCRATCH/again" | grep -v '^Executing: \|^(output suppressed\|^web-[0-9]*: ready with \|: runs .* is to run ' \
         >"$SCRATCH/said" || true
     [[ ! -s "$SCRATCH/said" ]] || fail "it said: $(head -n 3 "$SCRATCH/said" | paste -sd' ')"
@@ -112,7 +112,7 @@ step_unchanged() {
     figure "no change in the plan; ${#arguments[@]} steps done again, nothing changed, nothing restarted"
 }
 
-# probe FROM TARGET...: those of the targets (NAME:PORT) that FROM can connect to.
+# probe FROM TARGET...: prints the targets (NAME:PORT) that FROM can connect to.
 probe() {
     local from="$1" target pairs=()
     shift
@@ -133,7 +133,7 @@ probe() {
 step_firewall() {
     local name port targets=() names=(lb-1 web-1 web-2 redis postgres load-tester)
     for name in "${names[@]}"; do
-        # All that something listens on beyond loopback, and what should be, or could be by mistake.
+        # All ports that something listens on beyond loopback, and ports that should be open, or could be by mistake.
         while read -r port; do
             targets+=("$name:$port")
         done < <({
@@ -145,7 +145,7 @@ step_firewall() {
     done
     echo "targets: ${targets[*]}"
 
-    # As the picture shows: the service and SSH, for people and for the load tester.
+    # The ports of the picture: the service and SSH, for clients and for the load tester.
     local outside=(lb-1:22 lb-1:80 load-tester:22 postgres:22 redis:22 web-1:22 web-2:22) from expected found
     for from in operator load-tester redis web-1 web-2 lb-1 postgres; do
         expected=("${outside[@]}")
@@ -153,12 +153,12 @@ step_firewall() {
             web-*) expected+=(redis:6379 postgres:5432) ;;
             lb-1) expected+=(web-1:8080 web-2:8080) ;;
         esac
-        # From itself it comes by loopback, which is open.
+        # A guest reaches itself through loopback, which is open.
         found="$(probe "$from" "${targets[@]}" | grep -v "^$from:" || true)"
         diff <(printf '%s\n' "${expected[@]}" | grep -v "^$from:" | sort) <(echo "$found") \
             || fail "from $from, other ports are open than should be"
     done
-    # Closed by more than one lock.
+    # These ports are closed not only by the firewall.
     on redis ss -Hltn </dev/null | grep "${address_of[redis]}:6379" || fail "Redis does not listen on its address"
     on web-1 ss -Hltn </dev/null | grep '127.0.0.1:9180' || fail "web-1's probes are not on loopback"
     figure "${#targets[@]} ports, asked for from 7 places: open are SSH, lb-1:80, and each role's to those who need it"
@@ -176,7 +176,7 @@ step_proof() {
     figure "$(sed -n 's/^ *answers *//p' "$SCRATCH/proof" | head -n 1); $spread"
 }
 
-# another_release: the program with one byte more, which runs like it and is another file.
+# another_release: prints the path of the program with one more byte, so that it runs alike and is another file.
 another_release() {
     cp "$SCRATCH/shunt" "$SCRATCH/release"
     printf '\0' >>"$SCRATCH/release"
@@ -195,10 +195,10 @@ step_release() {
     figure "$before → $(on web-1 shunt-release current </dev/null) in $apply_seconds s; $load_text"
 }
 
-# broken_release [OPTION]: of broken.c, as the compiler is told.
+# broken_release [OPTION]: compiles broken.c.
 broken_release() {
     cp "$SCRATCH/shunt" "$SCRATCH/good"
-    # Static, so that it does not matter which glibc it was made with.
+    # Static, so that it does not need this machine's glibc.
     cc -O1 -static "$@" -o "$SCRATCH/broken" "$here/broken.c"
     start_load
     set_release "$SCRATCH/broken"
@@ -231,12 +231,12 @@ step_repaired() {
     figure "applied in $apply_seconds s; $load_text"
 }
 
-# inside NAME COMMAND...: as root in the guest, without SSH.
+# inside NAME COMMAND...: runs the command as root in the guest, without SSH.
 inside() {
     nsenter --target "$(pgrep -P "$(<"$SCRATCH/guests/$1/pid")")" --all "${@:2}" </dev/null
 }
 
-# settled NAME ID: the release runs, is ready, and nothing is under way.
+# settled NAME ID: the release runs and is ready, and no switch is under way.
 settled() {
     [[ "$(inside "$1" readlink /opt/shunt/good)" == "releases/$2" ]] || return 1
     [[ "$(inside "$1" shunt-release current)" == "$2" ]] || return 1
@@ -248,15 +248,15 @@ current_is_not() {
     [[ "$(inside "$1" shunt-release current)" != "$2" ]]
 }
 
-# start_apply NAME ID: an apply in a session of its own; returns when this node no longer runs this release.
+# start_apply NAME ID: starts an apply in a session of its own. Returns when this node no longer runs this release.
 start_apply() {
     setsid bash -c "$(declare -f tf); module='$module'; tf apply -auto-approve" >"$SCRATCH/log/started-apply.log" 2>&1 </dev/null &
     applying=$!
     within 120 "$1 to switch" current_is_not "$1" "$2"
 }
 
-# kill_apply: with all that it started here. Terraform starts commands in groups of their own; in this namespace of
-# processes there are no others with these names.
+# kill_apply: kills the apply and all that it started here. Terraform starts commands in process groups of their own, so
+# this goes by names, which no other process of this pid namespace has.
 kill_apply() {
     kill -KILL -- "-$applying"
     pkill -KILL -f "^bash $repository/terraform/scripts/roll-out" || true
@@ -266,19 +266,19 @@ kill_apply() {
 
 step_interrupted() {
     local before other
-    # Each node has settings, and so a release, of its own.
+    # Each node has its own settings, and so its own release id.
     before="$(on web-1 shunt-release current </dev/null)"
     other="$(on web-2 shunt-release current </dev/null)"
     cp "$SCRATCH/shunt" "$SCRATCH/good"
     cc -O1 -static -DHANGS -o "$SCRATCH/broken" "$here/broken.c"
-    # Another file than that of an earlier step, which is on the nodes already.
+    # Not the file of an earlier step, which the nodes have already.
     echo interrupted >>"$SCRATCH/broken"
     start_load
     set_release "$SCRATCH/broken"
 
     start_apply web-1 "$before"
     kill_apply
-    # By itself: a minute until it is sure that the release does not become ready.
+    # The node goes back by itself, after the minute in which the release could become ready.
     within 120 "web-1 to go back by itself" settled web-1 "$before"
     local status=0
     apply | tee "$SCRATCH/refusal" || status=$?
@@ -286,7 +286,7 @@ step_interrupted() {
     grep -q "switched back to $before, which is ready" "$SCRATCH/refusal" || fail "after an interruption there is nothing to go back to"
     settled web-1 "$before" || fail "web-1 did not go back to $before"
 
-    # The switch itself is killed.
+    # Kills the switch itself.
     start_apply web-1 "$before"
     inside web-1 systemctl kill --signal KILL 'shunt-switch-*'
     if wait "$applying"; then fail "the apply succeeded, although the switch was killed"; fi
@@ -307,7 +307,7 @@ step_interrupted() {
     figure "back to $before by itself each time; $load_text ($failed_posts POSTs, when the power went)"
 }
 
-# `starting` is up as well: shunt-settle.service is part of it, and takes a minute.
+# A guest that is `starting` counts as up: shunt-settle.service is part of the start, and takes a minute.
 guest_is_up_again() {
     on "$1" true 2>/dev/null </dev/null
 }
@@ -321,7 +321,7 @@ step_two() {
     before="$(on web-1 shunt-release current </dev/null)"
     start_load
     another_release
-    # Somebody else's copy of everything, with the same state.
+    # Another operator's copy of everything, with the same state.
     cp -r "$repository" "$SCRATCH/second"
     apply >"$SCRATCH/log/first-apply.log" 2>&1 &
     pid=$!
@@ -333,7 +333,7 @@ step_two() {
     wait "$pid" || fail "the first failed: $(tail -n 3 "$SCRATCH/log/first-apply.log" | paste -sd' ')"
     no_request_failed
     every_node_runs "$SCRATCH/shunt" web-1 web-2 || fail "not every node runs the new release"
-    # The way is free again.
+    # Now nothing is in the way.
     module="$SCRATCH/second/terraform/existing-hosts" apply || fail "the second fails after the first was done"
     figure "the second fails at once, and says since when and by whom; $load_text"
 }
@@ -366,9 +366,9 @@ node_gets_requests_now() {
     node_gets_requests "$1"
 }
 
-# node_gets_requests NAME
+# node_gets_requests NAME: nginx sends requests to this node.
 node_gets_requests() {
-    # Not --quiet: it would end before ssh does.
+    # Not --quiet, which would end grep before ssh.
     on lb-1 tail -n 50 /var/log/nginx/shunt.json </dev/null \
         | grep "\"upstream\":\"${address_of[$1]}:8080\",\"upstream_status\":\"[23]" >/dev/null
 }
@@ -377,7 +377,7 @@ step_killed() {
     local began
     start_load
     kill_guest web-1
-    # Longer than nginx waits for an answer.
+    # For longer than nginx waits for an answer.
     sleep 20
     if node_gets_requests web-1; then fail "web-1 answers"; fi
     began=$SECONDS
@@ -419,13 +419,13 @@ step_restore() {
     "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null
     took=$((SECONDS - took))
     [[ "$(all_links)" == "$before" ]] || fail "before: $before, after: $(all_links)"
-    # Once more, where links are: only if that is said.
+    # Again where there are links: only with --replace.
     if "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore shunt.dump </dev/null; then
         fail "shunt-restore took the place of links that were there"
     fi
     "${guest_ssh[@]}" "${address_of[postgres]}" sudo shunt-restore --replace shunt.dump </dev/null
     [[ "$(all_links)" == "$before" ]] || fail "before: $before, after --replace: $(all_links)"
-    # By every node, new connections and all.
+    # By every node, and on new connections.
     for _ in 1 2 3 4; do
         [[ "$(curl -sS --max-time 5 -o /dev/null -w '%{redirect_url}' "http://${address_of[lb-1]}/$code")" \
             == https://example.com/before-the-backup ]] || fail "a restored link is not followed"
@@ -436,12 +436,12 @@ step_restore() {
     figure "${before%|*} links, all there; new machine set up in $apply_seconds s, restored in $took s"
 }
 
-# Clusters of the database's machine: "VERSION/NAME PORT STATUS", one a line.
+# clusters: prints the clusters of the database's machine, each as a line "VERSION/NAME PORT STATUS".
 clusters() {
     on postgres pg_lsclusters --no-header </dev/null | awk '{ print $1 "/" $2, $3, $4 }'
 }
 
-# What is set for a cluster, by its version.
+# cluster_files VERSION: prints the files that the role has written for this cluster.
 cluster_files() {
     on postgres find "/etc/postgresql/$1" -type f -exec sha256sum {} + </dev/null | sort -k 2
 }
@@ -467,7 +467,7 @@ step_upgrade() {
     before="$(all_links)"
     echo "before: $before"
 
-    # As the release notes of Debian 13 say, with packages that are there already.
+    # Upgrades as the release notes of Debian 13 say, from packages that are there already.
     cp "$NEXT/sources.list" "$root/etc/apt/sources.list"
     cp -r "$NEXT"/lists/. "$root/var/lib/apt/lists/"
     cp -r "$NEXT"/archives/. "$root/var/cache/apt/archives/"
@@ -475,17 +475,17 @@ step_upgrade() {
     on postgres env DEBIAN_FRONTEND=noninteractive apt-get -qy --no-download --no-install-recommends \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io full-upgrade </dev/null
     echo "full-upgrade took $((SECONDS - took)) s"
-    # What is installed goes on with its new libraries.
+    # Restarts Postgres, so that it uses its new libraries.
     on postgres systemctl restart postgresql </dev/null
     within 60 "the service to work with an upgraded machine" service_works after-the-full-upgrade
     on postgres cat /etc/debian_version </dev/null | grep '^13'
-    # Not every version of postgresql-common makes an empty one.
+    # Makes an empty cluster, which not every version of postgresql-common does.
     clusters | grep '^17/main ' || on postgres pg_createcluster 17 main --start </dev/null
     clusters | tee "$SCRATCH/clusters"
     grep -x '15/main 5432 online' "$SCRATCH/clusters" || fail "Postgres 15 is not what it was"
     grep -x '17/main 5433 online' "$SCRATCH/clusters" || fail "there is no newer Postgres beside it: there is nothing to try"
 
-    # Setting the machine up again leaves the links where they are, also after a restart.
+    # Setting the machine up again leaves the links where they are, even after a restart.
     before="$(all_links)"
     files="$(cluster_files 15)"
     apply "-replace=$resource" | tee "$SCRATCH/again"
@@ -494,7 +494,7 @@ step_upgrade() {
     on postgres systemctl restart postgresql </dev/null
     [[ "$(all_links)" == "$before" ]] || fail "after a restart the links are others"
 
-    # The machine loses its power in the middle of the upgrade.
+    # A power cut in the middle of the upgrade.
     within 60 "the service to work" service_works before-the-power-cut
     before="$(all_links)"
     on postgres shunt-postgres-upgrade </dev/null &
@@ -523,7 +523,7 @@ step_upgrade() {
     cluster_files 15 | grep pg_hba.conf || fail "the role removed files of the old cluster"
     plan_is_empty || fail "the plan after it wants to change something"
 
-    # Backups are of the new one, by its own programs; and they are more than the old one can read.
+    # Backups come from the new cluster, by its own programs, and the old Postgres cannot read them.
     local links
     on postgres systemctl start shunt-backup </dev/null
     on postgres shunt-backup --latest </dev/null >"$SCRATCH/shunt.dump"
@@ -538,7 +538,7 @@ step_upgrade() {
     grep 'is of a newer Postgres: pg_dump 17.* wrote it.*restore it where Postgres 17 or newer is installed' "$SCRATCH/said" \
         || fail "it does not say that the dump is of a newer Postgres"
     within 60 "the service to work with Postgres 15 again" service_works after-going-back
-    # And there again: not over what is in the way.
+    # A second upgrade stops at the cluster that is in the way.
     if on postgres shunt-postgres-upgrade </dev/null 2>&1 | tee "$SCRATCH/said"; then fail "the upgrade removed a cluster with links"; fi
     grep '17/main is there already, and is not empty' "$SCRATCH/said" || fail "it does not say what is in the way"
     on postgres pg_dropcluster 17 main </dev/null
@@ -561,7 +561,7 @@ step_scale() {
     up=$apply_seconds
     within 10 "web-3 to get requests" node_gets_requests web-3
     every_node_runs "$SCRATCH/shunt" web-1 web-2 web-3 || fail "web-3 runs something else"
-    # As terraform/README.md says: first nginx forgets the nodes, then they go.
+    # As terraform/README.md says: first nginx forgets the nodes, then they are turned off.
     set_variable drained_web_nodes '["web-2", "web-3"]'
     apply
     down=$apply_seconds

@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # variables of the other files beside this one
-# Terraform on a copy of the folders that terraform/existing-hosts needs, so that neither its state nor a changed file
-# touches the checkout. There is no network but the guests': a provider that had to be downloaded would fail here.
+# Runs Terraform on a copy of the folders that terraform/existing-hosts needs, so that the checkout stays as it is. The
+# only network is the guests', so a provider that Terraform had to download would fail here.
 
 : "${SCRATCH:?}" "${BINARY:?}" "${K6:?}"
 
 repository="$SCRATCH/repository"
 module="$repository/terraform/existing-hosts"
-# What web nodes are told besides the defaults: the operator's requests are counted like all others, by a policy that does
-# not refuse them.
+# Further settings of the web nodes: they count the operator's requests like all others, under a policy that never
+# refuses them.
 operator_policy="{ \"limiter.policies.operator.quota\" = \"1000000/minute\", \"limiter.policies.operator.clients\" = \"$operator/32\" }"
 
 copy_repository() {
@@ -25,7 +25,7 @@ END
     set_release "$BINARY"
 }
 
-# set_release FILE: what the next apply brings to the web nodes.
+# set_release FILE: the next apply brings this program to the web nodes.
 set_release() {
     install -m 0755 "$1" "$SCRATCH/shunt.new"
     mv "$SCRATCH/shunt.new" "$SCRATCH/shunt"
@@ -36,15 +36,15 @@ tf() {
         terraform -chdir="$module" "$@"
 }
 
-# apply ARGUMENT...: sets apply_seconds.
+# apply ARGUMENT...: applies, and sets apply_seconds.
 apply() {
     local began=$SECONDS
-    # bash does not heed `set -e` where the caller looks at the result.
+    # `set -e` does not hold if the caller looks at the result.
     tf apply -auto-approve "$@" || return
     apply_seconds=$((SECONDS - began))
 }
 
-# plan_is_empty
+# plan_is_empty: a plan would change nothing.
 plan_is_empty() {
     local status=0
     tf plan -detailed-exitcode || status=$?
@@ -57,7 +57,7 @@ set_variable() {
     echo "$1 = $2" >>"$module/terraform.tfvars"
 }
 
-# set_web_nodes NAME...
+# set_web_nodes NAME...: the web nodes are these guests.
 set_web_nodes() {
     local name list=()
     for name in "$@"; do
@@ -66,13 +66,13 @@ set_web_nodes() {
     set_variable web_nodes "[$(IFS=,; echo "${list[*]}")]"
 }
 
-# What runs on a web node: the checksum of the program of the service's process.
+# running_program NAME: prints the checksum of the program that the service's process runs.
 running_program() {
     # shellcheck disable=SC2016 # for the node's shell
     on "$1" bash -c 'sha256sum "/proc/$(systemctl show -P MainPID shunt)/exe" | cut -d" " -f1' </dev/null
 }
 
-# every_node_runs FILE NAME...
+# every_node_runs FILE NAME...: these web nodes run this program.
 every_node_runs() {
     local name sum
     sum="$(sha256sum "$1" | cut -d' ' -f1)"

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
-# Web nodes that are folders, for scripts/roles/releases.sh: with roles/web/shunt-release and scripts/roll-out as they are, and
-# with what stands in for systemd, ssh and the program. scripts/homelab-test has the real ones.
+# Web nodes that are folders. terraform/roles/web/shunt-release and terraform/scripts/roll-out are the real ones;
+# systemd, ssh and the program are fakes. scripts/homelab-test has the real ones of those.
 
-### What stands in
+### Fakes
 
-# In a namespace in which /usr/local/sbin and the programs of $node_bin are a node's. Which node is in NODE.
+# Prepares what `in_nodes` needs: the fakes, shunt-release, and the releases.
 nodes_start() {
     need cc
     need ip
@@ -31,24 +31,20 @@ nodes_start() {
     release_program degraded -DDEGRADED
 }
 
-# in_nodes FUNCTION: as root there, and with everything of it gone afterwards.
+# in_nodes FUNCTION: runs the function as root in a namespace where /usr/local/sbin and the programs of $node_bin are a
+# node's. The variable NODE says which node. When the function ends, all its processes end.
 in_nodes() {
-    {
-        declare -f
-        declare -p nodes node_bin scratch repository
-        echo 'set -euo pipefail'
-        echo "cd '$repository'"
-        echo 'ip link set lo up'
-        echo "mount --bind '$scratch/node-sbin' /usr/local/sbin"
-        echo "PATH='$node_bin':\$PATH"
-        echo 'export PATH SHUNT_PATIENCE=8'
-        echo "$1"
-    } >"$scratch/in-nodes"
+    script_for "$1" nodes node_bin scratch repository >"$scratch/in-nodes" <<END
+cd '$repository'
+ip link set lo up
+mount --bind '$scratch/node-sbin' /usr/local/sbin
+export PATH='$node_bin':\$PATH SHUNT_PATIENCE=8
+END
     in_namespaces unshare --pid --fork --kill-child --mount-proc bash "$scratch/in-nodes"
 }
 
-# A release: ready at once, never, or when the file exists that its settings take for an address. Without that file, one
-# that is DEGRADED serves.
+# The source of a release. By the macro that is defined, it is ready at once (READY), never (none), or once the file
+# exists that its settings name as an address (TOLD, DEGRADED). Without that file, a DEGRADED one serves all the same.
 programs() {
     cat >"$scratch/program.c" <<'END'
 #include <stdio.h>
@@ -72,14 +68,14 @@ int main(int count, char **words) {
 END
 }
 
-# release_program NAME OPTION...
+# release_program NAME OPTION...: compiles a release.
 release_program() {
     cc -O1 "${@:2}" -o "$nodes/$1" "$scratch/program.c"
-    # Each is another file.
+    # So that no two releases are the same file.
     echo "$1" >>"$nodes/$1"
 }
 
-# What systemd starts has none of its caller's files.
+# Closes the files that came from the caller: what systemd starts has none of them.
 only_standard_streams() {
     local file
     for file in /proc/"$BASHPID"/fd/*; do
@@ -88,11 +84,11 @@ only_standard_streams() {
     done
 }
 
-# The only unit is shunt.service: its process's id, or that of its last one, is in $NODE/pid.
+# The only unit is shunt.service. The id of its last process is in $NODE/pid.
 fake_systemctl() {
     local pid alive=false tries
     pid="$(cat "$NODE/pid" 2>/dev/null || echo 0)"
-    # Not one that nobody has waited for yet.
+    # A process that has ended but was not yet waited for has no program.
     if [[ "$pid" != 0 ]] && readlink "/proc/$pid/exe" >/dev/null 2>&1; then alive=true; fi
     case "$*" in
         'show --property MainPID '*) if $alive; then echo "$pid"; else echo 0; fi ;;
@@ -107,7 +103,7 @@ fake_systemctl() {
             done
             (only_standard_streams && exec setsid "$NODE/root/current/shunt" serve) </dev/null >/dev/null 2>&1 &
             echo "$!" >"$NODE/pid"
-            # Its own program by now, not the shell that started it.
+            # Waits until the process runs the program, and no longer the shell that started it.
             for ((tries = 0; tries < 500; tries++)); do
                 [[ "$(readlink "/proc/$!/exe")" != */shunt ]] || break
                 sleep 0.01
@@ -116,7 +112,7 @@ fake_systemctl() {
     esac
 }
 
-# A command that goes on when the caller does not.
+# Starts a command that goes on when its caller ends.
 fake_systemd_run() {
     local output=/dev/null result=0
     while [[ "$1" == --* ]]; do
@@ -135,8 +131,8 @@ fake_systemd_run() {
     exit "$result"
 }
 
-# The address is a folder of $NODES. Like sshd: what runs there is another session's, and if the client goes, its standard
-# input ends and nobody reads what it says.
+# The address is a folder of $NODES. As with sshd, the command runs in a session of its own; if the client ends, the
+# command's standard input ends and its output goes nowhere.
 fake_ssh() {
     local address="${*: -2:1}"
     # shellcheck disable=SC2094
@@ -146,7 +142,7 @@ fake_ssh() {
 
 ### Helpers, in nodes
 
-# use_node NAME: a node that is set up, and the one that `release` talks to from now on.
+# use_node NAME: sets the node up, unless it is, and makes it the one that `release` talks to.
 use_node() {
     export NODES="$nodes" NODE="$nodes/$1"
     export SHUNT_ROOT="$NODE/root" SHUNT_SETTINGS="$NODE/etc" SHUNT_UNIT="$NODE/shunt.service"
@@ -161,7 +157,7 @@ release() { /usr/local/sbin/shunt-release "$@"; }
 stage_program() { release stage <"$nodes/$1"; }
 current() { release current; }
 
-# within SECONDS COMMAND...
+# within SECONDS COMMAND...: waits until the command succeeds.
 within() {
     local until=$((SECONDS + $1))
     shift
@@ -177,7 +173,7 @@ serves() { is "$SHUNT_ROOT/releases/$1/shunt" readlink "/proc/$(cat "$NODE/pid")
 under_way() { [[ -e "$SHUNT_ROOT/.switching" ]]; }
 at_rest() { ! under_way && flock --nonblock "$SHUNT_ROOT/.lock" true; }
 
-# settled ID: it runs, is the last good one, and nothing is under way.
+# settled ID: this release is the current one and the last good one, and no switch is under way.
 settled() {
     goes_for "$1" && is "releases/$1" readlink "$SHUNT_ROOT/good" && at_rest
 }
@@ -189,13 +185,14 @@ refuses() {
     grep -F -- "$wanted" <<<"$answer" || { echo "$* was refused otherwise: $answer"; exit 1; }
 }
 
-# session COMMAND...: as from a terminal of its own; session_ends kills all of it, and what it says is read no more.
+# session COMMAND...: runs the command as if from a terminal of its own. session_ends kills the whole session, so its
+# output goes nowhere.
 session() {
     setsid bash -c '"$@" 2>&1 | cat >"$0"' "$NODE/said" "$@" &
     session=$!
     within 30 kill -0 -- "-$session" 2>/dev/null
 }
-# Perhaps it has ended by itself.
+# The session may have ended already.
 session_ends() {
     kill -KILL -- "-$session" 2>/dev/null || true
     wait "$session" 2>/dev/null || true

@@ -26,8 +26,8 @@ mod resource;
 pub(super) use self::{
     body::{discard_body, read_body},
     context::RequestContext,
-    onlooker::Onlooker,
+    onlooker::{ONLOOKERS, Onlooker},
     request_id::REQUEST_ID,
     resource::{Resource, code},
 };
-pub use self::{client_address::TrustedProxies, cors::Cors, onlooker::ONLOOKERS};
+pub use self::{client_address::TrustedProxies, cors::Cors};

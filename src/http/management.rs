@@ -18,11 +18,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::{Draining, problem::json_line};
-use crate::{
-    limiter::Limiter,
-    links::{Links, StoreTroubles},
-    telemetry::{Gauges, Metrics, dropped_log_lines},
-};
+use crate::{limiter::Limiter, links::Links, telemetry::Metrics};
 
 /// What the probes and metrics are about.
 pub struct Management {
@@ -34,8 +30,6 @@ pub struct Management {
     pub draining: Draining,
     /// All metrics.
     pub metrics: Metrics,
-    /// Those that are looked up when they are asked for.
-    pub gauges: Gauges,
     /// Whether the last `/readyz` said no: only changes are logged.
     pub not_ready: AtomicBool,
 }
@@ -170,7 +164,6 @@ impl Management {
 }
 
 async fn metrics(management: Data<Management>) -> HttpResponse {
-    management.refresh();
     match management.metrics.render() {
         Ok(text) => HttpResponse::Ok()
             .content_type("text/plain; version=0.0.4; charset=utf-8")
@@ -178,63 +171,5 @@ async fn metrics(management: Data<Management>) -> HttpResponse {
         Err(error) => HttpResponse::InternalServerError()
             .content_type(ContentType::plaintext())
             .body(format!("{error}\n")),
-    }
-}
-
-impl Management {
-    fn refresh(&self) {
-        let gauges = &self.gauges;
-        let pool = |store: &str, in_use: usize, idle: usize, max: usize| {
-            let connections = &gauges.pool_connections;
-            connections
-                .with_label_values(&[store, "in_use"])
-                .set(in_use as i64);
-            connections
-                .with_label_values(&[store, "idle"])
-                .set(idle as i64);
-            gauges.pool_max.with_label_values(&[store]).set(max as i64);
-        };
-        Gauges::raise(&gauges.log_lines_dropped, dropped_log_lines());
-        let (store, usage) = self.links.store_usage();
-        pool(store, usage.in_use, usage.idle, usage.max);
-
-        let StoreTroubles { reads, writes, .. } = self.links.known_troubles();
-        for (what, troubles) in [("reads", reads), ("writes", writes)] {
-            let failing = gauges.store_failing.with_label_values(&[store, what]);
-            failing.set(i64::from(!troubles.is_empty()));
-        }
-
-        if let Some(cache) = self.links.cache_usage() {
-            let entries = |kind: &str, count: usize| {
-                let gauge = gauges.cache_entries.with_label_values(&[kind]);
-                gauge.set(count as i64);
-            };
-            entries("link", cache.links);
-            entries("miss", cache.misses);
-            gauges
-                .cache_watching
-                .set(f64::from(u8::from(cache.watching)));
-        }
-
-        let Some(limiter) = &self.limiter else {
-            return;
-        };
-        let local = limiter.local();
-        gauges.local_clients.set(local.clients() as f64);
-        gauges.local_bytes.set(local.bytes() as f64);
-        Gauges::raise(&gauges.local_evictions, local.evictions());
-        if let Some((redis, breaker)) = limiter.redis() {
-            gauges
-                .breaker_open
-                .set(f64::from(u8::from(breaker.is_open())));
-            Gauges::raise(&gauges.breaker_opened, breaker.times_opened());
-            gauges
-                .wall_clock_ahead
-                .set(redis.store().wall_clock_ahead_seconds());
-            gauges.shielded_clients.set(redis.shielded_clients() as f64);
-            gauges
-                .redis_connections
-                .set(redis.store().open_connections() as f64);
-        }
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use tracing::debug;
 
-use super::edge::RequestContext;
-use crate::telemetry::HttpMetrics;
+use super::{HttpMetrics, edge::RequestContext};
 
 /// Counts a request that was answered with `status`, and writes its line.
 pub(super) fn observe(

@@ -10,11 +10,10 @@ use ipnet::IpNet;
 use smallvec::{SmallVec, smallvec};
 
 use self::headers::Announcement;
-use super::problem::ApiError;
+use super::{HttpMetrics, problem::ApiError};
 use crate::{
     limiter::{ClientId, Limiter, Policy, Ruling, Source},
     public::Route,
-    telemetry::HttpMetrics,
 };
 
 /// Which requests are under which policies.

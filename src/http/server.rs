@@ -63,9 +63,7 @@ pub fn public_server(
                 backlog: backlog.clone(),
             });
             let proxies = state.clone();
-            let app = App::new()
-                .configure(routes::configure)
-                .wrap(Serve(state));
+            let app = App::new().configure(routes::configure).wrap(Serve(state));
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
                 // It reads a clock that is half a second slow at times, and must not be early.

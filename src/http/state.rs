@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, RateLimit, TrustedProxies};
+use super::{Cors, HttpMetrics, RateLimit, TrustedProxies};
 use crate::{
     links::{Links, Schemes},
     public::PublicUrl,
-    telemetry::HttpMetrics,
 };
 
 /// What every request on the public listener can reach.

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Breaker, ClientId, ClockStep, Decision, MemoryStore, Policy, Refusal, ShieldedRedis,
-    StoreError, WindowStore, once_a_minute::OnceAMinute,
+    Breaker, ClientId, ClockStep, Decision, MemoryStore, Policy, RedisOperation, Refusal,
+    ShieldedRedis, StoreError, WindowStore, once_a_minute::OnceAMinute,
 };
 use crate::telemetry::chain;
 
@@ -288,7 +288,11 @@ impl Shared {
             let Some(generation) = self.breaker.closed_generation() else {
                 let since = *away_since.get_or_insert_with(std::time::Instant::now);
                 let reconnect = self.redis.store().reconnect();
-                match self.redis.measured("connect", reconnect).await {
+                match self
+                    .redis
+                    .measured(RedisOperation::Connect, reconnect)
+                    .await
+                {
                     Ok(()) => {
                         // What was refused meanwhile was refused by other rules.
                         self.redis.forget();
@@ -310,7 +314,7 @@ impl Shared {
                 () = self.breaker.opened() => {}
                 () = sleep(CLOCK_INTERVAL) => {
                     let sample = self.redis.store().sample_clock();
-                    if let Err(error) = self.redis.measured("time", sample).await {
+                    if let Err(error) = self.redis.measured(RedisOperation::Time, sample).await {
                         self.failed(&error, generation);
                     }
                     self.notice_clock_step();

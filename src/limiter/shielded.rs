@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    ClientId, Decision, LogTime, Policy, RedisStore, Source, StoreError, WindowStore,
+    ClientId, Decision, LogTime, Policy, RedisOperation, RedisStore, Source, StoreError,
+    WindowStore,
     shield::{Opinion, Shield},
 };
 use crate::telemetry::StoreMetrics;
@@ -17,12 +18,12 @@ const WRITES_AT_ONCE: usize = 32;
 pub struct ShieldedRedis {
     redis: RedisStore,
     shield: Option<Shield>,
-    metrics: StoreMetrics,
+    metrics: StoreMetrics<RedisOperation>,
 }
 
 impl ShieldedRedis {
     /// Asks Redis about every request.
-    pub fn new(redis: RedisStore, metrics: StoreMetrics) -> Self {
+    pub fn new(redis: RedisStore, metrics: StoreMetrics<RedisOperation>) -> Self {
         Self {
             redis,
             shield: None,
@@ -64,14 +65,17 @@ impl ShieldedRedis {
     ) -> Result<(Decision, Source), StoreError> {
         let Some(shield) = &self.shield else {
             let answer = self.redis.record_at(policy, client, at);
-            return Ok((self.measured("record", answer).await?, Source::Redis));
+            return Ok((
+                self.measured(RedisOperation::Record, answer).await?,
+                Source::Redis,
+            ));
         };
         let unwritten = match shield.consider(policy, client, at) {
             Opinion::Refused(decision) => return Ok((decision, Source::Shield)),
             Opinion::Ask(unwritten) => unwritten,
         };
         let answer = self.redis.record_after(&unwritten, policy, client, at);
-        let answer = self.measured("record", answer).await;
+        let answer = self.measured(RedisOperation::Record, answer).await;
         match &answer {
             Ok(decision) => shield.learn(policy, client, at, *decision, &unwritten),
             Err(StoreError::Key { .. }) => shield.forget(policy, client),
@@ -94,7 +98,7 @@ impl ShieldedRedis {
             let answer = self
                 .redis
                 .add(entries, &backlog.policy, backlog.client, now);
-            match self.measured("write_back", answer).await {
+            match self.measured(RedisOperation::WriteBack, answer).await {
                 Ok(()) => shield.has_written(&backlog),
                 Err(StoreError::Key { .. }) => shield.forget(&backlog.policy, backlog.client),
                 Err(error) => return Err(error),
@@ -114,7 +118,7 @@ impl ShieldedRedis {
 
     pub(super) async fn measured<T>(
         &self,
-        operation: &'static str,
+        operation: RedisOperation,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.metrics

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{error, info};
 
 use self::failures::{Failures, News};
-use super::{LinkStore, StoreError, Write};
+use super::{LinkOperation, LinkStore, StoreError, Write};
 use crate::telemetry::{StoreMetrics, chain};
 
 pub(super) use failures::{Operation, Trial};
@@ -31,9 +31,6 @@ const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a store may be unreachable before it is not asked any more: requests wait out a restart.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The operation of [`Trial`]s, in metrics.
-const TRIAL: &str = "trial";
 
 /// What is believed of a store. A store that answers anything is fine.
 mod belief {
@@ -48,7 +45,7 @@ mod belief {
 
 pub(super) struct ObservedStore {
     store: Arc<dyn LinkStore>,
-    metrics: StoreMetrics,
+    metrics: StoreMetrics<LinkOperation>,
     failures: Mutex<Failures>,
     /// The bits of the operations in `failures`.
     failing: AtomicU8,
@@ -71,7 +68,7 @@ pub struct StoreTroubles {
 }
 
 impl ObservedStore {
-    pub(super) fn new(store: Arc<dyn LinkStore>, metrics: StoreMetrics) -> Self {
+    pub(super) fn new(store: Arc<dyn LinkStore>, metrics: StoreMetrics<LinkOperation>) -> Self {
         Self {
             store,
             metrics,
@@ -81,14 +78,6 @@ impl ObservedStore {
             successes: AtomicU64::new(0),
             suspicion: Notify::new(),
         }
-    }
-
-    /// The operations that [`StoreMetrics`] have to know.
-    pub(super) fn operations() -> impl Iterator<Item = &'static str> {
-        Operation::ALL
-            .into_iter()
-            .map(Operation::name)
-            .chain([TRIAL])
     }
 
     pub(super) fn store(&self) -> &dyn LinkStore {
@@ -123,7 +112,7 @@ impl ObservedStore {
         if self.belief() == belief::AWAY {
             return Err(StoreError::Away);
         }
-        let result = self.observe(operation.name(), answer).await;
+        let result = self.observe(operation.measured(), answer).await;
         match &result {
             Ok(_) => {
                 if self.failing.load(Ordering::Relaxed) & operation.bit() != 0 {
@@ -151,9 +140,7 @@ impl ObservedStore {
     /// # Errors
     /// [`StoreError`] if it does not.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let result = self
-            .observe(Operation::Ping.name(), self.store.ping())
-            .await;
+        let result = self.observe(LinkOperation::Ping, self.store.ping()).await;
         match &result {
             Ok(()) => {
                 if self.failing.load(Ordering::Relaxed) & Operation::Ping.bit() != 0 {
@@ -275,7 +262,7 @@ impl ObservedStore {
                 Trial::Write(write) => self.store.rehearse(write).await,
             }
         };
-        self.observe(TRIAL, attempt).await
+        self.observe(LinkOperation::Trial, attempt).await
     }
 
     /// Has [`probe`](Self::probe) find out whether the store is away: something else than an operation has failed.
@@ -297,7 +284,7 @@ impl ObservedStore {
 
     async fn observe<T>(
         &self,
-        operation: &'static str,
+        operation: LinkOperation,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let measured = self.metrics.measure(operation, answer, StoreError::kind);

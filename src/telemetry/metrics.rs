@@ -1,13 +1,16 @@
-//! Prometheus metrics; `docs/metrics.md` lists them.
+//! Prometheus metrics: the registry, and what every part of the service needs to register its own.
 //!
-//! The registry belongs to the application, not to the process, so that two applications in one process
-//! (as in the tests) do not count each other's requests.
+//! Each part has its metrics in a `metrics.rs` of its own; `docs/metrics.md` lists them all. The registry belongs to
+//! the application, not to the process: two applications in one process, as in the tests, do not count each other's
+//! requests.
 
-use std::{sync::Arc, time::Instant};
+use std::{marker::PhantomData, sync::Arc, time::Instant};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
 };
 
 /// From 50 µs, a redirect from memory, to 5 s, beyond every timeout on the way.
@@ -17,6 +20,8 @@ const LATENCY_BUCKETS: [f64; 16] = [
 ];
 
 /// All metrics of an application.
+///
+/// The methods that make a metric fail if its name is impossible or registered already.
 pub struct Metrics {
     registry: Registry,
     store_seconds: HistogramVec,
@@ -24,7 +29,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// An empty registry with the build information in it.
+    /// A registry with the build information and the metrics of the log in it.
     ///
     /// # Errors
     /// If a metric's name or labels are impossible.
@@ -37,230 +42,96 @@ impl Metrics {
         build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("BUILD_REVISION")])
             .set(1);
-        registry.register(Box::new(build_info))?;
-        Ok(Self {
-            store_seconds: register(
-                &registry,
-                HistogramVec::new(
-                    histogram(
-                        "shunt_store_duration_seconds",
-                        "How long a store took to answer",
-                    ),
-                    &["store", "operation"],
-                )?,
-            )?,
-            store_errors: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("shunt_store_errors_total", "Operations that a store failed"),
-                    &["store", "operation", "kind"],
-                )?,
-            )?,
+        register(&registry, build_info)?;
+        let store_seconds = HistogramVec::new(
+            histogram(
+                "shunt_store_duration_seconds",
+                "How long a store took to answer",
+            ),
+            &["store", "operation"],
+        )?;
+        let store_errors = IntCounterVec::new(
+            Opts::new("shunt_store_errors_total", "Operations that a store failed"),
+            &["store", "operation", "kind"],
+        )?;
+        let metrics = Self {
+            store_seconds: register(&registry, store_seconds)?,
+            store_errors: register(&registry, store_errors)?,
             registry,
-        })
+        };
+        let dropped = IntCounter::new(
+            "shunt_log_lines_dropped_total",
+            "Log lines that nobody read in time, or that could not be written",
+        )?;
+        metrics.read_on_request(vec![Box::new(dropped.clone())], move || {
+            raise(&dropped, super::dropped_log_lines());
+        })?;
+        Ok(metrics)
     }
 
-    /// The metrics of one store, named as in the label `store`, for the operations named.
-    pub fn store(&self, store: &'static str, operations: &[&'static str]) -> StoreMetrics {
-        let operations = operations
+    /// The metrics of one store, named as in the label `store`.
+    pub fn store<O: Operation>(&self, store: &'static str) -> StoreMetrics<O> {
+        let seconds = O::ALL
             .iter()
-            .map(|&operation| {
-                let histogram = self.store_seconds.with_label_values(&[store, operation]);
-                (operation, histogram)
+            .map(|operation| {
+                self.store_seconds
+                    .with_label_values(&[store, operation.name()])
             })
             .collect();
         StoreMetrics {
             store,
-            operations,
+            seconds,
             errors: self.store_errors.clone(),
+            operations: PhantomData,
         }
     }
 
-    /// The metrics of the redirect cache.
+    /// Counters that differ in their labels.
     ///
     /// # Errors
-    /// If they are asked for twice.
-    pub fn cache(&self) -> Result<CacheMetrics, prometheus::Error> {
-        let lookups = register(
-            &self.registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "shunt_cache_lookups_total",
-                    "Look-ups of codes, by what the cache knew",
-                ),
-                &["result"],
-            )?,
-        )?;
-        Ok(CacheMetrics {
-            hits: lookups.with_label_values(&["hit"]),
-            negative_hits: lookups.with_label_values(&["negative_hit"]),
-            misses: lookups.with_label_values(&["miss"]),
-            stale: lookups.with_label_values(&["stale"]),
-        })
-    }
-
-    /// The metrics of the public listener.
-    ///
-    /// # Errors
-    /// If they are asked for twice.
-    pub fn http(
+    /// See [`Metrics`].
+    pub fn counters(
         &self,
-        routes: &[&'static str],
-        onlookers: &[&'static str],
-    ) -> Result<HttpMetrics, prometheus::Error> {
-        let seconds = register(
-            &self.registry,
-            HistogramVec::new(
-                histogram(
-                    "shunt_http_request_duration_seconds",
-                    "From the end of a request's head to the start of its answer",
-                ),
-                &["route"],
-            )?,
-        )?;
-        let onlooked = register(
-            &self.registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "shunt_onlookers_total",
-                    "Requests of machines that only looked at a link whose visits are limited",
-                ),
-                &["kind"],
-            )?,
-        )?;
-        for kind in onlookers {
-            // There from the start, so that expressions can subtract it.
-            onlooked.with_label_values(&[*kind]);
-        }
-        let ended = register(
-            &self.registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "shunt_http_connections_ended_total",
-                    "Connections that were ended because their clients were too slow or wanted too much",
-                ),
-                &["reason"],
-            )?,
-        )?;
-        let connections = ConnectionMetrics {
-            open: register(
-                &self.registry,
-                IntGauge::new("shunt_http_connections", "Open connections")?,
-            )?,
-            ended_slow: ended.with_label_values(&["slow_request"]),
-            ended_unread: ended.with_label_values(&["unread_answers"]),
-            ended_for_memory: ended.with_label_values(&["memory"]),
-        };
-        Ok(HttpMetrics {
-            onlookers: onlooked,
-            connections,
-            requests: register(
-                &self.registry,
-                IntCounterVec::new(
-                    Opts::new("shunt_http_requests_total", "Requests answered"),
-                    &["route", "method", "status"],
-                )?,
-            )?,
-            seconds: routes
-                .iter()
-                .map(|route| seconds.with_label_values(&[*route]))
-                .collect(),
-            decisions: register(
-                &self.registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "shunt_limiter_decisions_total",
-                        "Decisions of the limiter: who decided what",
-                    ),
-                    &["policy", "outcome", "source"],
-                )?,
-            )?,
-        })
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+        register(&self.registry, counters)
     }
 
-    /// What is looked up when the metrics are asked for.
+    /// A gauge that the code moves up and down.
     ///
     /// # Errors
-    /// If they are asked for twice.
-    pub fn gauges(&self) -> Result<Gauges, prometheus::Error> {
-        let gauge = |name, help| register(&self.registry, Gauge::new(name, help)?);
-        let counter = |name, help| register(&self.registry, IntCounter::new(name, help)?);
-        Ok(Gauges {
-            breaker_open: gauge(
-                "shunt_limiter_breaker_open",
-                "1 while Redis is away and requests do not wait for it",
-            )?,
-            breaker_opened: counter(
-                "shunt_limiter_breaker_opened_total",
-                "How often Redis went away",
-            )?,
-            wall_clock_ahead: gauge(
-                "shunt_limiter_wall_clock_ahead_seconds",
-                "This machine's wall clock less Redis's; decisions do not depend on it",
-            )?,
-            shielded_clients: gauge(
-                "shunt_limiter_shielded_clients",
-                "Clients that are refused without asking Redis each time",
-            )?,
-            redis_connections: gauge(
-                "shunt_redis_connections",
-                "Connections to Redis: one in common, and one for each thread that serves requests",
-            )?,
-            local_clients: gauge(
-                "shunt_limiter_local_clients",
-                "Clients counted in this process",
-            )?,
-            local_bytes: gauge(
-                "shunt_limiter_local_bytes",
-                "Memory for clients counted in this process, about",
-            )?,
-            local_evictions: counter(
-                "shunt_limiter_local_evictions_total",
-                "Clients forgotten for want of memory while they still counted",
-            )?,
-            log_lines_dropped: counter(
-                "shunt_log_lines_dropped_total",
-                "Log lines that nobody read in time, or that could not be written",
-            )?,
-            store_failing: register(
-                &self.registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "shunt_store_failing",
-                        "1 while links cannot be looked up (reads), or not be made or counted (writes)",
-                    ),
-                    &["store", "what"],
-                )?,
-            )?,
-            cache_entries: register(
-                &self.registry,
-                IntGaugeVec::new(
-                    Opts::new("shunt_cache_entries", "What the redirect cache remembers"),
-                    &["kind"],
-                )?,
-            )?,
-            cache_watching: gauge(
-                "shunt_cache_watching",
-                "1 while changes that others make to links are heard",
-            )?,
-            pool_connections: register(
-                &self.registry,
-                IntGaugeVec::new(
-                    Opts::new("shunt_pool_connections", "Connections of a pool"),
-                    &["store", "state"],
-                )?,
-            )?,
-            pool_max: register(
-                &self.registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "shunt_pool_max_connections",
-                        "The most connections of a pool",
-                    ),
-                    &["store"],
-                )?,
-            )?,
-        })
+    /// See [`Metrics`].
+    pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        register(&self.registry, IntGauge::new(name, help)?)
+    }
+
+    /// Histograms of seconds that differ in their labels.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn latencies(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let histograms = HistogramVec::new(histogram(name, help), labels)?;
+        register(&self.registry, histograms)
+    }
+
+    /// Metrics whose values are kept elsewhere: `read` sets them each time that the metrics are asked for.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn read_on_request(
+        &self,
+        metrics: Vec<Box<dyn Collector>>,
+        read: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(Readings { metrics, read }))
     }
 
     /// All metrics in Prometheus's text format.
@@ -284,63 +155,73 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
-/// What is counted of connections to the public listener.
-#[derive(Clone)]
-pub struct ConnectionMetrics {
-    /// Those that are open.
-    pub open: IntGauge,
-    /// Ended: a request took too long to arrive.
-    pub ended_slow: IntCounter,
-    /// Ended: answers were not taken in time.
-    pub ended_unread: IntCounter,
-    /// Ended: all connections together had too much waiting.
-    pub ended_for_memory: IntCounter,
+struct Readings<F> {
+    metrics: Vec<Box<dyn Collector>>,
+    read: F,
 }
 
-/// What the public listener counts.
-pub struct HttpMetrics {
-    /// Connections.
-    pub connections: ConnectionMetrics,
-    /// By route, method and status.
-    pub requests: IntCounterVec,
-    /// Per route, in the order that the routes were given in.
-    pub seconds: Vec<Histogram>,
-    /// By kind: machines that only looked at a link whose visits are limited.
-    pub onlookers: IntCounterVec,
-    /// By policy, outcome and source.
-    pub decisions: IntCounterVec,
+impl<F: Fn() + Send + Sync> Collector for Readings<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.metrics.iter().flat_map(|m| m.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        (self.read)();
+        self.metrics.iter().flat_map(|m| m.collect()).collect()
+    }
 }
 
-/// What the redirect cache counts.
-#[derive(Clone)]
-pub struct CacheMetrics {
-    /// A link was remembered.
-    pub hits: IntCounter,
-    /// It was remembered that the code leads nowhere.
-    pub negative_hits: IntCounter,
-    /// The store was asked.
-    pub misses: IntCounter,
-    /// The store could not answer, and what was remembered had to do.
-    pub stale: IntCounter,
+/// Brings a counter up to a total that is counted elsewhere.
+pub fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-/// What is measured of one store.
-#[derive(Clone)]
-pub struct StoreMetrics {
+/// Shows a yes or no as 1 or 0.
+pub fn set_flag(gauge: &Gauge, flag: bool) {
+    gauge.set(f64::from(u8::from(flag)));
+}
+
+/// The operations of a store: a `#[repr(usize)]`-like enum whose variants [`ALL`](Self::ALL) lists in their order.
+pub trait Operation: Copy + 'static {
+    /// Every operation, in the order of [`index`](Self::index).
+    const ALL: &'static [Self];
+
+    /// The value of the label `operation`.
+    fn name(self) -> &'static str;
+
+    /// The position in [`ALL`](Self::ALL).
+    fn index(self) -> usize;
+}
+
+/// What is measured of one store, operation by operation.
+pub struct StoreMetrics<O> {
     store: &'static str,
-    operations: Arc<[(&'static str, Histogram)]>,
+    /// In the order of the operations.
+    seconds: Arc<[Histogram]>,
     errors: IntCounterVec,
+    operations: PhantomData<fn(O)>,
 }
 
-impl StoreMetrics {
-    /// Runs an operation, one of those that the metrics were made for, and counts how long it took and, by its `kind`,
-    /// how it failed. One that is given up is not counted.
+impl<O> Clone for StoreMetrics<O> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store,
+            seconds: self.seconds.clone(),
+            errors: self.errors.clone(),
+            operations: PhantomData,
+        }
+    }
+}
+
+impl<O: Operation> StoreMetrics<O> {
+    /// Runs an operation. Counts how long it took and, by its `kind`, how it failed. An operation that is given up is
+    /// not counted.
     ///
     /// # Errors
     /// Those of the operation.
     pub async fn measure<T, E>(
         &self,
-        operation: &'static str,
+        operation: O,
         answer: impl Future<Output = Result<T, E>>,
         kind: fn(&E) -> &'static str,
     ) -> Result<T, E> {
@@ -348,53 +229,13 @@ impl StoreMetrics {
         let result = answer.await;
         if let Err(error) = &result {
             self.errors
-                .with_label_values(&[self.store, operation, kind(error)])
+                .with_label_values(&[self.store, operation.name(), kind(error)])
                 .inc();
         }
         let seconds = started.elapsed().as_secs_f64();
-        let operations = self.operations.iter();
-        for (_, histogram) in operations.filter(|(name, _)| *name == operation) {
+        if let Some(histogram) = self.seconds.get(operation.index()) {
             histogram.observe(seconds);
         }
         result
-    }
-}
-
-/// What is looked up when the metrics are asked for.
-pub struct Gauges {
-    /// 0 or 1.
-    pub breaker_open: Gauge,
-    /// Since the start.
-    pub breaker_opened: IntCounter,
-    /// Seconds.
-    pub wall_clock_ahead: Gauge,
-    /// Clients.
-    pub shielded_clients: Gauge,
-    /// Connections.
-    pub redis_connections: Gauge,
-    /// Clients.
-    pub local_clients: Gauge,
-    /// Bytes.
-    pub local_bytes: Gauge,
-    /// Since the start.
-    pub local_evictions: IntCounter,
-    /// Since the start of the process.
-    pub log_lines_dropped: IntCounter,
-    /// By store and what fails, `reads` or `writes`: 0 or 1.
-    pub store_failing: IntGaugeVec,
-    /// By kind: `link` or `miss`.
-    pub cache_entries: IntGaugeVec,
-    /// 0 or 1.
-    pub cache_watching: Gauge,
-    /// By store and state: `in_use` or `idle`.
-    pub pool_connections: IntGaugeVec,
-    /// By store.
-    pub pool_max: IntGaugeVec,
-}
-
-impl Gauges {
-    /// Brings a counter up to a total that is counted elsewhere.
-    pub fn raise(counter: &IntCounter, total: u64) {
-        counter.inc_by(total.saturating_sub(counter.get()));
     }
 }

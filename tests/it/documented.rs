@@ -8,11 +8,7 @@ use std::{
 
 use reqwest::Method;
 use tempfile::TempDir;
-
-use crate::{
-    harness::{Answer, Client, Node, NodeBuilder, Postgres, eventually, find},
-    needs,
-};
+use testkit::{Answer, Client, Node, NodeBuilder, Postgres, eventually, find, needs};
 
 const PAGE: &str = include_str!("../../docs/operations.md");
 
@@ -178,7 +174,7 @@ async fn the_way_from_sqlite_to_postgres_keeps_everything() {
     let expires_at = expires_at();
     drop(node);
 
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let url = database.url();
     let environment = [("DATABASE_URL", url.as_str())];
     let printed = run(

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Client, Node, Process, RawConnection, eventually, free_port};
+use testkit::{Client, Node, Process, RawConnection, eventually, free_port};
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("UTF-8")

@@ -1,6 +1,7 @@
 //! Start, stop, commands, configuration errors.
 
 use std::{
+    collections::HashSet,
     process::Output,
     sync::{
         Arc,
@@ -12,11 +13,7 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::Method;
 use rustix::process::Signal;
-
-use crate::{
-    harness::{Answer, Node, NodeBuilder, Postgres, RawConnection, eventually},
-    needs,
-};
+use testkit::{Answer, Node, NodeBuilder, Postgres, RawConnection, eventually, needs};
 
 async fn stops_in_order(signal: Signal) {
     let mut node = Node::builder().set("http.drain", "1s").start().await;
@@ -186,14 +183,14 @@ async fn a_shutdown_under_load_loses_no_request_without_privileges() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load_loses_no_request_on_postgres() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     loses_nothing(Node::builder().postgres(&database)).await;
 }
 
 #[tokio::test]
 async fn several_nodes_start_at_once_on_an_empty_database() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let on_postgres = Node::builder().postgres(&database);
     // These share a directory, and so a file.
     let on_sqlite = Node::builder();
@@ -262,7 +259,7 @@ fn the_effective_configuration_is_printed_without_secrets() {
 #[tokio::test]
 async fn migrate_brings_the_tables_up_to_date_and_ends() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let builder = Node::builder().postgres(&database);
     for _ in 0..2 {
         let (code, stdout, stderr) = output(&builder, &["migrate"]);
@@ -324,8 +321,36 @@ async fn the_management_listener_can_be_turned_off() {
             .then_some(())
     })
     .await;
+    assert_eq!(listening_sockets(process.pid()), 1, "the public one");
     process.signal(Signal::TERM);
     assert_eq!(process.wait(), 0);
+    let with_management = Node::embedded().await;
+    assert_eq!(listening_sockets(with_management.pid()), 2);
+}
+
+/// How many TCP sockets a process listens on.
+fn listening_sockets(pid: i32) -> usize {
+    const LISTEN: &str = "0A";
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    // There may be no IPv6.
+    let table = read("net/tcp").expect("Linux") + &read("net/tcp6").unwrap_or_default();
+    let sockets = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(3) == Some(&LISTEN)).then(|| format!("socket:[{}]", fields[9]))
+    });
+    let listening: HashSet<String> = sockets.collect();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files");
+    let files = files
+        .flatten()
+        .filter_map(|file| file.path().read_link().ok());
+    let mut own: Vec<_> = files
+        .map(|file| file.to_string_lossy().into_owned())
+        .filter(|file| listening.contains(file))
+        .collect();
+    own.sort();
+    // Each worker has a copy of the socket.
+    own.dedup();
+    own.len()
 }
 
 #[tokio::test]

@@ -6,11 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-
-use crate::{
-    harness::{Client, Node, NodeBuilder, Postgres, Redis},
-    needs,
-};
+use testkit::{Client, Node, NodeBuilder, Postgres, Redis, needs};
 
 /// A node with the default quota. It waits for Redis as long as it takes: these tests are about exactness, and a
 /// machine that stalls for 100 ms must not turn them into tests of the fallback.
@@ -181,7 +177,7 @@ async fn a_client_that_keeps_hammering_stays_refused() {
 async fn the_reference_behaviour_holds_end_to_end() {
     needs!("redis-server", "postgres");
     let redis = Redis::start().await;
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node(&redis).postgres(&database).start().await;
     let client = node.client();
     let mut statuses = Vec::new();
@@ -229,7 +225,7 @@ async fn every_policy_has_a_log_of_its_own_in_redis() {
 async fn one_url_posted_200_times_at_once_over_two_nodes_has_one_code() {
     needs!("redis-server", "postgres");
     let redis = Redis::start().await;
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let builder = node(&redis)
         .postgres(&database)
         .set("limiter.quota", "1000/minute");

@@ -10,8 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
-
-use crate::harness::{Client, Node, NodeBuilder, Process, eventually, free_port, within};
+use testkit::{Client, Node, NodeBuilder, Process, eventually, free_port, within};
 
 /// A node whose log somebody else reads, or nobody.
 struct Unread {

@@ -1,4 +1,4 @@
-//! Integration tests: the real program against real servers.
+//! Integration tests: the real program against real servers, which `crates/testkit` starts.
 //!
 //! | module | what it shows |
 //! |---|---|
@@ -25,7 +25,6 @@ mod cluster;
 mod documented;
 mod environment;
 mod faults;
-mod harness;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -8,16 +8,13 @@ use std::{
 
 use deadpool_redis::redis::Value;
 use reqwest::Method;
+use testkit::{Node, NodeBuilder, Redis, Traffic, eventually, needs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
 };
 
-use crate::{
-    harness::{Node, NodeBuilder, Redis, Traffic, eventually},
-    needs,
-    stores::redis_kinds,
-};
+use crate::stores::redis_kinds;
 
 const PASSWORD: &str = "letters-and-digits-1";
 
@@ -125,6 +122,9 @@ async fn a_database_with_a_number_needs_select() {
     assert_eq!(node.client().get("/").await.status, 200);
     assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 0.0);
     assert_nothing_was_refused(&redis).await;
+    let databases: String = redis.command("INFO keyspace").await;
+    assert!(databases.contains("db3:keys="), "{databases}");
+    assert!(!databases.contains("db0:keys="), "{databases}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,15 +6,11 @@ use std::{
 };
 
 use reqwest::Method;
+use testkit::{Client, Node, NodeBuilder, RawConnection, Redis, Traffic, eventually, needs};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     time::sleep,
-};
-
-use crate::{
-    harness::{Client, Node, NodeBuilder, RawConnection, Redis, Traffic, eventually},
-    needs,
 };
 
 /// Two threads serve requests. They wait for Redis longer than a busy machine stalls, so that the breaker only opens when

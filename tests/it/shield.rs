@@ -9,11 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode, header::HeaderName};
 use rustix::process::Signal;
-
-use crate::{
-    harness::{Answer, Client, Node, NodeBuilder, Redis, Traffic, eventually},
-    needs,
-};
+use testkit::{Answer, Client, Node, NodeBuilder, Redis, Traffic, eventually, needs};
 
 /// Two nodes, or a node and Redis, may disagree on the time by as much.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use shunt::limiter::{KeyPrefix, Policy, Quota};
+use testkit::{Node, NodeBuilder};
 
 use super::{
     logs,
@@ -17,7 +18,6 @@ use super::{
     sizes::decades,
 };
 use crate::{
-    harness::{Node, NodeBuilder},
     load::Load,
     memory,
     runner::Runner,

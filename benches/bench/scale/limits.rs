@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use shunt::limiter::{KeyPrefix, Policy, Quota};
+use testkit::Redis;
 
 use super::{
     logs,
@@ -11,7 +12,6 @@ use super::{
     sizes::decades,
 };
 use crate::{
-    harness::Redis,
     load::Load,
     memory,
     runner::Runner,

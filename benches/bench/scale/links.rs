@@ -5,6 +5,7 @@ use std::{fs, sync::Arc};
 use anyhow::ensure;
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
+use testkit::{Node, NodeBuilder, execute};
 
 use super::{
     series::{Series, speed},
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     counters::Counters,
     fill,
-    harness::{self, Node, NodeBuilder, execute},
     load::Load,
     program,
     runner::Runner,
@@ -123,7 +123,7 @@ async fn look_up(
 
 /// Where the links are.
 enum Links {
-    Postgres(harness::Database),
+    Postgres(testkit::Database),
     /// A folder and the URL of the file in it.
     Sqlite(TempDir, String),
 }

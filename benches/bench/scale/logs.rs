@@ -4,8 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, Pipeline, aio::MultiplexedConnection};
 use shunt::limiter::{ClientId, KeyPrefix, Policy};
-
-use crate::harness::Redis;
+use testkit::Redis;
 
 /// Entries that are written with one pipeline.
 const ENTRIES_AT_ONCE: u32 = 20_000;

@@ -3,8 +3,9 @@
 use std::{path::Path, process::Command};
 
 use anyhow::Context;
+use testkit::find;
 
-use crate::{harness::find, program};
+use crate::program;
 
 /// Better now than after half an hour.
 ///

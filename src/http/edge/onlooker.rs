@@ -38,7 +38,7 @@ const PREVIEWS: [&str; 19] = [
 ];
 
 /// The kinds of machines that only look, as metrics name them.
-pub const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
+pub(in crate::http) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
 
 /// A machine that only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use super::{
     closing::ClosingSocket,
     intake::{Intake, Portion},
 };
-use crate::telemetry::ConnectionMetrics;
+use crate::http::metrics::ConnectionMetrics;
 
 /// How long a connection may stay in each state.
 #[derive(Clone, Copy, Debug)]

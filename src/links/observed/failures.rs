@@ -6,7 +6,10 @@
 //! One line says when the store begins to fail, and one when it does nothing wrong any more. Between them a line more is
 //! written only for news: another operation fails while the store answers, or the store ceases to answer at all.
 
-use crate::links::{ShortCode, Write};
+use crate::{
+    links::{LinkOperation, ShortCode, Write},
+    telemetry::Operation as _,
+};
 
 /// What a store is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +27,19 @@ pub(in crate::links) enum Operation {
 impl Operation {
     pub(super) const ALL: [Self; 4] = [Self::Ping, Self::LookUp, Self::Insert, Self::Visit];
 
-    /// The name in metrics and logs.
-    pub(super) fn name(self) -> &'static str {
+    /// The operation in metrics.
+    pub(super) fn measured(self) -> LinkOperation {
         match self {
-            Self::Ping => "ping",
-            Self::LookUp => "resolve",
-            Self::Insert => "insert",
-            Self::Visit => "visit",
+            Self::Ping => LinkOperation::Ping,
+            Self::LookUp => LinkOperation::LookUp,
+            Self::Insert => LinkOperation::Insert,
+            Self::Visit => LinkOperation::Visit,
         }
+    }
+
+    /// The name in logs, which is the one in metrics.
+    pub(super) fn name(self) -> &'static str {
+        self.measured().name()
     }
 
     /// What does not work if it fails.

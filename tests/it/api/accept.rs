@@ -1,9 +1,9 @@
 //! Who gets a page and who JSON, and that caches are told what an answer depends on.
 
 use reqwest::{Method, RequestBuilder};
+use testkit::{Answer, Client};
 
 use super::exchange::{FORM, assert_status, from_browser, post, post_form, send, unlimited};
-use crate::harness::{Answer, Client};
 
 const FIREFOX: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const CHROME: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,\
@@ -108,7 +108,7 @@ async fn every_answer_that_depends_on_accept_says_so() {
 
 #[tokio::test]
 async fn a_refusal_for_the_limit_says_so() {
-    let node = crate::harness::Node::builder()
+    let node = testkit::Node::builder()
         .set("limiter.quota", "1/minute")
         .start()
         .await;

@@ -1,9 +1,9 @@
 //! What a browser fetches by itself: answered by the node, kept by the browser, and no use of anybody's quota.
 
 use reqwest::Method;
+use testkit::{Client, Node};
 
 use super::exchange::{assert_problem, assert_status, from_browser, send};
-use crate::harness::{Client, Node};
 
 const ICONS: [&str; 6] = [
     "/favicon.ico",

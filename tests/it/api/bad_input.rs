@@ -1,5 +1,6 @@
 //! Bad input gets a clear 4xx, and nothing is stored.
 
+use testkit::{Database, Node, Postgres, needs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -9,16 +10,12 @@ use super::exchange::{
     FORM, JSON, assert_page, assert_problem, exchange, from_browser, post, raw_status, send,
     unlimited,
 };
-use crate::{
-    harness::{Database, Node, Postgres},
-    needs,
-};
 
 const COUNT: &str = "SELECT count(*) FROM urls";
 
 /// Postgres, because it takes offence at more than SQLite does: a NUL, say.
 async fn node_on_postgres() -> (Node, Database) {
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = unlimited()
         .set("http.request_timeout", "1s")
         .postgres(&database)

@@ -1,12 +1,12 @@
 //! What of a body is read: codings, byte-order marks, white space at the ends, encoded characters.
 
 use reqwest::Method;
+use testkit::Client;
 
 use super::exchange::{
     FORM, JSON, assert_page, assert_problem, assert_status, from_browser, post, post_form, send,
     unlimited,
 };
-use crate::harness::Client;
 
 /// Shortens a URL, follows the link, and returns where it leads.
 async fn target_of(client: &Client, url: &str) -> String {

@@ -1,11 +1,9 @@
 //! What caches between a node and its clients are told, for each status.
 
+use testkit::{Answer, Client, Node, Postgres, eventually, needs};
+
 use super::exchange::{
     FORM, JSON, assert_status, exchange, from_browser, post, raw_status, send, unlimited,
-};
-use crate::{
-    harness::{Answer, Client, Node, Postgres, eventually},
-    needs,
 };
 
 const NO_STORE: Option<&str> = Some("no-store");

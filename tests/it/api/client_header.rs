@@ -1,9 +1,9 @@
 //! Other headers than `X-Forwarded-For` in which trusted proxies name the client: `http.client_ip_header`.
 
 use reqwest::{Method, RequestBuilder};
+use testkit::{Client, Node};
 
 use super::exchange::{assert_status, send};
-use crate::harness::{Client, Node};
 
 const TRUSTED: &str = "127.0.0.1/32, 10.0.0.0/8";
 

@@ -1,9 +1,9 @@
 //! Who is counted: the peer, or the client that a trusted proxy names; networks for IPv6.
 
 use reqwest::{Method, RequestBuilder, header::HeaderValue};
+use testkit::{Client, Node, NodeBuilder};
 
 use super::exchange::{assert_status, send};
-use crate::harness::{Client, Node, NodeBuilder};
 
 fn behind_a_proxy() -> NodeBuilder {
     Node::builder().set("http.trusted_proxies", "127.0.0.1/32")

@@ -1,11 +1,11 @@
 //! Pages of other sites: `http.cors_origins`.
 
 use reqwest::{Method, RequestBuilder};
+use testkit::{Answer, Client, Node, NodeBuilder};
 
 use super::exchange::{
     JSON, assert_problem, assert_status, from_browser, post, post_form, send, unlimited,
 };
-use crate::harness::{Answer, Client, Node, NodeBuilder};
 
 const APP: &str = "https://app.example";
 const ELSEWHERE: &str = "https://evil.example";

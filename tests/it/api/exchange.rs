@@ -4,8 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-
-use crate::harness::{Answer, Client, Node, NodeBuilder, RawConnection};
+use testkit::{Answer, Client, Node, NodeBuilder, RawConnection};
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const JSON: &str = "application/json";

@@ -1,11 +1,11 @@
 //! The page at `/`, and the pages that browsers get in place of JSON.
 
 use reqwest::{Method, Url};
+use testkit::Node;
 
 use super::exchange::{
     FORM, assert_page, assert_status, from_browser, post, post_form, send, unlimited,
 };
-use crate::harness::Node;
 
 #[tokio::test]
 async fn a_script_gets_one_line_of_text() {

@@ -1,13 +1,12 @@
 //! Probes and metrics.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
+use testkit::{Node, Postgres, Redis, needs};
 
 use super::exchange::{assert_problem, assert_status, from_browser, send, unlimited};
-use crate::{
-    harness::{Node, Postgres, Redis},
-    needs,
-};
 
 const REQUESTS: &str = "shunt_http_requests_total";
 const DECISIONS: &str = "shunt_limiter_decisions_total";
@@ -31,7 +30,7 @@ async fn readyz_has_one_entry_per_dependency() {
 
     needs!("postgres", "redis-server");
     let (database, redis) = (
-        Postgres::shared().await.database().await,
+        Postgres::shared_by_tests().await.database().await,
         Redis::start().await,
     );
     let node = Node::builder()
@@ -57,6 +56,7 @@ async fn metrics_are_in_prometheus_text_format() {
         content_type.starts_with("text/plain; version=0.0.4"),
         "{content_type}"
     );
+    let mut families = BTreeSet::new();
     for line in answer.body.lines().filter(|line| !line.starts_with("# ")) {
         let (series, value) = line.rsplit_once(' ').expect(line);
         assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -69,6 +69,16 @@ async fn metrics_are_in_prometheus_text_format() {
         let family = family.unwrap_or(name);
         assert!(answer.body.contains(&format!("# TYPE {family} ")), "{line}");
         assert!(answer.body.contains(&format!("# HELP {family} ")), "{line}");
+        families.insert(family);
+    }
+    for family in [
+        REQUESTS,
+        DECISIONS,
+        "shunt_http_request_duration_seconds",
+        "shunt_cache_lookups_total",
+        "shunt_store_duration_seconds",
+    ] {
+        assert!(families.contains(family), "no {family}: {families:?}");
     }
 }
 
@@ -192,6 +202,12 @@ async fn management_is_never_limited() {
             assert_eq!(answer.header("ratelimit-policy"), None, "{path}");
         }
     }
-    // Nor does it use up what the same address may do in public.
-    assert_status(&node.client().get("/").await, 200, "the first in public");
+    // The same address has a quota in public, and has not used it up.
+    let client = node.client();
+    for status in [200, 429] {
+        assert_status(&client.get("/").await, status, "in public");
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_status(&probe.get(path).await, 200, "over the quota in public");
+    }
 }

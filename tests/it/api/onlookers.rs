@@ -1,9 +1,9 @@
 //! Machines that only look at a link: of one with a number of visits they use up none, and are not told where it leads.
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use testkit::{Answer, Client, Node};
 
 use super::exchange::{assert_page, assert_problem, assert_status, post_form, send, unlimited};
-use crate::harness::{Answer, Client, Node};
 
 /// Words that occur nowhere but in the target.
 const TARGET: &str = "https://sesame.example/secret-door?key=treasure";

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use reqwest::Method;
+use testkit::{Client, Node};
 
 use super::exchange::{
     assert_page, assert_problem, exchange, from_browser, post_form, raw_status, send, unlimited,
 };
-use crate::harness::{Client, Node};
 
 async fn short_url(client: &Client, headers: &[(&str, &str)]) -> String {
     let mut request = post_form(client, &[("url", "https://example.com/")]);
@@ -372,6 +372,17 @@ async fn a_node_on_every_address_leads_to_none_of_its_machine_s_own() {
 async fn a_node_on_one_address_may_lead_to_the_others() {
     let node = unlimited().start().await;
     let others = own_addresses().into_iter().filter(|a| !a.is_loopback());
+    let others: Vec<_> = others.collect();
+    if others.is_empty() {
+        let ci = std::env::var("CI").as_deref() == Ok("true");
+        assert!(!ci, "this machine has no address but loopback");
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    }
+    let own = format!("http://{}/", node.address());
+    let request = post_form(&node.client(), &[("url", &own)]);
+    let answer = send(request.header("host", "sho.rt")).await;
+    assert_problem(&answer, 422, "its own address");
     for address in others {
         let target = format!(
             "http://{}/",

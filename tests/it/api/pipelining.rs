@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
+use testkit::{Node, NodeBuilder, RawConnection, eventually, within};
 
 use super::exchange::{assert_status, post_form, raw_status, send, unlimited};
-use crate::harness::{Node, NodeBuilder, RawConnection, eventually, within};
 
 const PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n";
 

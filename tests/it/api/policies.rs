@@ -1,7 +1,8 @@
 //! Exemptions, named policies, tiers.
 
+use testkit::{Answer, Client, Node};
+
 use super::exchange::assert_status;
-use crate::harness::{Answer, Client, Node};
 
 fn policy(answer: &Answer) -> &str {
     answer.header("ratelimit-policy").unwrap_or_default()

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use testkit::{Answer, Node, RawConnection};
 
 use super::exchange::{
     FORM, assert_page, assert_problem, assert_status, from_browser, post, raw_status, send,
 };
-use crate::harness::{Answer, Node, RawConnection};
 
 /// The headers of the default policy, with this many requests left. Returns the reset.
 fn assert_headers(answer: &Answer, remaining: u64, what: &str) -> u64 {

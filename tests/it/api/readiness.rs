@@ -1,11 +1,7 @@
 //! `/readyz`: whether a node can serve something useful, and whether everything works.
 
 use serde_json::{Value, json};
-
-use crate::{
-    harness::{Database, Node, NodeBuilder, Postgres, Redis, eventually, execute},
-    needs,
-};
+use testkit::{Database, Node, NodeBuilder, Postgres, Redis, eventually, execute, needs};
 
 /// What `/readyz`, `/readyz?strict`, `shunt healthcheck` and `shunt healthcheck --strict` say.
 async fn assert_ready(node: &Node, lenient: u16, strict: u16) -> Value {
@@ -96,7 +92,7 @@ async fn while_redis_is_away_a_node_is_degraded_whatever_it_does_without() {
 #[tokio::test]
 async fn strict_finds_out_whether_links_can_be_made_and_leaves_none() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = on(&database).start().await;
     assert_ready(&node, 200, 200).await;
     assert_eq!(database.number("SELECT count(*) FROM urls").await, 0);
@@ -118,11 +114,21 @@ async fn strict_finds_out_whether_links_can_be_made_and_leaves_none() {
 
 #[tokio::test]
 async fn strict_leaves_nothing_in_the_file_either() {
-    let node = Node::embedded().await;
+    use sqlx::{Connection, SqliteConnection};
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite://{}", directory.path().join("links.db").display());
+    let node = Node::builder().set("database.url", &url).start().await;
     let code = node.client().shorten("https://example.com/").await.code();
     for _ in 0..3 {
         assert_ready(&node, 200, 200).await;
     }
+    let mut other = SqliteConnection::connect(&url).await.expect("the file");
+    let codes: Vec<String> = sqlx::query_scalar("SELECT short_code FROM urls")
+        .fetch_all(&mut other)
+        .await
+        .expect("links");
+    assert_eq!(codes, [code.as_str()]);
     assert_eq!(node.client().get(&format!("/{code}")).await.status, 302);
 }
 

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use reqwest::{Method, header::HeaderValue};
+use testkit::{Answer, Node};
 
 use super::exchange::{
     FORM, assert_status, exchange, from_browser, post, raw_status, send, unlimited,
 };
-use crate::harness::{Answer, Node};
 
 fn assert_generated(answer: &Answer, what: &str) -> String {
     let id = answer

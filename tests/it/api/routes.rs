@@ -1,9 +1,9 @@
 //! Which route a request is for, to policies and in metrics: its method and its path say so.
 
 use reqwest::Method;
+use testkit::{Answer, Node};
 
 use super::exchange::{assert_status, from_browser, send, unlimited};
-use crate::harness::{Answer, Node};
 
 fn policy(answer: &Answer) -> &str {
     let policy = answer.header("ratelimit-policy").unwrap_or_default();

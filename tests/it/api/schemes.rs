@@ -1,7 +1,8 @@
 //! Targets that are not of the web, where `links.schemes` allows them.
 
+use testkit::Node;
+
 use super::exchange::{assert_page, assert_problem, from_browser, post_form, send, unlimited};
-use crate::harness::Node;
 
 async fn node_with(schemes: &str) -> Node {
     unlimited().set("links.schemes", schemes).start().await

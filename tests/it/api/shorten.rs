@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use serde_json::json;
+use testkit::{Postgres, needs};
 use tokio::task::JoinSet;
 
 use super::exchange::{FORM, JSON, assert_status, post, post_form, send, unlimited};
-use crate::{harness::Postgres, needs};
 
 #[tokio::test]
 async fn a_form_and_json_get_the_same_three_members() {
@@ -110,7 +110,7 @@ async fn different_urls_get_different_codes() {
 #[tokio::test]
 async fn the_same_url_from_everywhere_at_once_gets_one_code() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let builder = unlimited().postgres(&database);
     let nodes = [builder.start().await, builder.start().await];
     let mut requests = JoinSet::new();

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::{Node, NodeBuilder, RawConnection};
+
 use super::exchange::{assert_status, raw_status, unlimited};
-use crate::harness::{Node, NodeBuilder, RawConnection};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str =

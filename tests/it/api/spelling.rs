@@ -1,9 +1,9 @@
 //! Codes are matched kindly: other spellings of the same path, and what chat programs glue to a link.
 
 use reqwest::{Method, Url};
+use testkit::{Node, NodeBuilder};
 
 use super::exchange::{exchange, from_browser, post_form, raw_status, send, unlimited};
-use crate::harness::{Node, NodeBuilder};
 
 const TARGET: &str = "https://example.com/launched";
 
@@ -309,7 +309,7 @@ async fn policies_metrics_and_logs_know_other_spellings_as_the_same_route() {
         let policy = format!("ratelimit-policy: \"on-{route}\"");
         assert!(answer.contains(&policy), "{method} {path}: {answer}");
         assert_eq!(counted().await, before + 1.0, "{method} {path}");
-        let line = crate::harness::eventually("the access line", async || {
+        let line = testkit::eventually("the access line", async || {
             let lines = node.log_lines(&format!("\"path\":\"{path}\""));
             lines.into_iter().next()
         })

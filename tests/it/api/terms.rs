@@ -7,10 +7,10 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::{Answer, Client, eventually};
 use tokio::task::JoinSet;
 
 use super::exchange::{JSON, assert_problem, assert_status, post, post_form, send, unlimited};
-use crate::harness::{Answer, Client, eventually};
 
 const TARGET: &str = "https://example.com/";
 
@@ -99,12 +99,31 @@ async fn a_link_works_until_it_expires_and_is_gone_then() {
 
 #[tokio::test]
 async fn a_link_is_not_gone_before_it_expires() {
-    let node = unlimited().start().await;
+    use sqlx::{Connection, SqliteConnection};
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite://{}", directory.path().join("links.db").display());
+    let node = unlimited().set("database.url", &url).start().await;
     let client = node.client();
-    for expires_in in ["60", "60s", "7d", "10y", "1m 30s"] {
+    let mut file = SqliteConnection::connect(&url).await.expect("the file");
+    for (expires_in, seconds) in [
+        ("60", 60.0),
+        ("60s", 60.0),
+        ("7d", 604_800.0),
+        // Of 365.25 days each.
+        ("10y", 315_576_000.0),
+        ("1m 30s", 90.0),
+    ] {
         let code = shorten_with(&client, "expires_in", expires_in).await.code();
         let answer = client.get(&format!("/{code}")).await;
         assert_status(&answer, 302, expires_in);
+        let lives = "SELECT expires_at - created_at FROM urls WHERE short_code = ?";
+        let lives: Vec<f64> = sqlx::query_scalar(lives)
+            .bind(&code)
+            .fetch_all(&mut file)
+            .await
+            .expect("a link that expires");
+        assert!((lives[0] - seconds).abs() < 1.0, "{expires_in}: {lives:?}");
     }
 }
 

@@ -5,13 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use sqlx::postgres::PgListener;
+use testkit::{Node, Traffic, execute, needs, within};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{HEARD, Pair, TARGET, counted, follow, make, status};
-use crate::{
-    harness::{Node, Traffic, execute, within},
-    needs,
-};
 
 /// Rows enough for a statement that removes them to be announced as one.
 const MANY: &str = "

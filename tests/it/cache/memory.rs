@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use testkit::{Answer, Postgres, RawConnection, execute, needs, within};
 
 use super::{Pair, TARGET, asked, counted, follow, make, node, start, status};
-use crate::{
-    harness::{Answer, Postgres, RawConnection, execute, within},
-    needs,
-};
 
 #[tokio::test]
 async fn a_link_that_was_followed_is_served_from_memory() {
@@ -39,7 +36,7 @@ async fn a_link_that_was_followed_is_served_from_memory() {
 #[tokio::test]
 async fn without_a_capacity_every_redirect_asks_the_database() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node().postgres(&database).set("cache.capacity", "0");
     let node = node.start().await;
     let code = node.client().shorten(TARGET).await.code();
@@ -98,7 +95,7 @@ async fn a_link_for_three_visits_makes_three_redirects_whichever_nodes_are_asked
 #[tokio::test]
 async fn an_old_link_is_looked_up_again_and_served_as_it_was_if_that_takes_long() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node().postgres(&database).set("cache.ttl", "1s");
     let node = start(&node.set("database.timeout", "20s")).await;
     let path = format!("/{}", node.client().shorten(TARGET).await.code());
@@ -143,7 +140,7 @@ async fn an_old_link_is_looked_up_again_and_served_as_it_was_if_that_takes_long(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_does_not_push_out_the_links_that_are_in_use() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node().postgres(&database).set("database.timeout", "20s");
     let node = start(&node.set("cache.capacity", "1000")).await;
     let client = node.client();

@@ -9,8 +9,7 @@ mod sqlite;
 use std::time::Duration;
 
 use reqwest::Method;
-
-use crate::harness::{Answer, Client, Database, Node, NodeBuilder, Postgres, eventually};
+use testkit::{Answer, Client, Database, Node, NodeBuilder, Postgres, eventually};
 
 const TARGET: &str = "https://example.com/";
 
@@ -49,7 +48,7 @@ struct Pair {
 
 impl Pair {
     async fn start(configure: impl Fn(NodeBuilder) -> NodeBuilder) -> Self {
-        let database = Postgres::shared().await.database().await;
+        let database = Postgres::shared_by_tests().await.database().await;
         let builder = || configure(node().postgres(&database));
         Self {
             a: start(&builder()).await,

@@ -7,12 +7,11 @@ use std::{
 
 use reqwest::Method;
 use sqlx::PgConnection;
+use testkit::{
+    Answer, Client, Database, Node, Postgres, Traffic, eventually, execute, needs, within,
+};
 
 use super::{HEARD, TARGET, asked, counted, follow, make, node, start, status, watches};
-use crate::{
-    harness::{Answer, Client, Database, Node, Postgres, Traffic, eventually, execute, within},
-    needs,
-};
 
 /// `database.timeout` of these tests.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,7 +60,7 @@ async fn delete(psql: &mut PgConnection, code: &str) {
 #[tokio::test]
 async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     needs!("postgres");
-    let postgres = Postgres::shared().await;
+    let postgres = Postgres::shared_by_tests().await;
     let database = postgres.database().await;
     let node = node_that_remembers(&database).await;
     let client = node.client();

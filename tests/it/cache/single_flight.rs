@@ -3,12 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use testkit::{Node, Postgres, RawConnection, eventually, execute, needs, unread};
 
 use super::{TARGET, asked, counted, node, start};
-use crate::{
-    harness::{Node, Postgres, RawConnection, eventually, execute, unread},
-    needs,
-};
 
 const CROWD: usize = 1_000;
 
@@ -72,7 +69,7 @@ impl<'a> Crowd<'a> {
 #[tokio::test]
 async fn a_thousand_who_ask_for_a_cold_code_at_once_make_one_query() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node().postgres(&database).set("database.timeout", "20s");
     let node = start(&node).await;
     let code = node.client().shorten(TARGET).await.code();

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, SqliteConnection};
+use testkit::within;
 
 use super::{asked, counted, follow, make, node, start, status};
-use crate::harness::within;
 
 /// SQLite is asked every second whether something was changed.
 const HEARD: Duration = Duration::from_secs(3);

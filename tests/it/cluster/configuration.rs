@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{
-    harness::{configuration, free_port},
-    needs,
-};
+use testkit::{configuration, free_port, needs};
 
 /// `nginx -t` on the repository's files, which need nothing changed but what cannot be had here: certificates, and folders
 /// that only root can write to.
@@ -41,7 +38,7 @@ fn check(site: &str) {
 }
 
 fn nginx() -> std::path::PathBuf {
-    crate::harness::find("nginx").expect("nginx")
+    testkit::find("nginx").expect("nginx")
 }
 
 fn certificate(path: &Path) {

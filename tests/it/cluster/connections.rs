@@ -3,12 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use testkit::{Cluster, free_port, needs};
 use tokio::net::TcpSocket;
-
-use crate::{
-    harness::{Cluster, free_port},
-    needs,
-};
 
 /// Opens a connection to nginx from an address of its own.
 async fn open(cluster: &Cluster, from: [u8; 4]) -> tokio::net::TcpStream {

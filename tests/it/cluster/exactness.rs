@@ -2,11 +2,7 @@
 
 use futures_util::future::join_all;
 use reqwest::Method;
-
-use crate::{
-    harness::{Answer, Cluster, NodeBuilder, free_port},
-    needs,
-};
+use testkit::{Answer, Cluster, NodeBuilder, free_port, needs};
 
 /// Patient with Redis: these tests are not about the fallback.
 fn patient(node: NodeBuilder) -> NodeBuilder {

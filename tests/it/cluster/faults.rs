@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use testkit::{Cluster, Proxy, eventually, needs};
 
 use super::figures::{
     Figures, HAMMERS, QUOTA, WRITERS, cluster, hasty_cluster, under_load, under_load_of,
-};
-use crate::{
-    harness::{Cluster, Proxy, eventually},
-    needs,
 };
 
 /// Answers, as they should be: redirects for reads, links for writes, and for hammers a limit.

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-
-use crate::harness::{Client, Cluster, NodeBuilder, Seen, Traffic, eventually, free_port};
+use testkit::{Client, Cluster, NodeBuilder, Seen, Traffic, eventually, free_port};
 
 /// `limiter.quota` of these clusters: the default.
 pub const QUOTA: usize = 10;

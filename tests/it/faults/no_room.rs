@@ -5,12 +5,8 @@ use std::{path::Path, process::Command};
 
 use reqwest::{Method, RequestBuilder};
 use sqlx::{Connection, SqliteConnection};
-
-use crate::{
-    harness::{
-        Answer, Client, Node, NodeBuilder, Postgres, SmallDisk, eventually, execute,
-        limit_file_size,
-    },
+use testkit::{
+    Answer, Client, Node, NodeBuilder, Postgres, SmallDisk, eventually, execute, limit_file_size,
     needs,
 };
 
@@ -261,6 +257,16 @@ fn migrations_that_find_no_room_say_so_and_are_not_said_to_be_done() {
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    disk.resize("64m");
+    assert_is_migrated(&on_disk);
+}
+
+/// With room, migrations succeed, and say so.
+fn assert_is_migrated(builder: &NodeBuilder) {
+    let output = builder.command(&["migrate"]).output().expect("the program");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("up to date"), "{log}");
 }
 
 #[test]
@@ -278,13 +284,14 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("giving up"), "{log}");
     assert!(!log.contains("up to date"), "{log}");
+    assert_is_migrated(&builder);
 }
 
 /// The table lies where there is little room; the rest of Postgres has enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_postgres_acknowledges_what_it_stores_and_nothing_else() {
     needs!("postgres");
-    let postgres = Postgres::shared().await;
+    let postgres = Postgres::shared_by_tests().await;
     for write in [Write::Shared, Write::Alias, Write::Expiring] {
         let Some(disk) = SmallDisk::mount("1m") else {
             return;

@@ -5,11 +5,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use sqlx::PgConnection;
-
-use crate::{
-    harness::{Answer, Node, NodeBuilder, Postgres, Traffic, eventually, execute},
-    needs,
-};
+use testkit::{Answer, Node, NodeBuilder, Postgres, Traffic, eventually, execute, needs};
 
 const TARGET: &str = "https://example.com/";
 
@@ -174,7 +170,7 @@ fn is_postgres(ready: &Answer) -> bool {
 
 /// A node on a database of its own, in which SQL does harm.
 async fn postgres(fault: &Fault, harm: &[&str], heal: &[&str]) {
-    let postgres = Postgres::shared().await;
+    let postgres = Postgres::shared_by_tests().await;
     let database = postgres.database().await;
     let node = node().postgres(&database).start().await;
     let psql = tokio::sync::Mutex::new(database.connect().await);
@@ -223,7 +219,7 @@ async fn writes_that_only_a_commit_refuses_are_said_once_and_so_is_their_return(
 
 /// A role that owns a table may still lack a right to it.
 async fn without(fault: &Fault, right: &str) {
-    let postgres = Postgres::shared().await;
+    let postgres = Postgres::shared_by_tests().await;
     let database = postgres.database().await;
     let role = format!("app_{}", database.name());
     let mut psql = database.connect().await;
@@ -343,7 +339,7 @@ async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_do_not_wait_behind_writes_that_hang() {
     needs!("postgres");
-    let database = Postgres::shared().await.database().await;
+    let database = Postgres::shared_by_tests().await.database().await;
     let node = node()
         .postgres(&database)
         .set("database.timeout", "3s")

@@ -3,9 +3,9 @@
 use std::{fs::File, os::unix::fs::FileExt};
 
 use sqlx::{Connection, SqliteConnection};
+use testkit::{Node, NodeBuilder, eventually};
 
 use super::partial::{NOTHING, READ_ONLY, TRIALS, is_said_once, node, quiet, status, trials};
-use crate::harness::{Node, NodeBuilder, eventually};
 
 /// What another program does to a node's file.
 async fn sqlite(node: &NodeBuilder) -> (Node, SqliteConnection, tempfile::TempDir) {

@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use rustix::process::Signal;
-
-use crate::{
-    harness::{Node, NodeBuilder, Postgres, Traffic, eventually, free_port},
-    needs,
-};
+use testkit::{Node, NodeBuilder, Postgres, Traffic, eventually, free_port, needs};
 
 fn node() -> NodeBuilder {
     Node::builder()
@@ -115,7 +111,7 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
     let alias = [("url", "https://example.com/"), ("alias", "after-restart")];
     let request = client.request(Method::POST, "/shorten").form(&alias);
     assert_eq!(
-        crate::harness::Answer::to(request)
+        testkit::Answer::to(request)
             .await
             .expect("an answer")
             .status,

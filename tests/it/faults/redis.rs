@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-
-use crate::{
-    harness::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually},
-    needs,
-};
+use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually, needs};
 
 /// `limiter.redis.timeout` of these tests: more than the default of 100 ms, because a machine that is busy with other tests
 /// may stall for that long, and then the breaker opens once more than these tests expect.

@@ -3,11 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-
-use crate::{
-    harness::{Answer, Node, NodeBuilder, Redis, Traffic, eventually, within},
-    needs,
-};
+use testkit::{Answer, Node, NodeBuilder, Redis, Traffic, eventually, needs, within};
 
 const LIMIT: usize = 4;
 const WINDOW: Duration = Duration::from_secs(10);

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-
-use crate::{
-    harness::{Node, NodeBuilder, Redis, Traffic, eventually, free_port},
-    needs,
-};
+use testkit::{Node, NodeBuilder, Redis, Traffic, eventually, free_port, needs};
 
 fn node(redis: &Redis) -> NodeBuilder {
     Node::builder()

@@ -11,11 +11,7 @@ use std::{
 
 use reqwest::Method;
 use tempfile::TempDir;
-
-use crate::{
-    harness::{Answer, Node, NodeBuilder, eventually, within},
-    needs,
-};
+use testkit::{Answer, Node, NodeBuilder, eventually, needs, within};
 
 const NOTICED: Duration = Duration::from_secs(8);
 

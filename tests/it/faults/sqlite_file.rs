@@ -10,8 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::Method;
 use tempfile::TempDir;
-
-use crate::harness::{Answer, Node, NodeBuilder, eventually, within};
+use testkit::{Answer, Node, NodeBuilder, eventually, within};
 
 /// A second, and what a machine that is busy with other tests takes beyond it.
 const NOTICED: Duration = Duration::from_secs(4);

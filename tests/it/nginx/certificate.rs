@@ -11,12 +11,8 @@ use std::{
     },
 };
 
+use testkit::{Nginx, Node, configuration, eventually, find, free_port, needs};
 use tokio::task::{JoinHandle, spawn_blocking};
-
-use crate::{
-    harness::{Nginx, Node, configuration, eventually, find, free_port},
-    needs,
-};
 
 /// A certificate for this name and its key, in files of nginx's names.
 fn make_certificate(folder: &Path, name: &str) {

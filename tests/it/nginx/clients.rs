@@ -7,6 +7,7 @@ use std::{
 
 use reqwest::Method;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
+use testkit::{Client, Nginx, eventually, free_port, needs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,10 +15,6 @@ use tokio::{
 };
 
 use super::{Front, PATIENCE, connect, get};
-use crate::{
-    harness::{Client, Nginx, eventually, free_port},
-    needs,
-};
 
 /// `limit_conn` of `nginx.conf`.
 const MOST_BODIES: usize = 64;

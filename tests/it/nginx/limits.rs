@@ -2,9 +2,9 @@
 //! just outside is refused in good order, and takes no node out of rotation.
 
 use reqwest::Method;
+use testkit::{Answer, needs};
 
 use super::{Front, get, post, status};
-use crate::{harness::Answer, needs};
 
 /// Of a target, in bytes.
 const URL: usize = 8192;
@@ -198,6 +198,11 @@ async fn the_largest_head_of_an_answer_passes() {
             .header("X-Request-Id", "a".repeat(128));
         let answer = Answer::to(request).await.expect("an answer");
         assert_eq!(answer.status, 302, "{answer:?}");
+        // The default policy does not hold beside others that cover everything.
+        for header in ["ratelimit-policy", "ratelimit"] {
+            let policies = answer.header(header).expect(header);
+            assert_eq!(policies.split(", ").count(), 20, "{policies}");
+        }
     }
     front.assert_both_nodes_serve("the largest head").await;
 }

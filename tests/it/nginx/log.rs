@@ -1,9 +1,9 @@
 //! The access log: each line is JSON, whatever a client sends.
 
+use testkit::{eventually, needs};
 use tokio::io::AsyncWriteExt;
 
 use super::{Front, connect, get, read_to_end};
-use crate::{harness::eventually, needs};
 
 /// Requests with bytes that are no UTF-8, or hard to write in JSON, wherever nginx lets them in.
 fn hostile() -> Vec<Vec<u8>> {

@@ -15,13 +15,12 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::{Client, Nginx, Node, NodeBuilder, eventually, free_port};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
-
-use crate::harness::{Client, Nginx, Node, NodeBuilder, eventually, free_port};
 
 /// Longer than any time-out of nginx or a node.
 const PATIENCE: Duration = Duration::from_secs(40);

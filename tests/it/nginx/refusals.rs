@@ -10,13 +10,10 @@ use std::{
 
 use reqwest::Method;
 use sqlx::{Connection, SqliteConnection};
+use testkit::{Node, RawConnection, Traffic, eventually, needs};
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use super::{Front, PATIENCE, connect, get, post, read_to_end, status};
-use crate::{
-    harness::{Node, RawConnection, Traffic, eventually},
-    needs,
-};
 
 /// A request line that nginx passes on and actix-http does not take.
 const UNPARSABLE: &str = "/<>";
@@ -70,7 +67,7 @@ impl Attack {
 async fn assert_harmless(front: &Front, what: &str, request: &[u8], expected: u16) {
     // With connections that stay open, as browsers have them, and with new ones.
     let address = front.nginx.address();
-    let kept = crate::harness::Client::new([127, 0, 0, 9].into(), address);
+    let kept = testkit::Client::new([127, 0, 0, 9].into(), address);
     let others = [kept, front.client_at([127, 0, 0, 10])];
     let reads = Traffic::start(&others, |client, _| client.request(Method::GET, "/"));
     let writes = Traffic::start(&others, |client, number| {

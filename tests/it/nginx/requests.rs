@@ -2,16 +2,13 @@
 
 use std::net::SocketAddr;
 
+use testkit::{Nginx, free_port, needs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
 use super::{Front, get, status};
-use crate::{
-    harness::{Nginx, free_port},
-    needs,
-};
 
 /// A server that answers with the head that it was sent.
 async fn mirror() -> SocketAddr {

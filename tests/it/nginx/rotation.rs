@@ -7,11 +7,9 @@ use std::{
     process::Command,
 };
 
+use testkit::{configuration, eventually, find, needs};
+
 use super::Front;
-use crate::{
-    harness::{configuration, eventually, find},
-    needs,
-};
 
 /// The repository's file for this folder: its log, its nginx, its owner.
 fn settings(folder: &Path, pid: i32) -> String {

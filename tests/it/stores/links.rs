@@ -8,8 +8,7 @@ use shunt::links::{
     ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms, Visit,
 };
 use tempfile::TempDir;
-
-use crate::harness::{Database, Postgres, eventually};
+use testkit::{Database, Postgres, eventually};
 
 const START_UP: StartUp = StartUp {
     within: Duration::from_secs(20),
@@ -28,7 +27,7 @@ impl Place {
     }
 
     pub(super) async fn postgres() -> Self {
-        Self::Postgres(Postgres::shared().await.database().await)
+        Self::Postgres(Postgres::shared_by_tests().await.database().await)
     }
 
     pub(super) async fn open(&self) -> Arc<dyn LinkStore> {
@@ -115,7 +114,7 @@ macro_rules! contract {
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                $crate::needs!("postgres");
+                testkit::needs!("postgres");
                 super::$scenario($crate::stores::links::Place::postgres().await).await;
             })+
         }

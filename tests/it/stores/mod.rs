@@ -22,7 +22,7 @@ pub async fn redis_store(url: &str) -> RedisStore {
         timeout: Duration::from_secs(5),
     })
     .expect("a store");
-    crate::harness::eventually("the store connects", async || store.reconnect().await.ok()).await;
+    testkit::eventually("the store connects", async || store.reconnect().await.ok()).await;
     store
 }
 

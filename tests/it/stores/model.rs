@@ -8,10 +8,10 @@ use std::{
 
 use proptest::prelude::*;
 use shunt::limiter::{Decision, LogTime, MemoryStore, Policy, Quota, RedisStore, WindowStore};
+use testkit::{Redis, needs};
 use tokio::runtime::Runtime;
 
 use super::{client, redis_store};
-use crate::{harness::Redis, needs};
 
 /// The specification, word for word: every request is logged; it is admitted iff the entries in (t − W, t], itself
 /// included, number at most L; the L-th newest entry decides when a refused client is admitted again.

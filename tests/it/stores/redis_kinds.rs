@@ -1,8 +1,7 @@
 //! Redis as a cluster and as a Sentinel group, as small as they can be.
 
 use deadpool_redis::redis::FromRedisValue;
-
-use crate::harness::{Redis, eventually, free_port};
+use testkit::{Redis, eventually, free_port};
 
 /// A cluster of one server that owns every slot.
 pub struct Cluster(Redis);

@@ -6,12 +6,9 @@ use std::{
 };
 
 use shunt::limiter::{LogTime, WindowStore};
+use testkit::{Redis, eventually, needs};
 
 use super::{client, policy, redis_store};
-use crate::{
-    harness::{Redis, eventually},
-    needs,
-};
 
 const CLIENT: u32 = 0x0a00_0001; // 10.0.0.1
 const KEY: &str = "rate_limit:10.0.0.1";

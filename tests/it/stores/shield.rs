@@ -13,10 +13,10 @@ use shunt::{
     limiter::{LogTime, Policy, Quota, ShieldedRedis, Source},
     telemetry::Metrics,
 };
+use testkit::{Redis, needs};
 use tokio::runtime::Runtime;
 
 use super::{client, model::specification, redis_store};
-use crate::{harness::Redis, needs};
 
 const NODES: usize = 3;
 const CLIENTS: u32 = 2;
@@ -82,7 +82,7 @@ impl Nodes {
         let metrics = Metrics::new().expect("metrics");
         let mut nodes = Vec::new();
         for _ in 0..NODES {
-            let metrics = metrics.store("redis", &["record", "write_back"]);
+            let metrics = metrics.store("redis");
             let node = ShieldedRedis::new(redis_store(&redis.url()).await, metrics);
             nodes.push(node.with_shield(micros(interval)));
         }

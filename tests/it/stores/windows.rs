@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shunt::limiter::{LogTime, MemoryStore, Policy, WindowStore};
+use testkit::{Redis, needs};
 
 use super::{client, policy, redis_kinds, redis_store};
-use crate::{harness::Redis, needs};
 
 fn at(micros: i64) -> LogTime {
     // Some time in 2027, as Redis counts it.

@@ -182,7 +182,7 @@ async fn a_large_one_that_is_found_at_the_start_is_folded_in() {
 
     let ignore = |_| {};
     let maintained = store.maintain(&ignore);
-    let folded_in = crate::harness::eventually("it is folded in", async || {
+    let folded_in = testkit::eventually("it is folded in", async || {
         (place.size("-wal") < 16 << 20).then_some(())
     });
     select(Box::pin(folded_in), maintained).await;

@@ -1,4 +1,4 @@
-//! Room that runs out: a small file system, and a process whose files may not grow.
+//! A full disk: a file system that is small, and a process whose files may not grow.
 
 use std::{
     path::Path,
@@ -8,14 +8,16 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
 
-/// A file system in memory, of a size of the test's choice.
+/// A file system in memory, of any size. It is unmounted when this is dropped.
 pub struct SmallDisk {
     directory: TempDir,
 }
 
 impl SmallDisk {
-    /// One of `size`, such as `512k`. `None`, saying so, where it cannot be mounted: that takes root. With CI=true
-    /// that fails.
+    /// Mounts one of `size`, such as `512k`. Without root it cannot be mounted: then this prints so and returns `None`.
+    ///
+    /// # Panics
+    /// If it cannot be mounted and the environment has `CI=true`.
     pub fn mount(size: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = format!("size={size},mode=0777");
@@ -33,6 +35,7 @@ impl SmallDisk {
         None
     }
 
+    /// Where it is mounted.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -48,13 +51,14 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Also while somebody still uses it.
+        // Lazily (-l), since a process may still use it.
         let mut unmount = Command::new("umount");
         let _ = unmount.arg("-l").arg(self.path()).status();
     }
 }
 
-/// Sets how large the files of a running process may grow, as `ulimit -f` does; `None` is as large as those of this one.
+/// Sets how large the files of a running process may grow, as `ulimit -f` does. `None` removes the limit, as far as
+/// this process may.
 pub fn limit_file_size(pid: i32, bytes: Option<u64>) {
     let maximum = getrlimit(Resource::Fsize).maximum;
     let limit = Rlimit {

@@ -8,7 +8,9 @@ use std::{
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap, redirect::Policy};
 use serde_json::Value;
 
-/// A client of one node. All of 127.0.0.0/8 is this machine, so a test can be many clients.
+use crate::Node;
+
+/// A client of one node, at an address of its own: all of 127.0.0.0/8 is this machine.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -18,9 +20,13 @@ pub struct Client {
 /// What a node answered.
 #[derive(Debug)]
 pub struct Answer {
+    /// Such as 302.
     pub status: StatusCode,
+    /// All headers.
     pub headers: HeaderMap,
+    /// The whole body.
     pub body: String,
+    /// From the start of the request to the end of the body.
     pub took: Duration,
 }
 
@@ -30,7 +36,7 @@ impl Client {
         Self::build(reqwest::Client::builder(), from, node)
     }
 
-    /// One that opens a new connection for every request.
+    /// The same, with a new connection for every request.
     pub fn without_keep_alive(from: IpAddr, node: SocketAddr) -> Self {
         let builder = reqwest::Client::builder().pool_max_idle_per_host(0);
         Self::build(builder, from, node)
@@ -49,21 +55,23 @@ impl Client {
         }
     }
 
-    /// The same client, of another node from now on.
-    pub fn move_to(&mut self, node: &super::Node) {
+    /// Sends all later requests to another node.
+    pub fn move_to(&mut self, node: &Node) {
         self.base = format!("http://{}", node.address());
     }
 
+    /// A request that is yet to be sent. Redirects are not followed.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// `POST /shorten` with a form.
+    /// Sends `POST /shorten` with a form.
     pub async fn shorten(&self, url: &str) -> Answer {
         let request = self.request(Method::POST, "/shorten").form(&[("url", url)]);
         Answer::to(request).await.expect("an answer")
     }
 
+    /// Sends `GET` and waits for the answer.
     pub async fn get(&self, path: &str) -> Answer {
         Answer::to(self.request(Method::GET, path))
             .await
@@ -72,7 +80,10 @@ impl Client {
 }
 
 impl Answer {
-    /// Sends a request; an error is a connection that failed.
+    /// Sends a request, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// If the connection failed.
     pub async fn to(request: RequestBuilder) -> reqwest::Result<Self> {
         let started = Instant::now();
         let response = request.send().await?;
@@ -86,23 +97,25 @@ impl Answer {
         })
     }
 
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)
             .map(|value| value.to_str().expect("ASCII"))
     }
 
+    /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The code of a link that was just made.
+    /// The code in the answer to a `POST /shorten` that succeeded.
     pub fn code(&self) -> String {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()["code"].as_str().expect("a code").to_owned()
     }
 
-    /// A number that a header holds.
+    /// The value of a header, as a number.
     pub fn number(&self, header: &str) -> u64 {
         let value = self
             .header(header)

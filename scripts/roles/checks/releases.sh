@@ -1,6 +1,10 @@
-# shellcheck shell=bash disable=SC2154,SC2016 # variables of scripts/roles-check, which sources this file; for other shells
-# Checks of scripts/roles-check: what becomes of releases on web nodes, whatever is cut off, and when. See nodes.sh.
+# shellcheck shell=bash disable=SC2154,SC2016 # variables of the files that scripts/roles-check sources
+# Releases on a web node: switched to, taken back, cut off.
 
+# shellcheck source=scripts/roles/nodes.sh
+source scripts/roles/nodes.sh
+
+check 'a release goes back, or comes up, whatever becomes of the session that switches' release_goes_back_whatever_becomes_of_its_session
 release_goes_back_whatever_becomes_of_its_session() {
     nodes_start
     in_nodes nodes_without_a_session
@@ -15,16 +19,16 @@ nodes_without_a_session() {
     refuses "switched back to $a" release switch "$never"
     settled "$a"
 
-    # At every stage of a switch that fails.
+    # The session ends at each stage of a switch that fails.
     for condition in true under_way "goes_for $never"; do
         session /usr/local/sbin/shunt-release switch "$never"
         # shellcheck disable=SC2086
         within 30 $condition
         session_ends
-        # It is not even begun, perhaps; or else ends as it should.
+        # The switch has not begun, or it ends as it should.
         within 60 settled "$a"
     done
-    # And of one that succeeds.
+    # The session ends during a switch that succeeds.
     session /usr/local/sbin/shunt-release switch "$told"
     within 30 goes_for "$told"
     session_ends
@@ -33,6 +37,7 @@ nodes_without_a_session() {
 }
 
 # The switch itself is killed, or the machine loses its power.
+check 'a switch that was cut off is finished or taken back' a_switch_that_was_cut_off_is_settled
 a_switch_that_was_cut_off_is_settled() {
     nodes_start
     in_nodes nodes_cut_off
@@ -44,7 +49,7 @@ nodes_cut_off() {
     a="$(stage_program ready)" never="$(stage_program never)" told="$(stage_program told)"
     release switch "$a"
 
-    # cut_off ID: when it serves, and is not ready.
+    # cut_off ID: kills the switch to this release while the release runs and is not ready.
     cut_off() {
         session /usr/local/sbin/shunt-release switch "$1"
         within 30 serves "$1"
@@ -53,43 +58,43 @@ nodes_cut_off() {
         under_way
         within 30 flock --nonblock "$SHUNT_ROOT/.lock" true
     }
-    # By itself: systemd starts `settle`.
+    # systemd starts `settle`.
     cut_off "$never"
     refuses "a switch to $never was cut off" eval 'release settle && false'
     settled "$a"
-    # Or the next roll-out comes first, with the same release: there is one to go back to.
+    # The next roll-out comes first, with the same release: there still is a release to go back to.
     cut_off "$never"
     refuses "switched back to $a" release switch "$never"
     settled "$a"
-    # Or with another.
+    # The next roll-out comes first, with another release.
     cut_off "$never"
     touch "$nodes/now"
     release switch "$told"
     settled "$told"
-    # One that becomes ready is not taken back.
+    # A release that becomes ready is not taken back.
     release switch "$a"
     rm "$nodes/now"
     cut_off "$told"
     touch "$nodes/now"
     release settle
     settled "$told"
-    # Killed before it was started, so that the one before still serves.
+    # Killed before the release was started, while the one before still serves.
     release switch "$a"
     ln -sfn "releases/$told" "$SHUNT_ROOT/current"
     echo "$told" >"$SHUNT_ROOT/.switching"
     release settle
     settled "$a"
-    # Before it was begun with.
+    # Killed before anything was changed.
     echo "$told" >"$SHUNT_ROOT/.switching"
     release settle
     settled "$a"
-    # Between the unit and the program.
+    # Killed after the unit was put in place, and before the program was.
     echo "$told" >"$SHUNT_ROOT/.switching"
     echo '# another' >>"$SHUNT_UNIT"
     release settle
     settled "$a"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/current/shunt.service"
-    # Told to end, it does not leave things as they are either.
+    # A switch that gets SIGTERM leaves nothing half done.
     rm "$nodes/now"
     session /usr/local/sbin/shunt-release switch "$told"
     within 30 goes_for "$told"
@@ -97,7 +102,7 @@ nodes_cut_off() {
     wait "$session" || true
     release settle || true
     settled "$a"
-    # The last good one stays, however many releases come.
+    # Any number of new releases leaves the last good one in place.
     local number
     for number in 1 2 3 4 5; do
         echo "SHUNT__LOG__LEVEL=\"$number\"" >>"$NODE/etc/web.env"
@@ -106,7 +111,8 @@ nodes_cut_off() {
     [[ -d "$SHUNT_ROOT/releases/$a" ]]
 }
 
-# A real full disk: what is written there is cut off.
+# The disk is really full: a file that is written there is cut off.
+check 'a release that cannot be put in place changes nothing, as on a full disk' a_release_that_cannot_be_put_in_place_changes_nothing
 a_release_that_cannot_be_put_in_place_changes_nothing() {
     nodes_start
     in_nodes nodes_on_a_full_disk
@@ -121,22 +127,22 @@ nodes_on_a_full_disk() {
     a="$(stage_program ready)"
     release switch "$a"
     process="$(cat "$NODE/pid")"
-    # A unit that has no room there.
+    # A unit that is larger than the free space.
     for ((line = 0; line < 2000; line++)); do echo '# of a unit that is long'; done >>"$NODE/etc/shunt.service"
     other="$(stage_program ready-too)"
     refuses "switched back to $a, which is ready" release switch "$other"
     settled "$a"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$a/shunt.service"
     [[ ! -e "$SHUNT_UNIT.new" ]]
-    # It was not even restarted.
+    # The release was not restarted.
     [[ "$(cat "$NODE/pid")" == "$process" ]]
-    # Once there is room.
+    # With free space the switch succeeds.
     mount -o remount,size=1m "$NODE/systemd"
     release switch "$other"
     settled "$other"
     cmp "$SHUNT_UNIT" "$SHUNT_ROOT/releases/$other/shunt.service"
 
-    # The link cannot be made, neither to this release nor back: what is under way is not forgotten.
+    # The link cannot be changed, neither to this release nor back: the note that a switch is under way stays.
     mkdir "$SHUNT_ROOT/.current.new"
     touch "$SHUNT_ROOT/.current.new/in-the-way"
     refuses "$a did not become ready" release switch "$a"
@@ -145,7 +151,7 @@ nodes_on_a_full_disk() {
     rm -r "$SHUNT_ROOT/.current.new"
     release settle
     settled "$other"
-    # Nor the one to the last good release: that is said, and settled later.
+    # The link to the last good release cannot be changed: the switch says so, and `settle` makes up for it.
     mkdir "$SHUNT_ROOT/.good.new"
     touch "$SHUNT_ROOT/.good.new/in-the-way"
     if release switch "$a"; then echo 'a release was not remembered, and that was not said'; exit 1; fi
@@ -155,6 +161,7 @@ nodes_on_a_full_disk() {
 }
 
 # Redis or Postgres may be away while the same release is rolled out again.
+check 'a release that serves is not restarted because something that it depends on is away' a_release_that_serves_is_not_restarted
 a_release_that_serves_is_not_restarted() {
     nodes_start
     in_nodes nodes_degraded
@@ -174,7 +181,7 @@ nodes_degraded() {
     release switch "$degraded"
     settled "$degraded"
     [[ "$(cat "$NODE/pid")" == "$process" ]]
-    # One that was never ready has to become so.
+    # A release that was never ready has to become ready.
     release switch "$a"
     session /usr/local/sbin/shunt-release switch "$degraded"
     within 30 serves "$degraded"
@@ -185,137 +192,7 @@ nodes_degraded() {
     settled "$a"
 }
 
-a_node_has_one_roll_out() {
-    nodes_start
-    in_nodes nodes_held
-}
-
-nodes_held() {
-    local a told token other
-    use_node web-1
-    a="$(stage_program ready)" told="$(stage_program told)"
-    release switch "$a"
-
-    # holds OWNER: until the file is gone.
-    holds() {
-        rm -f "$NODE/token-$1"
-        touch "$NODE/holds-$1"
-        (while [[ -e "$NODE/holds-$1" ]]; do echo; sleep 0.1; done) | /usr/local/sbin/shunt-release hold "$1" >"$NODE/token-$1" &
-        within 30 test -s "$NODE/token-$1"
-        token="$(cat "$NODE/token-$1")"
-    }
-    lets_go() {
-        rm "$NODE/holds-$1"
-        within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-    }
-    holds ann
-    refuses 'another roll-out is under way on this node, since 20' release hold bob </dev/null
-    refuses ', by ann' release hold bob </dev/null
-    refuses ', by ann. Nothing was changed' release switch "$told"
-    refuses 'another roll-out is under way' release migrate "$told"
-    refuses 'another roll-out is under way' release switch "$told" --token 0123
-    goes_for "$a"
-    at_rest
-    touch "$nodes/now"
-    release switch "$told" --token "$token"
-    settled "$told"
-    lets_go ann
-    refuses 'no longer holds this node' release switch "$a" --token "$token"
-    settled "$told"
-    release switch "$a"
-    settled "$a"
-
-    # Of a roll-out that is gone, what it began goes on. The next one waits for it.
-    rm "$nodes/now"
-    holds ann
-    session /usr/local/sbin/shunt-release switch "$told" --token "$token"
-    within 30 goes_for "$told"
-    session_ends
-    lets_go ann
-    other="$token"
-    holds bob
-    (release stage <"$nodes/ready" >"$NODE/staged") &
-    refuses 'another roll-out' release switch "$a" --token "$other"
-    [[ ! -s "$NODE/staged" ]] || ! under_way
-    wait "$!"
-    settled "$a"
-    lets_go bob
-
-    # Silence is an end.
-    sed -i 's/^silence=60$/silence=1/' /usr/local/sbin/shunt-release
-    rm -f "$NODE/token-ann"
-    sleep 30 | release hold ann >"$NODE/token-ann" &
-    within 30 test -s "$NODE/token-ann"
-    within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-    sed -i 's/^silence=1$/silence=60/' /usr/local/sbin/shunt-release
-
-    # What arrives in part is not taken for a release.
-    refuses 'did not arrive whole' eval 'head -c -1 "$nodes/told" | release stage --sent-sha256 "$(sha256sum <"$nodes/told" | cut -d " " -f 1)"'
-    [[ -z "$(find "$SHUNT_ROOT/releases" -name '.new.*')" ]]
-}
-
-a_roll_out_can_be_interrupted() {
-    nodes_start
-    in_nodes nodes_rolled_out
-}
-
-nodes_rolled_out() {
-    local a
-    use_node web-2
-    use_node web-1
-    export SSH_COMMAND="$node_bin/ssh" SSH_USER=root SSH_PORT=22 SSH_KNOWN_HOSTS=/dev/null SSH_WAIT=30
-    roll_out() { terraform/scripts/roll-out "$nodes/$1" web-1=web-1=1 web-2=web-2=1; }
-    # both RELEASE
-    both() {
-        local name
-        for name in web-2 web-1; do
-            use_node "$name"
-            within 60 settled "$1"
-            within 30 flock --nonblock "$SHUNT_ROOT/.held" true
-        done
-    }
-    roll_out ready
-    a="$(current)"
-    both "$a"
-    roll_out ready
-    # By a signal, and by the end of everything.
-    local signal never
-    never="$(stage_program never)"
-    for signal in KILL INT TERM HUP; do
-        setsid bash -c 'terraform/scripts/roll-out "$@"' bash "$nodes/never" web-1=web-1=1 web-2=web-2=1 >"$NODE/said" 2>&1 &
-        local script=$!
-        within 30 goes_for "$never"
-        # The whole group, as Ctrl-C does.
-        kill -"$signal" -- "-$script"
-        wait "$script" || true
-        both "$a"
-    done
-    refuses "switched back to $a" roll_out never
-    both "$a"
-
-    # Two at once.
-    local first told
-    told="$(stage_program told)"
-    roll_out told >"$nodes/said" 2>&1 &
-    first=$!
-    within 30 goes_for "$told"
-    refuses 'web-1: another roll-out is under way. Nothing was changed' roll_out ready-too
-    use_node web-2
-    goes_for "$a"
-    touch "$nodes/now"
-    wait "$first" || { cat "$nodes/said"; exit 1; }
-    both "$told"
-    # They share a node only.
-    use_node web-2
-    (while [[ ! -e "$nodes/stop" ]]; do echo; sleep 0.1; done) | release hold ann >"$NODE/token-ann" &
-    within 30 test -s "$NODE/token-ann"
-    refuses 'web-2: another roll-out is under way. Nothing was changed' roll_out ready-too
-    touch "$nodes/stop"
-    both "$told"
-    roll_out ready-too
-    [[ "$(current)" != "$told" ]]
-}
-
+check 'a service is not started on an address that its machine does not have' release_wants_its_address
 release_wants_its_address() {
     nodes_start
     in_nodes nodes_without_their_address
@@ -333,7 +210,7 @@ nodes_without_their_address() {
     ip address add 10.9.8.7/32 dev lo
     release switch "$other"
     settled "$other"
-    # It goes: the release runs, and is not ready.
+    # The address goes: the release runs, and is not ready.
     ip address delete 10.9.8.7/32 dev lo
     refuses 'this machine does not have the address 10.9.8.7' release switch "$other"
 
@@ -344,7 +221,7 @@ nodes_without_their_address() {
     for address in 10.9.8.7 10.9.8.7:8080 '[fd00::7]:8080' fd00::7; do
         SHUNT_ADDRESS_WAIT=0 refuses 'does not have the address' shunt-await-address "$address"
     done
-    # It may come a moment after the service is started, as at boot.
+    # The address may come a moment after the service starts, as at boot.
     (sleep 0.5; ip address add 10.9.8.7/32 dev lo) &
     shunt-await-address 10.9.8.7:8080
 }

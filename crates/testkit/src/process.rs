@@ -1,4 +1,4 @@
-//! Child processes that never outlive the tests.
+//! Child processes that never outlive the process that started them.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -8,26 +8,28 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Runs "$@" after its first argument, prints its pid, and ends it with the signal named first when standard input closes: also
-/// when the tests are killed, by whatever, and no destructor runs.
+/// A shell script that runs a program, prints its pid, and ends it when standard input closes. The kernel closes that
+/// pipe however the tests end, so servers end even if no destructor runs.
+///
+/// Arguments: the signal that ends the program, the program, its arguments.
 const GUARD: &str = r#"
     signal=$1
     shift
     exec 3<&0
-    "$@" </dev/null 3<&- &
+    # The child itself prints its pid, before it becomes the program: the program may print at once.
+    sh -c 'echo "$$"; exec "$@"' sh "$@" </dev/null 3<&- &
     pid=$!
-    echo "$pid"
     exec 2>/dev/null
     (cat <&3 >/dev/null; kill -CONT "$pid"; kill -"$signal" "$pid"; sleep 5; kill -KILL "$pid") &
     wait "$pid"
     code=$?
-    # Nobody is left to be killed.
+    # The program has ended by itself: stop the subshell that waits to kill it.
     kill "$!"
     [ -z "$GUARD_REMOVES" ] || rm -rf "$GUARD_REMOVES"
     exit "$code"
 "#;
 
-/// A server that is killed when this is dropped.
+/// A child process. It is killed when this is dropped.
 pub struct Process {
     guard: Child,
     alive: Option<ChildStdin>,
@@ -35,12 +37,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program that SIGKILL ends. Its standard output is returned.
+    /// Starts a program that SIGKILL ends, and returns it with its standard output.
     pub fn start(command: &Command) -> (Self, BufReader<impl Read + Send + use<>>) {
         Self::start_to_be_stopped(command, "KILL")
     }
 
-    /// Starts a program whose children SIGKILL would leave behind; the signal named ends them all, at once.
+    /// Starts a program whose children would survive its SIGKILL. `signal` (such as `QUIT`) is sent instead: it must
+    /// end the program and its children at once.
     pub fn start_to_be_stopped(
         command: &Command,
         signal: &str,
@@ -75,28 +78,31 @@ impl Process {
         (process, output)
     }
 
+    /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("the process is there");
     }
 
+    /// The process id of the program.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Waits for the program to end by itself.
+    /// Waits until the program ends by itself, and returns its exit code. Blocks.
     pub fn wait(&mut self) -> i32 {
         let code = self.guard.wait().expect("the guard").code();
         code.expect("the guard itself was not killed")
     }
 
+    /// Whether the program has ended.
     pub fn has_ended(&mut self) -> bool {
         self.guard.try_wait().expect("the guard").is_some()
     }
 
-    /// Ends it at once, and waits until it is gone.
+    /// Ends the program at once, and waits until it is gone.
     pub fn kill(&mut self) {
         if !self.has_ended() {
-            // The guard does it, as it would if the tests ended.
+            // Closing the pipe makes the guard end it.
             self.alive = None;
             let _ = self.guard.wait();
         }
@@ -109,7 +115,7 @@ impl Drop for Process {
     }
 }
 
-/// A program or the library of faketime, also where Debian puts servers and that library.
+/// Finds a program in the `PATH` and where Debian installs servers, or a library of faketime.
 pub fn find(program: &str) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
     folders.extend(["/usr/sbin".into(), "/sbin".into()]);
@@ -129,7 +135,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// Reads what a program prints to its end, so that it never waits for somebody to read.
-pub fn discard(mut output: impl Read + Send + 'static) {
+/// Reads and forgets what a program prints, so that the program never waits for a reader.
+pub(crate) fn discard(mut output: impl Read + Send + 'static) {
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
 }

@@ -1,4 +1,4 @@
-//! Many clients that never stop asking, and what they were answered.
+//! Many clients that send requests without end, and a count of the answers.
 
 use std::{
     collections::BTreeMap,
@@ -11,23 +11,25 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{Answer, Client, eventually};
+use crate::{Answer, Client, eventually};
 
-/// Requests of one kind, without end.
+/// Clients that send requests until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<()>>,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What was answered so far.
+/// The answers so far.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    /// How many answers had each status.
     pub statuses: BTreeMap<u16, usize>,
-    /// Requests that were not answered at all.
+    /// The errors of requests without an answer.
     pub broken: Vec<String>,
+    /// How long the slowest answer took.
     pub slowest: Duration,
-    /// When a request was last answered with a 5xx, or not at all.
+    /// When a request last failed: an answer of 5xx, or none.
     pub last_failure: Option<Instant>,
 }
 
@@ -49,17 +51,17 @@ impl Seen {
         }
     }
 
-    /// Requests that were answered.
+    /// How many requests were answered.
     pub fn total(&self) -> usize {
         self.statuses.values().sum()
     }
 
-    /// Requests that were answered so.
+    /// How many answers had this status.
     pub fn count(&self, status: u16) -> usize {
         self.statuses.get(&status).copied().unwrap_or(0)
     }
 
-    /// Requests that were answered with a 5xx, or not at all.
+    /// How many requests failed: an answer of 5xx, or none.
     pub fn failed(&self) -> usize {
         let errors = self.statuses.range(500..).map(|(_, count)| count);
         self.broken.len() + errors.sum::<usize>()
@@ -67,7 +69,7 @@ impl Seen {
 }
 
 impl Traffic {
-    /// Every client asks the next thing as soon as it has an answer. `request` is given a number that no other
+    /// Starts the clients. Each sends its next request 2 ms after an answer. `request` gets a number that no other
     /// request of this traffic has.
     pub fn start(
         clients: &[Client],
@@ -95,17 +97,17 @@ impl Traffic {
         }
     }
 
-    /// What was answered so far.
+    /// The answers so far.
     pub fn seen(&self) -> Seen {
         self.seen.lock().expect("no panic").clone()
     }
 
-    /// What was answered since the last call.
+    /// The answers since the last call.
     pub fn take(&self) -> Seen {
         std::mem::take(&mut *self.seen.lock().expect("no panic"))
     }
 
-    /// Waits until another `count` requests were answered.
+    /// Waits until `count` more requests were answered.
     pub async fn answers(&self, count: usize) {
         let before = self.seen().total();
         eventually("requests are answered", async || {
@@ -114,6 +116,7 @@ impl Traffic {
         .await;
     }
 
+    /// Stops the clients, waits for their last answers, and returns all answers.
     pub async fn stop(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {

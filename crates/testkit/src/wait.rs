@@ -6,15 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Long enough for a slow machine, short enough to fail a test that would wait forever.
+/// Long enough for a busy machine, short enough to fail a test that would wait forever.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` returns something.
+/// Waits until `condition` returns something, and returns that.
+///
+/// # Panics
+/// If that takes 30 seconds. `what` says in the message what was waited for.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
     within(BOUND, what, condition).await
 }
 
-/// Waits until `condition` returns something, which is promised to be soon.
+/// Waits until `condition` returns something, which the service promises to happen within `bound`.
+///
+/// # Panics
+/// If it takes longer.
 pub async fn within<T>(
     bound: Duration,
     what: &str,
@@ -31,15 +37,15 @@ pub async fn within<T>(
     }
 }
 
-/// Ports that the kernel gives to nobody by itself (it begins at 32768), so that no connection takes one between here and
-/// the server that is to listen on it.
+/// Below 32768, where the kernel's ports for outgoing connections begin: no connection takes a port between the moment
+/// it is found and the moment a server listens on it.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port that nobody listens on, and that no other test is told.
+/// A port on which nothing listens. No other call in this process returns the same one.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let count = PORTS.end - PORTS.start;
-    // Two runs at once begin at different places, far apart also if their process ids are not.
+    // Two processes begin at ports far apart, even if their process ids are neighbours.
     let offset = (std::process::id().wrapping_mul(499) % u32::from(count)) as u16;
     (0..count)
         .map(|_| PORTS.start + (offset + NEXT.fetch_add(1, Ordering::Relaxed) % count) % count)

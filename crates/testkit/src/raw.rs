@@ -1,4 +1,4 @@
-//! A connection on which a test decides over every byte.
+//! A connection on which a test decides about every byte.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,10 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes in, bytes out.
+/// A TCP connection that speaks no HTTP by itself.
 pub struct RawConnection {
     socket: TcpStream,
-    /// How many bytes of what is sent again and again went out in the last round.
+    /// How many bytes [`stuff`](Self::stuff) has sent of its last repetition.
     stuffed: usize,
 }
 
@@ -22,12 +22,13 @@ impl From<TcpStream> for RawConnection {
 }
 
 impl RawConnection {
+    /// Connects.
     pub async fn open(node: SocketAddr) -> Self {
         let socket = TcpStream::connect(node).await;
         socket.expect("the node listens").into()
     }
 
-    /// One whose client takes hardly anything without reading it.
+    /// Connects with a small receive buffer: the kernel takes at most a few KB that the test does not read.
     pub async fn open_narrow(node: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a size");
@@ -35,12 +36,13 @@ impl RawConnection {
         socket.expect("the node listens").into()
     }
 
-    /// `false` if the node has closed the connection.
+    /// Sends bytes; `false` if the node has closed the connection.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).await.is_ok()
     }
 
-    /// What arrives within `within`; `None` if the node has closed the connection, an empty string if it is silent.
+    /// Returns what arrives first, an empty string if nothing does in the time `within`, and `None` if the node has
+    /// closed the connection.
     pub async fn receive(&mut self, within: Duration) -> Option<String> {
         let mut buffer = vec![0; 64 * 1024];
         match timeout(within, self.socket.read(&mut buffer)).await {
@@ -50,8 +52,8 @@ impl RawConnection {
         }
     }
 
-    /// Sends `bytes` again and again for as long as the kernel takes them, without waiting; `false` if the node has ended the
-    /// connection. Reads nothing.
+    /// Sends `bytes` again and again until the kernel takes no more, without waiting and without reading. Returns
+    /// `false` if the node has closed the connection.
     pub fn stuff(&mut self, bytes: &[u8]) -> bool {
         loop {
             match self.socket.try_write(&bytes[self.stuffed..]) {
@@ -61,7 +63,7 @@ impl RawConnection {
         }
     }
 
-    /// Takes `bytes` at the most in a time of `pace`.
+    /// Reads at most `bytes`, and takes as long as `pace` for it.
     pub async fn take(&mut self, bytes: usize, pace: Duration) {
         let next = tokio::time::sleep(pace);
         let mut buffer = vec![0; bytes];
@@ -69,7 +71,7 @@ impl RawConnection {
         next.await;
     }
 
-    /// To send while what arrives is read.
+    /// The same connection twice, to send on one while the other reads.
     pub fn split(self) -> (Self, Self) {
         let socket = self.socket.into_std().expect("a socket");
         let other = socket.try_clone().expect("a socket");
@@ -77,7 +79,8 @@ impl RawConnection {
         both.map(Self::from).into()
     }
 
-    /// Sends `bytes` one every `interval` until the node closes the connection; `None` if it does not for all of them.
+    /// Sends one byte every `interval` until the node closes the connection, and returns how many were sent by then.
+    /// `None` if all were sent.
     pub async fn dribble(&mut self, bytes: &[u8], interval: Duration) -> Option<usize> {
         for (sent, byte) in bytes.iter().enumerate() {
             if !self.send(&[*byte]).await {
@@ -91,7 +94,7 @@ impl RawConnection {
     }
 }
 
-/// Bytes that have arrived at a port of this machine and that its owner has not read.
+/// How many bytes have arrived at a port of this machine that its owner has not read.
 pub fn unread(port: u16) -> u64 {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
     let hexadecimal = |number| u64::from_str_radix(number, 16).expect("a number");

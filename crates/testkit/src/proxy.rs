@@ -1,4 +1,4 @@
-//! A cable that can be cut.
+//! A network cable that can be cut.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Passes connections on, until it is cut.
+/// A TCP proxy that stops passing bytes while it is cut, without closing a connection.
 pub struct Proxy {
     address: SocketAddr,
     connected: watch::Sender<bool>,
@@ -17,7 +17,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// To a port of this machine.
+    /// Starts a proxy to a port of this machine.
     pub async fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -34,7 +34,7 @@ impl Proxy {
                         _ = pass => return,
                         () = becomes(state.clone(), false) => {}
                     }
-                    // From here on nothing passes and nobody is told, as on a cable that was pulled.
+                    // While it is cut, nothing passes, and neither end is told.
                     becomes(state, true).await;
                 });
             }
@@ -46,15 +46,17 @@ impl Proxy {
         }
     }
 
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// Cuts all connections, and those that are made from now on.
     pub fn cut(&self) {
         self.connected.send_replace(false);
     }
 
-    /// New connections pass again; those that were cut end.
+    /// Lets new connections pass again, and closes those that were cut.
     pub fn mend(&self) {
         self.connected.send_replace(true);
     }
@@ -67,7 +69,7 @@ impl Drop for Proxy {
 }
 
 async fn becomes(mut state: watch::Receiver<bool>, expected: bool) {
-    // An error is the end of the test.
+    // An error means that the proxy was dropped.
     let _ = state
         .wait_for(|connected| *connected == expected)
         .await

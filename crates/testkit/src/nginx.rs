@@ -1,14 +1,19 @@
 //! nginx with the repository's configuration.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Process, eventually, process};
+use crate::{Process, eventually, process};
 
-/// nginx in front of nodes. Everything is as in `nginx/`, but for the two files that every deployment has of its own:
-/// the list of nodes, and the address.
+/// nginx in front of nodes, with the files of `nginx/`. Two of them differ, as in every deployment: the list of nodes,
+/// and the address.
 pub struct Nginx {
     process: Process,
     address: SocketAddr,
@@ -16,14 +21,13 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts on `port` and waits until it listens.
+    /// Starts nginx on `port`, and waits until it listens.
     pub async fn start(port: u16, nodes: &[SocketAddr]) -> Self {
         Self::start_with(port, nodes, &Site::default()).await
     }
 
-    /// As behind another proxy: whoever connects from this machine names the client in `X-Forwarded-For`. Nobody can be
-    /// many clients of nginx over a few connections otherwise.
-    #[allow(dead_code, reason = "for benches/bench")]
+    /// Starts nginx as behind another proxy: it takes the client's address from `X-Forwarded-For` if a connection comes
+    /// from this machine. Thus a load generator can be many clients over few connections.
     pub async fn start_behind_proxy(port: u16, nodes: &[SocketAddr]) -> Self {
         let site = Site {
             // As in nginx/site.conf.
@@ -33,7 +37,7 @@ impl Nginx {
         Self::start_with(port, nodes, &site).await
     }
 
-    /// With further directives in its server block.
+    /// Starts nginx with more directives in its server block.
     pub async fn start_with_directives(
         port: u16,
         nodes: &[SocketAddr],
@@ -46,11 +50,12 @@ impl Nginx {
         Self::start_with(port, nodes, &site).await
     }
 
-    /// With TLS, by `site-tls.conf`: on `port`, with the certificate in the folder `tls`. Plain HTTP is on `plain_port`.
+    /// Starts nginx with `site-tls.conf`: TLS on `port`, with the certificate in the folder `tls`, and plain HTTP on
+    /// `plain_port`.
     pub async fn start_tls(port: u16, plain_port: u16, nodes: &[SocketAddr], tls: &Path) -> Self {
         let shipped = fs::read_to_string(configuration("site-tls.conf")).expect("site-tls.conf");
         let site = |path: &Path| {
-            // There may be no IPv6 here.
+            // The machine may have no IPv6.
             let lines = shipped.lines().filter(|line| !line.contains("listen [::]"));
             let lines: Vec<&str> = lines.collect();
             let site = lines
@@ -76,7 +81,7 @@ impl Nginx {
     ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
-        // The worker processes are not root, and have files there.
+        // Worker processes keep files there, and do not run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(path, mode).expect("permissions");
         for file in ["nginx.conf", "proxy.conf"] {
@@ -105,20 +110,22 @@ impl Nginx {
         nginx
     }
 
+    /// Where it listens, on 127.0.0.1.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As `nginx -s reload` does.
+    /// Makes nginx read its configuration again, as `nginx -s reload` does.
     pub fn reload(&self) {
         self.process.signal(Signal::HUP);
     }
 
+    /// The process id of the master process.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
 
-    /// Where its configuration and its log are.
+    /// The folder of its configuration and its log.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -128,23 +135,21 @@ impl Nginx {
         String::from_utf8(self.access_log_bytes()).expect("UTF-8")
     }
 
-    /// The same, whatever is in it.
+    /// The same, even if it is not UTF-8.
     pub fn access_log_bytes(&self) -> Vec<u8> {
         fs::read(log(self.directory.path())).unwrap_or_default()
     }
 }
 
-/// A file of `nginx/`.
-pub fn configuration(file: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("nginx")
-        .join(file)
+/// The path of a file in the repository's folder `nginx/`.
+pub fn configuration(file: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../nginx")).join(file)
 }
 
 /// The repository's `upstream.conf` with these nodes in it.
 fn upstream(nodes: &[SocketAddr]) -> String {
     let example = fs::read_to_string(configuration("upstream.conf")).expect("upstream.conf");
-    // Each server line, of which the second is a backup, for every node.
+    // Repeats each `server` line (the second is a backup) for every node.
     let lines = example.lines().flat_map(|line| {
         if !line.trim_start().starts_with("server ") {
             return vec![line.to_owned()];
@@ -157,12 +162,12 @@ fn upstream(nodes: &[SocketAddr]) -> String {
     lines.collect::<Vec<String>>().join("\n")
 }
 
-/// Where the access log is.
+/// The path of the access log.
 fn log(path: &Path) -> String {
     path.join("access.json").display().to_string()
 }
 
-/// Folders of its own, for those who are not root.
+/// Directives that move nginx's temporary folders below `path`: only root may write to the usual ones.
 fn folders(path: &Path) -> String {
     let path = path.display();
     ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -170,11 +175,12 @@ fn folders(path: &Path) -> String {
         .concat()
 }
 
-/// Whatever else belongs to a machine: the address, and folders for those who are not root.
+/// What a test puts into `site.conf`, besides the address.
 #[derive(Default)]
 struct Site {
-    /// Of the access log. None: tests read it while nginx writes it.
+    /// Options of the access log. By default nginx does not buffer it, so that tests can read it at once.
     log_options: &'static str,
+    /// Directives of the server block.
     directives: &'static str,
 }
 
@@ -185,7 +191,7 @@ impl Site {
             log_options,
             directives,
         } = self;
-        // All of 127.0.0.0/8, so that a test can be many clients.
+        // On every address, so that each test client can use its own of 127.0.0.0/8.
         format!(
             "{folders}server {{\n  listen {port} default_server;\n  \
              access_log {log} shunt {log_options};\n  {directives}\n  include proxy.conf;\n}}\n"

@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, process::Command};
 
-use deadpool_redis::redis::{self, Client};
+use ::redis::{self, Client};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Process, eventually, free_port, process::find};
+use crate::{Process, eventually, find, free_port, process};
 
-/// A Redis server of the test's own. Keeps its port when it is killed and started again.
+/// A Redis server for one test. It keeps its port when it is killed and restarted, and forgets its data.
 pub struct Redis {
     process: Option<Process>,
     port: u16,
@@ -19,18 +19,19 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Starts a server, and waits until it answers.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// With further arguments for `redis-server`.
+    /// Starts a server with more arguments for `redis-server`.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let mut redis = Self::stopped(arguments);
         redis.restart().await;
         redis
     }
 
-    /// One whose clock [can be set](Self::set_clock) while it runs. Needs libfaketime.
+    /// Starts a server whose clock [can be set](Self::set_clock) while it runs. Needs libfaketime.
     pub async fn start_with_clock() -> Self {
         let mut redis = Self::stopped(&[]);
         redis.has_clock = true;
@@ -39,7 +40,7 @@ impl Redis {
         redis
     }
 
-    /// Sets the server's clock so many seconds ahead of the machine's, at once.
+    /// Sets how many seconds the server's clock is ahead of the machine's, from the next time it is read.
     pub fn set_clock(&self, seconds: i64) {
         assert!(self.has_clock, "started with a clock of its own");
         let next = self.directory.path().join("clock.next");
@@ -51,7 +52,7 @@ impl Redis {
         self.directory.path().join("clock")
     }
 
-    /// A Sentinel, which keeps its state in the file at `configuration`.
+    /// Starts a Sentinel, which keeps its state in the file at `configuration`.
     pub async fn start_sentinel(configuration: &str) -> Self {
         let mut sentinel = Self::stopped(&["--sentinel"]);
         sentinel.configuration = Some(configuration.to_owned());
@@ -59,7 +60,7 @@ impl Redis {
         sentinel
     }
 
-    /// One that is not running yet, but whose port is known.
+    /// A server that does not run yet, and whose port is known.
     pub fn stopped(arguments: &[&str]) -> Self {
         Self {
             process: None,
@@ -71,6 +72,7 @@ impl Redis {
         }
     }
 
+    /// Starts the server again after [`kill`](Self::kill), and waits until it answers.
     pub async fn restart(&mut self) {
         let mut command = Command::new(find("redis-server").expect("redis-server"));
         command
@@ -84,7 +86,8 @@ impl Redis {
         }
         if self.has_clock {
             let library = find("libfaketimeMT.so.1").expect("faketime");
-            // The C library before jemalloc: that asks for the time while it allocates, and faketime allocates while it is asked.
+            // The C library's allocator must come before jemalloc: faketime allocates while it is asked for the time,
+            // and jemalloc asks for the time while it allocates.
             command.env("LD_PRELOAD", format!("{} libc.so.6", library.display()));
             command
                 .env("FAKETIME_TIMESTAMP_FILE", self.clock_file())
@@ -92,7 +95,7 @@ impl Redis {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         let (process, output) = Process::start(&command);
-        super::process::discard(output);
+        process::discard(output);
         self.process = Some(process);
         let client = Client::open(self.url()).expect("a URL");
         eventually("redis-server answers", async || {
@@ -105,22 +108,27 @@ impl Redis {
         .await;
     }
 
+    /// Kills the server.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
+    /// Stops the server with SIGSTOP: connections stay open, and nothing answers.
     pub fn freeze(&self) {
         self.process.as_ref().expect("running").signal(Signal::STOP);
     }
 
+    /// Lets a frozen server go on.
     pub fn thaw(&self) {
         self.process.as_ref().expect("running").signal(Signal::CONT);
     }
 
+    /// Where it listens, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// For `redis.url`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -137,7 +145,7 @@ impl Redis {
         log.into_iter().map(|(_, score)| score as i64).collect()
     }
 
-    /// How often the server was sent a command, such as `zadd`, since it was started.
+    /// How many times clients sent a command, such as `zadd`, since the server was started.
     pub async fn calls(&self, command: &str) -> u64 {
         let statistics: String = self.command("INFO commandstats").await;
         let prefix = format!("cmdstat_{command}:calls=");
@@ -153,7 +161,7 @@ impl Redis {
         self.words(command.split(' ')).await
     }
 
-    /// A command with words that may have spaces.
+    /// Runs one command, whose words may contain spaces.
     pub async fn words<T: redis::FromRedisValue>(
         &self,
         words: impl IntoIterator<Item = &str>,

@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, Database, Process, Redis, eventually, process::find};
+use crate::{Client, Database, Process, Redis, eventually, find};
 
-/// A node, on ports of its own.
+/// A running node. It is killed when this is dropped.
 pub struct Node {
     process: Process,
     public: SocketAddr,
@@ -24,10 +24,11 @@ pub struct Node {
     _directory: Arc<TempDir>,
 }
 
-/// The user that owns nothing.
+/// The user id of `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// How a node is configured; embedded without limits to its drain, unless said otherwise.
+/// How a node is configured. By default it uses no Redis and no Postgres, listens on free ports, has two workers, logs
+/// JSON, and stops without waiting for a load balancer (`http.drain` is 0).
 #[derive(Clone)]
 pub struct NodeBuilder {
     settings: BTreeMap<String, String>,
@@ -59,45 +60,49 @@ impl Default for NodeBuilder {
 }
 
 impl NodeBuilder {
+    /// Sets a configuration key, as `--set KEY=VALUE` does.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.insert(key.to_owned(), value.to_owned());
         self
     }
 
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
+    /// Counts in this Redis.
     pub fn redis(self, redis: &Redis) -> Self {
         let url = redis.url();
         self.set("redis.url", &url)
     }
 
+    /// Keeps links in this database.
     pub fn postgres(self, database: &Database) -> Self {
         let url = database.url();
         self.set("database.url", &url)
     }
 
-    /// As production does: not as root, also where the tests are.
+    /// Runs the program as `nobody` if the tests run as root. In production it never is root.
     pub fn unprivileged(mut self) -> Self {
         self.unprivileged = rustix::process::geteuid().is_root();
         if self.unprivileged {
             let nobody = Some(NOBODY);
             std::os::unix::fs::chown(self.directory.path(), nobody, nobody).expect("chown");
-            // The checkout may be where nobody else can look.
+            // The user may have no access to the folder of the checkout.
             std::fs::copy(program(), self.directory.path().join("shunt")).expect("a copy");
         }
         self
     }
 
-    /// Shifts the node's wall clock, such as `+3600` or `-5` seconds.
+    /// Shifts the node's wall clock by seconds, such as `+3600` or `-5`. Needs libfaketime.
     pub fn clock(mut self, shift: &str) -> Self {
         self.clock = Some(shift.to_owned());
         self
     }
 
-    /// The command line.
+    /// The program with these arguments, followed by the configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = if self.unprivileged {
             let mut command = Command::new("setpriv");
@@ -109,7 +114,7 @@ impl NodeBuilder {
             Command::new(program())
         };
         if let Some(shift) = &self.clock {
-            // Only the wall clock: a monotonic clock is never stepped.
+            // Only the wall clock: an administrator cannot step a monotonic one.
             let library = find("libfaketimeMT.so.1").expect("faketime");
             command.env("LD_PRELOAD", library);
             command
@@ -128,7 +133,7 @@ impl NodeBuilder {
         command
     }
 
-    /// Starts the program without waiting for anything.
+    /// Starts the program and returns at once. The log grows as the program writes it.
     pub fn spawn(&self) -> (Process, Arc<Mutex<Vec<String>>>) {
         let (process, output) = Process::start(&self.command(&[]));
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -159,19 +164,15 @@ impl NodeBuilder {
     }
 }
 
-/// The program: cargo tells integration tests where it is; from an example it is one folder up.
-fn program() -> PathBuf {
-    match option_env!("CARGO_BIN_EXE_shunt") {
-        Some(path) => path.into(),
-        None => {
-            let example = std::env::current_exe().expect("a path");
-            let folder = example.ancestors().nth(2).expect("target/release");
-            folder.join("shunt")
-        }
-    }
+/// The path of the program. Cargo puts tests (`target/debug/deps`) and examples (`target/release/examples`) one folder
+/// below it.
+pub fn program() -> PathBuf {
+    let this = std::env::current_exe().expect("a path");
+    let folder = this.ancestors().nth(2).expect("a folder of Cargo's");
+    folder.join("shunt")
 }
 
-/// Where a node says that it listens.
+/// The addresses in the log line that says where the node listens: public and management.
 fn listening(log: &[String]) -> Option<(SocketAddr, SocketAddr)> {
     log.iter().find_map(|line| {
         let event: Value = serde_json::from_str(line).ok()?;
@@ -184,33 +185,37 @@ fn listening(log: &[String]) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 impl Node {
+    /// The configuration of a node that is yet to be started.
     pub fn builder() -> NodeBuilder {
         NodeBuilder::default()
     }
 
-    /// One that keeps everything to itself.
+    /// Starts a node with the default configuration: SQLite, and limits counted in its process.
     pub async fn embedded() -> Self {
         Self::builder().start().await
     }
 
+    /// Where it serves clients.
     pub fn address(&self) -> SocketAddr {
         self.public
     }
 
+    /// Where it serves health and metrics.
     pub fn management(&self) -> SocketAddr {
         self.management
     }
 
+    /// The process id of the program.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
 
-    /// A client at 127.0.0.1.
+    /// A client of this node at 127.0.0.1.
     pub fn client(&self) -> Client {
         self.client_at([127, 0, 0, 1])
     }
 
-    /// A client at an address in 127.0.0.0/8.
+    /// A client of this node at an address in 127.0.0.0/8.
     pub fn client_at(&self, address: [u8; 4]) -> Client {
         Client::new(IpAddr::V4(Ipv4Addr::from(address)), self.public)
     }
@@ -232,11 +237,12 @@ impl Node {
         values.sum()
     }
 
+    /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits for the node to end by itself and returns its exit code.
+    /// Waits until the node ends by itself, and returns its exit code.
     pub async fn exit_code(&mut self) -> i32 {
         eventually("the node ends", async || {
             self.process.has_ended().then_some(())
@@ -245,11 +251,12 @@ impl Node {
         self.process.wait()
     }
 
+    /// Kills the node and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// The log lines so far whose text contains `part`.
+    /// The log lines so far that contain `part`.
     pub fn log_lines(&self, part: &str) -> Vec<String> {
         let log = self.log.lock().expect("no panic");
         log.iter()

@@ -1,22 +1,27 @@
-//! The whole of it on one machine: Postgres, Redis, nodes, nginx.
+//! A whole cluster on one machine: Postgres, Redis, nodes, nginx.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Client, Database, Nginx, Node, NodeBuilder, Postgres, Redis, free_port};
+use crate::{Client, Database, Nginx, Node, NodeBuilder, Postgres, Redis, free_port};
 
-/// A cluster of plain processes. The parts are public: tests take them apart.
+/// A cluster of plain processes. Its parts are public, so that tests can stop them.
 pub struct Cluster {
+    /// In front of the nodes.
     pub nginx: Nginx,
+    /// In the order of nginx's configuration.
     pub nodes: Vec<Node>,
+    /// The configuration of each node.
     pub builders: Vec<NodeBuilder>,
+    /// Where the nodes count.
     pub redis: Redis,
+    /// The server of `database`.
     pub postgres: Postgres,
     /// Where the links are.
     pub database: Database,
 }
 
 impl Cluster {
-    /// `nodes` nodes behind nginx on `port`, configured further by `configure`.
+    /// Starts this many nodes behind nginx on `port`. `configure` is called with the configuration of each.
     pub async fn start(
         nodes: usize,
         port: u16,
@@ -30,7 +35,7 @@ impl Cluster {
                 let node = Node::builder()
                     .redis(&redis)
                     .postgres(&database)
-                    // A node that is restarted must be found again.
+                    // nginx finds a restarted node only at the same port.
                     .set("http.bind", &format!("127.0.0.1:{}", free_port()))
                     .set("http.trusted_proxies", "127.0.0.1/32");
                 configure(node)
@@ -56,12 +61,12 @@ impl Cluster {
         Client::new(IpAddr::V4(Ipv4Addr::from(address)), self.nginx.address())
     }
 
-    /// One that opens a new connection for every request.
+    /// The same, with a new connection for every request.
     pub fn forgetful_client_at(&self, address: [u8; 4]) -> Client {
         Client::without_keep_alive(IpAddr::V4(Ipv4Addr::from(address)), self.nginx.address())
     }
 
-    /// Starts a node again, where it was.
+    /// Starts a node again at the same address.
     pub async fn start_node(&mut self, number: usize) {
         self.nodes[number] = self.builders[number].start().await;
     }

@@ -1,7 +1,11 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # variables of scripts/roles-check, which sources this
-# Checks of the backup of docker/compose.yaml, with the commands of docs/docker.md on a server of this machine.
+# shellcheck shell=bash disable=SC2154,SC2034 # variables of the files that scripts/roles-check sources
+# The backup of docker/compose.yaml, with the commands of docs/docker.md on a server of this machine.
 
-# The commands of the page, as written, with a Docker that runs them on a server of this machine.
+# shellcheck source=scripts/roles/postgres.sh
+source scripts/roles/postgres.sh
+
+# Runs the commands of the page as written, with a fake Docker that runs them on a server of this machine.
+check 'the backup of docs/docker.md comes back whole, or not at all' compose_backup_is_restored
 compose_backup_is_restored() {
     start_postgres 'local all shunt trust'
     unset PGUSER
@@ -34,11 +38,11 @@ END
     psql -q -U shunt shunt <<<'DELETE FROM urls WHERE id > 3; CREATE TABLE newer (id integer)'
     said="$(bash -euc "${commands[1]}")"
     [[ "$said" == 'restored: 1000 links. The database that was in use is kept as shunt_replaced.' ]]
-    # Not merged.
+    # The backup replaced the database; it was not merged into it.
     diff <(psql -XAtq -U shunt shunt <<<"SELECT (SELECT count(*) FROM urls), to_regclass('newer')") <(echo '1000|')
     diff "$scratch/docker/compose" <(printf '%s\n' 'stop node1 node2' 'up -d --wait node1 node2')
 
-    # Once more, without --replace; with a file that was cut off; without a server.
+    # Again, without --replace; with a truncated file; without a server.
     psql -q -U shunt shunt <<<'DELETE FROM urls WHERE id > 3'
     if docker/restore shunt.dump; then exit 1; fi
     head -c $(($(stat -c %s shunt.dump) - 3000)) shunt.dump >cut.dump
@@ -50,7 +54,7 @@ END
     docker/restore shunt.dump --replace
     [[ "$(psql -XAtq -U shunt shunt <<<'SELECT count(*) FROM urls')" == 1000 ]]
 
-    # Nodes that do not come up take nothing back, and that is said.
+    # If the nodes do not come up, the links stay restored, and the command says both.
     touch "$scratch/docker/down"
     if said="$(docker/restore shunt.dump --replace 2>&1)"; then exit 1; fi
     grep 'restored: 1000 links' <<<"$said"
@@ -58,7 +62,7 @@ END
     rm "$scratch/docker/down"
     databases_are postgres,shunt,shunt_replaced
 
-    # What cannot be put in the place of the other leaves what was put aside before.
+    # If the restored database cannot take its place, the one that was put aside before stays.
     printf '%s\n' '#!/bin/bash' "[[ \"\$*\" != *'shunt_incoming RENAME TO shunt'* ]] || exit 1" "exec $binaries/psql \"\$@\"" >"$scratch/docker/bin/psql"
     chmod +x "$scratch/docker/bin/psql"
     if said="$(docker/restore shunt.dump --replace 2>&1)"; then exit 1; fi
@@ -69,7 +73,7 @@ END
     docker/restore shunt.dump --replace
     databases_are postgres,shunt,shunt_replaced
 
-    # A trial that fails leaves no database. One with a row less is no backup.
+    # A trial that finds one row less: no backup, and no database is left.
     printf '%s\n' '#!/bin/bash' "$binaries/pg_restore \"\$@\" || exit" \
         "[[ \"\$*\" != *shunt_trial* ]] || $binaries/psql -qU shunt -d shunt_trial -c \"DELETE FROM urls WHERE short_code = 'code7'\"" >"$scratch/docker/bin/pg_restore"
     chmod +x "$scratch/docker/bin/pg_restore"
@@ -78,14 +82,14 @@ END
     databases_are postgres,shunt,shunt_replaced
     rm "$scratch/docker/bin/pg_restore"
     hash -r
-    # Somebody's database stays.
+    # A database of the same name that somebody else made stays.
     psql -q -U shunt postgres <<<'CREATE DATABASE shunt_trial'
     if said="$(docker/backup shunt.dump 2>&1)"; then exit 1; fi
     grep 'shunt_trial was made by somebody else' <<<"$said"
     databases_are postgres,shunt,shunt_replaced,shunt_trial
 }
 
-# databases_are NAME,NAME...
+# databases_are NAME,NAME...: these databases exist, and no other.
 databases_are() {
     diff <(echo "$1") <(psql -XAtq -U shunt postgres <<<"SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE NOT datistemplate")
 }

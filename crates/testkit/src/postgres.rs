@@ -10,49 +10,48 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{Process, eventually, free_port, process::find};
+use crate::{Process, eventually, find, free_port, process};
 
-static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+static SHARED_BY_TESTS: OnceCell<Postgres> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// A Postgres server. Keeps its port when it is killed and started again.
+/// A Postgres server. It keeps its port and its data when it is killed and restarted.
 pub struct Postgres {
     process: Option<Process>,
     port: u16,
     directory: TempDir,
-    /// Whether a commit waits for the disk. Tests are quicker without, benchmarks would be wrong.
+    /// Whether a commit waits for the disk. Without, tests are quicker, and a benchmark would be wrong.
     durable: bool,
-    /// A static is never dropped: then the guard removes the folder.
+    /// Whether this is a static, which Rust never drops: then the guard of the process removes the folder.
     outlives_destructors: bool,
 }
 
-/// An empty database of the test's own.
+/// A database for one test, empty at first.
 pub struct Database {
     port: u16,
     name: String,
 }
 
 impl Postgres {
-    /// The server that all tests share which do it no harm.
-    pub async fn shared() -> &'static Self {
+    /// The one server for every test of this process that does not stop it, freeze it or fill its disk.
+    pub async fn shared_by_tests() -> &'static Self {
         let start = async || {
-            let mut shared = Self::prepare();
-            shared.outlives_destructors = true;
-            shared.restart().await;
-            shared
+            let mut postgres = Self::prepare();
+            postgres.outlives_destructors = true;
+            postgres.restart().await;
+            postgres
         };
-        SHARED.get_or_init(start).await
+        SHARED_BY_TESTS.get_or_init(start).await
     }
 
-    /// A server of the test's own, to be harmed.
+    /// Starts a server for one test.
     pub async fn start() -> Self {
         let mut postgres = Self::prepare();
         postgres.restart().await;
         postgres
     }
 
-    /// One whose commits survive a power cut, as in production.
-    #[allow(dead_code, reason = "for benches/bench")]
+    /// Starts a server whose commits survive a power cut, as in production.
     pub async fn start_durable() -> Self {
         let mut postgres = Self::prepare();
         postgres.durable = true;
@@ -89,6 +88,7 @@ impl Postgres {
         }
     }
 
+    /// Starts the server again after [`kill`](Self::kill), and waits until it answers.
     pub async fn restart(&mut self) {
         let mut command = unprivileged("postgres");
         command
@@ -118,9 +118,9 @@ impl Postgres {
         if self.outlives_destructors {
             command.env("GUARD_REMOVES", self.directory.path());
         }
-        // Its children end with it, and nothing is written any more.
+        // SIGQUIT ends its children with it, and writes nothing to disk.
         let (process, output) = Process::start_to_be_stopped(&command, "QUIT");
-        super::process::discard(output);
+        process::discard(output);
         self.process = Some(process);
         let url = self.url("postgres");
         eventually("postgres answers", async || {
@@ -129,16 +129,17 @@ impl Postgres {
         .await;
     }
 
-    /// As if the machine had lost its power: no client is told goodbye.
+    /// Ends the server as a power cut would: it closes no connection properly.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Stops every process of the server.
+    /// Stops every process of the server with SIGSTOP: connections stay open, and nothing answers.
     pub fn freeze(&self) {
         self.signal_all("-STOP");
     }
 
+    /// Lets a frozen server go on.
     pub fn thaw(&self) {
         self.signal_all("-CONT");
     }
@@ -146,10 +147,11 @@ impl Postgres {
     fn signal_all(&self, signal: &str) {
         let pid = self.process.as_ref().expect("running").pid().to_string();
         run(Command::new("kill").args([signal, &pid]));
-        // There may be no children at this very moment.
+        // pkill fails if the server has no children at this moment.
         let _ = Command::new("pkill").args([signal, "-P", &pid]).status();
     }
 
+    /// Creates an empty database.
     pub async fn database(&self) -> Database {
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
@@ -165,22 +167,24 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// A connection to no test's database.
+    /// A connection to the database `postgres`, which no test uses.
     pub async fn administrator(&self) -> PgConnection {
         connect(&self.url("postgres")).await
     }
 }
 
 impl Database {
+    /// For `database.url`.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
     }
 
+    /// The name of the database.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Removes it, whoever is connected.
+    /// Drops the database, with its connections.
     pub async fn remove(self) {
         let mut administrator = connect(&format!(
             "postgres://postgres@127.0.0.1:{}/postgres",
@@ -191,12 +195,12 @@ impl Database {
         execute(&mut administrator, &drop).await;
     }
 
-    /// A connection past the nodes, as an administrator's with psql.
+    /// A connection of an administrator, as with psql.
     pub async fn connect(&self) -> PgConnection {
         connect(&self.url()).await
     }
 
-    /// One number, such as a count.
+    /// The number that a query returns, such as a count.
     pub async fn number(&self, sql: &'static str) -> i64 {
         let numbers: Vec<i64> = sqlx::query_scalar(sql)
             .fetch_all(&mut self.connect().await)
@@ -210,14 +214,14 @@ async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("postgres answers")
 }
 
-/// Runs one statement; how many rows it touched.
+/// Runs one statement, and returns how many rows it changed.
 pub async fn execute(connection: &mut PgConnection, sql: &str) -> u64 {
     let statement = sqlx::AssertSqlSafe(sql.to_owned());
     let done = sqlx::query(statement).execute(connection).await;
     done.expect(sql).rows_affected()
 }
 
-/// One of Postgres's programs, not as root.
+/// One of Postgres's programs, run as the user `postgres` if the tests run as root.
 fn unprivileged(program: &str) -> Command {
     let path: PathBuf = find(program).unwrap_or_else(|| panic!("{program} is not installed"));
     let mut command = if rustix::process::geteuid().is_root() {
