@@ -26,7 +26,7 @@ mod resource;
 pub(super) use self::{
     body::{discard_body, read_body},
     context::RequestContext,
-    onlooker::{ONLOOKERS, Onlooker},
+    onlooker::Onlooker,
     request_id::REQUEST_ID,
     resource::{Resource, code},
 };

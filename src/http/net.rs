@@ -15,6 +15,7 @@ mod connection;
 mod gate;
 mod intake;
 mod listener;
+mod metrics;
 mod slow_client;
 
 use self::connection::LastAnswer;
@@ -22,6 +23,7 @@ pub(super) use self::{
     backlog::Backlog,
     connection::Connection,
     intake::{Intake, TakingBody},
+    metrics::ConnectionMetrics,
     slow_client::{Limits, SlowClientGuard, Terms},
 };
 pub use self::{connection::Peer, gate::Gate, listener::Listener};

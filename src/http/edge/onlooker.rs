@@ -37,9 +37,6 @@ const PREVIEWS: [&str; 19] = [
     "+http",
 ];
 
-/// The kinds of machines that only look, as metrics name them.
-pub(in crate::http) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
-
 /// A machine that only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Onlooker {
@@ -52,6 +49,9 @@ pub(in crate::http) enum Onlooker {
 }
 
 impl Onlooker {
+    /// Every kind.
+    pub(in crate::http) const ALL: [Self; 3] = [Self::Head, Self::Prefetch, Self::Preview];
+
     /// The onlooker that sent a request with this method and these headers; `None` if it follows the link.
     pub(in crate::http) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         if is_prefetch(headers) {
@@ -161,7 +161,7 @@ mod tests {
                 .to_http_request();
             let found = Onlooker::of(&method, request.headers());
             assert_eq!(found, onlooker, "{method} {header:?}");
-            assert!(found.is_none_or(|onlooker| ONLOOKERS.contains(&onlooker.name())));
+            assert!(found.is_none_or(|onlooker| Onlooker::ALL.contains(&onlooker)));
         }
     }
 }

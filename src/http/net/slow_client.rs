@@ -26,12 +26,11 @@ use tokio::{
 };
 
 use super::{
-    Connection, LastAnswer, Peer,
+    Connection, ConnectionMetrics, LastAnswer, Peer,
     backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
 };
-use crate::http::metrics::ConnectionMetrics;
 
 /// How long a connection may stay in each state.
 #[derive(Clone, Copy, Debug)]
