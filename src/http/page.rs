@@ -68,8 +68,8 @@ pub(super) fn onlooker_page() -> HttpResponse {
     page.answer(response)
 }
 
-/// 200 for an answer that a cache must not give to other clients, because its headers are about this client's quota. A browser
-/// may still show it when its user goes back in the history.
+/// 200 for an answer that a cache must not give to other clients, because its headers are about this client's quota. A
+/// browser may still show it when its user goes back in the history.
 pub(super) fn not_to_be_served_again() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
@@ -94,8 +94,8 @@ pub(super) fn error_page(
     page.answer(response)
 }
 
-/// The URL for the form on a page at this path. It is relative to the page, so that it also works behind a proxy that serves
-/// this service under a path of its own. `None` if the path does not say where the service begins.
+/// The URL for the form on a page at this path. It is relative to the page, so that it also works behind a proxy that
+/// serves this service under a path of its own. `None` if the path does not say where the service begins.
 pub(super) fn form_action(path: &str) -> Option<&'static str> {
     match path.strip_prefix('/')?.split_once('/') {
         None => Some("shorten"),

@@ -1,7 +1,7 @@
 //! Errors, as problem+json.
 //!
-//! Handlers return [`ApiError`]. Its answer is problem+json (RFC 9457) with one more member, `error`. A browser gets a page
-//! instead: see [`refuse`](super::refuse).
+//! Handlers return [`ApiError`]. Its answer is problem+json (RFC 9457) with one more member, `error`. A browser gets a
+//! page instead: see [`refuse`](super::refuse).
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ pub(super) enum ApiError {
     /// The request is over its quota. The rate limit adds the headers.
     #[error("Rate limit exceeded")]
     RateLimited,
-    /// A browser fetches a link ahead whose visits are counted.
+    /// A browser fetches a link ahead, and the visits of the link are limited.
     #[error("Every visit of this link counts, so a browser cannot fetch it ahead")]
     Prefetched,
     /// A dependency that this request needs is down.

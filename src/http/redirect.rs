@@ -14,8 +14,8 @@ use super::{
 };
 use crate::links::{Resolved, ShortCode, Visit};
 
-/// Redirects to the target of a link. An onlooker uses up no visit. If the visits of the link are limited, it is not told
-/// the target.
+/// Redirects to the target of a link. An onlooker uses up no visit. If the visits of the link are limited, it is not
+/// told the target.
 pub(super) async fn redirect(
     state: &AppState,
     context: &RequestContext,

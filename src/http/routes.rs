@@ -17,8 +17,9 @@ use super::{
 };
 use crate::public::Route;
 
-/// Answers requests for all paths but [`Resource::Nothing`], without actix-web's router. That matches a path with a variable, such
-/// as `/{code}`, against a regular expression, which takes more than a third of the instructions of a redirect.
+/// Answers requests for all paths but [`Resource::Nothing`], without actix-web's router. That matches a path with a
+/// variable, such as `/{code}`, against a regular expression, which takes more than a third of the instructions of a
+/// redirect.
 pub(super) async fn answer(
     state: &AppState,
     context: &RequestContext,
@@ -36,8 +37,8 @@ pub(super) async fn answer(
     }
 }
 
-/// The services behind actix-web's router, which gets the requests for [`Resource::Nothing`]. The limit, the metrics and the access
-/// line stand around it. A handler gets the [`RequestContext`] as an argument.
+/// The services behind actix-web's router, which gets the requests for [`Resource::Nothing`]. The limit, the metrics
+/// and the access line stand around it. A handler gets the [`RequestContext`] as an argument.
 pub(super) fn configure(services: &mut ServiceConfig) {
     services.default_service(web::to(not_found));
 }

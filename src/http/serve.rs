@@ -149,8 +149,8 @@ where
     }
 }
 
-/// The answer to a preflight. It costs no quota, because a browser sends preflights by itself. It needs no limit, because it asks
-/// no store.
+/// The answer to a preflight. It costs no quota, because a browser sends preflights by itself. It needs no limit,
+/// because it asks no store.
 fn preflight(cors: Option<&Cors>, context: &RequestContext) -> Option<HttpResponse> {
     let answer = cors?.preflight(context.method(), context.headers())?;
     Some(answer.unwrap_or_else(|error| refuse(context, &error)))

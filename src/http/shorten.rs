@@ -28,8 +28,8 @@ struct Shortened<'a> {
     original_url: &'a str,
 }
 
-/// Answers with the short link: on a page for a browser, as JSON for any other client. When the status is 200, the link is
-/// committed.
+/// Answers with the short link: on a page for a browser, as JSON for any other client. When the status is 200, the link
+/// is committed.
 pub(super) async fn shorten(
     state: &AppState,
     context: &RequestContext,

@@ -7,8 +7,8 @@ use mime::Mime;
 
 const HTML: &str = "text/html";
 
-/// Whether `Accept` asks for a page. Browsers do, scripts do not: the client names `text/html`, and likes it at least as much
-/// as the kinds of JSON that it names. `*/*` is what scripts say.
+/// Whether `Accept` asks for a page. Browsers do, scripts do not: the client names `text/html`, and likes it at least
+/// as much as the kinds of JSON that it names. `*/*` is what scripts say.
 pub(super) fn asks_for_page(headers: &HeaderMap) -> bool {
     let lines = || headers.get_all(header::ACCEPT);
     let names_html = |line: &HeaderValue| {

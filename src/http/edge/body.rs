@@ -22,8 +22,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// The body, of at most 32 KiB, if it arrives within `within` and needs no decoding.
 ///
 /// # Errors
-/// [`ApiError::UnsupportedCoding`], [`ApiError::TooLarge`], [`ApiError::TooSlow`], or [`ApiError::Malformed`] for a body that ends
-/// too early.
+/// [`ApiError::UnsupportedCoding`], [`ApiError::TooLarge`], [`ApiError::TooSlow`], or [`ApiError::Malformed`] for a body
+/// that ends too early.
 pub(in crate::http) async fn read_body(
     context: &RequestContext,
     payload: Payload,
@@ -44,7 +44,8 @@ pub(in crate::http) async fn read_body(
 }
 
 /// Reads the body of a refused request and throws it away. actix-web closes a connection whose request was not read to
-/// its end. A client that is over its quota (or nginx in front of many) would then open a new connection after every refusal.
+/// its end. A client that is over its quota (or nginx in front of many) would then open a new connection after every
+/// refusal.
 pub(in crate::http) async fn discard_body(context: &RequestContext, mut payload: Payload) {
     let length = content_length(context.headers());
     if length.is_some_and(|length| (1..=MAX_BODY).contains(&length)) {

@@ -57,8 +57,8 @@ impl TrustedProxies {
 
     /// The client of a request from `peer`: the peer, unless that is a proxy; then the address that the proxy names.
     ///
-    /// In a list that is the right-most address that is not itself trusted. The client wrote what stands to the left of it,
-    /// so that means nothing. If all are trusted, the client is the left-most; without the header, it is the peer.
+    /// In a list that is the right-most address that is not itself trusted. The client wrote what stands to the left of
+    /// it, so that means nothing. If all are trusted, the client is the left-most; without the header, it is the peer.
     ///
     /// If a proxy wrote an entry that is not an address, the proxy counts as the client, because nothing vouches for
     /// what stands to the left of that entry. The log says so, at most once a minute.

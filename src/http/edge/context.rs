@@ -144,7 +144,7 @@ impl FromRequest for RequestContext {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let known = request.extensions_mut().remove::<Known>();
+        let known = request.extensions().get::<Known>().cloned();
         ready(match known {
             Some(known) => Ok(Self {
                 request: request.clone(),

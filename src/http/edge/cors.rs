@@ -1,7 +1,7 @@
 //! Which pages of other sites may shorten links and read the answers (CORS).
 //!
-//! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included, and this
-//! concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included, and
+//! this concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use actix_web::{
     HttpResponse,
@@ -21,7 +21,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
 );
 
-/// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the day.
+/// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the
+/// day.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// The pages that may shorten links and read the answers: at least one.

@@ -1,7 +1,7 @@
 //! `Forwarded` (RFC 7239), read from its right end.
 //!
-//! No crate does this: their parsers read from the left. There a client that leaves a quote open would hide the element that a
-//! trusted proxy appended behind it.
+//! No crate does this: their parsers read from the left. There a client that leaves a quote open would hide the element
+//! that a trusted proxy appended behind it.
 
 use std::net::IpAddr;
 
@@ -15,8 +15,8 @@ pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     }
 }
 
-/// The address in `for=192.0.2.1`, `for="[2001:db8::1]:4711"` and the like, among other parameters. `None` for an obfuscated
-/// identifier, for `unknown`, and if there is no `for` or more than one.
+/// The address in `for=192.0.2.1`, `for="[2001:db8::1]:4711"` and the like, among other parameters. `None` for an
+/// obfuscated identifier, for `unknown`, and if there is no `for` or more than one.
 pub(super) fn parse_element(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
     let parameters = SplitFromRight {

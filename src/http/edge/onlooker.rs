@@ -1,8 +1,8 @@
 //! Machines that only look at a link, before a person may follow it.
 //!
-//! If the visits of a link are limited, it does not lead these machines anywhere. They use up no visit, and the answer does not
-//! tell them the target: else a client could get there without a visit by calling itself a machine. Any other link leads
-//! them to its target, as it leads every client.
+//! If the visits of a link are limited, it does not lead these machines anywhere. They use up no visit, and the answer
+//! does not tell them the target: else a client could get there without a visit by calling itself a machine. Any other
+//! link leads them to its target, as it leads every client.
 
 use actix_web::http::{
     Method,
@@ -11,8 +11,8 @@ use actix_web::http::{
 
 /// What machines call themselves that fetch links for a preview, a search engine or a check, in lower case.
 ///
-/// No crate has this list. Those that exist list all that is not a browser, with `curl`, `wget` and HTTP libraries, and links
-/// have to work for scripts.
+/// No crate has this list. Those that exist list all that is not a browser, with `curl`, `wget` and HTTP libraries, and
+/// links have to work for scripts.
 const PREVIEWS: [&str; 19] = [
     "bingpreview",
     "bitrix link preview",
@@ -108,7 +108,8 @@ fn is_preview(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a word ends in `bot`: `Twitterbot/1.0`, `TelegramBot (like …`, `Synapse (bot; …`. Cubot is a brand of phones.
+/// Whether a word ends in `bot`: `Twitterbot/1.0`, `TelegramBot (like …`, `Synapse (bot; …`. Cubot is a brand of
+/// phones.
 fn has_bot(agent: &str) -> bool {
     let mut words = agent.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| word.ends_with("bot") && word != "cubot")

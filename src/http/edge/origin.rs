@@ -32,15 +32,15 @@ pub(super) fn requested_origin(
     }
 }
 
-/// Whether a host name, an IP address or a port can have this byte. The URL parser accepts more: it leaves tabs out, decodes
-/// `%C2%AD` and leaves that out, and takes `\` for `/`. The link would then begin with another name than the client asked
-/// for.
+/// Whether a host name, an IP address or a port can have this byte. The URL parser accepts more: it leaves tabs out,
+/// decodes `%C2%AD` and leaves that out, and takes `\` for `/`. The link would then begin with another name than the
+/// client asked for.
 fn is_of_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
 }
 
-/// The authority that the client asked for. `None` if there is no `Host` header, which HTTP/1.0 does not know. A header that
-/// cannot be read is not the same as none.
+/// The authority that the client asked for. `None` if there is no `Host` header, which HTTP/1.0 does not know. A header
+/// that cannot be read is not the same as none.
 fn requested_host(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
     // RFC 9112, 3.2.2: if the request line has an authority, the header does not count.
     if let Some(authority) = request.uri().authority() {
@@ -58,8 +58,8 @@ fn invalid_host() -> ApiError {
 
 /// The scheme that the client used, as a trusted proxy says in `X-Forwarded-Proto`.
 ///
-/// Each proxy of a chain may append the scheme that it was asked with, so the first entry that is a scheme counts. If a client
-/// writes one there itself, before proxies that append, it changes only the short link in its own answer.
+/// Each proxy of a chain may append the scheme that it was asked with, so the first entry that is a scheme counts. If a
+/// client writes one there itself, before proxies that append, it changes only the short link in its own answer.
 fn forwarded_scheme(headers: &HeaderMap) -> &'static str {
     let lines = headers.get_all("x-forwarded-proto");
     let mut schemes = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

@@ -7,8 +7,8 @@ pub(in crate::http) const REQUEST_ID: HeaderName = HeaderName::from_static("x-re
 
 const MAX_LENGTH: usize = 128;
 
-/// The caller's id if it has 1 to 128 characters of `A-Z`, `a-z`, `0-9`, `-`, `_`, `.`, `:`, `/`, `+`, `=`: these are fit for a
-/// log line and a header. Else 32 random hexadecimal digits.
+/// The caller's id if it has 1 to 128 characters of `A-Z`, `a-z`, `0-9`, `-`, `_`, `.`, `:`, `/`, `+`, `=`: these are
+/// fit for a log line and a header. Else 32 random hexadecimal digits.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(&REQUEST_ID).filter(|id| is_fit(id.as_bytes()));
     match given {
@@ -27,7 +27,8 @@ fn is_fit(id: &[u8]) -> bool {
 fn generate() -> HeaderValue {
     let random: [u8; 16] = rand::random();
     let mut digits = [0; 32];
-    // Two digits for each byte always fit. The formatter of the standard library takes three times as many instructions.
+    // Two digits for each byte always fit. The formatter of the standard library takes three times as many
+    // instructions.
     let encoded = hex::encode_to_slice(random, &mut digits).ok();
     let id = encoded.and_then(|()| HeaderValue::from_bytes(&digits).ok());
     id.unwrap_or(HeaderValue::from_static("none"))

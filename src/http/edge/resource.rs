@@ -1,7 +1,8 @@
 //! What a path names: the page, shortening, a link, a file of the service, or nothing.
 //!
-//! Paths are matched kindly. A path means the same if unreserved characters are percent-encoded (RFC 3986, section 6.2.2.2),
-//! and if it ends in a slash. Characters that chat programs and sentences add to the end of a link are no part of its code.
+//! Paths are matched kindly. A path means the same if unreserved characters are percent-encoded (RFC 3986, section
+//! 6.2.2.2), and if it ends in a slash. Characters that chat programs and sentences add to the end of a link are no
+//! part of its code.
 
 use std::borrow::Cow;
 
@@ -10,15 +11,15 @@ use percent_encoding::percent_decode_str;
 
 use crate::{http::assets::Asset, links::ShortCode, public::Route};
 
-/// The longest path that is decoded, in bytes: more than the longest code with every character encoded and with all that can be
-/// glued to it. Decoding comes before the limit, so its cost must be bounded.
+/// The longest path that is decoded, in bytes: more than the longest code with every character encoded and with all
+/// that can be glued to it. Decoding comes before the limit, so its cost must be bounded.
 const MAX_DECODED: usize = 512;
 
 /// The longest text that can be glued to a code, in bytes, as the client has sent it.
 const MAX_GLUED: usize = 64;
 
-/// Characters that end a sentence, close a bracket or a quotation, or mark text up. Those of ASCII are the ones that autolinkers
-/// leave out of a link (GitHub Flavored Markdown, 6.9), and closing brackets and quotation marks.
+/// Characters that end a sentence, close a bracket or a quotation, or mark text up. Those of ASCII are the ones that
+/// autolinkers leave out of a link (GitHub Flavored Markdown, 6.9), and closing brackets and quotation marks.
 const GLUE: &str = concat!(
     ".,;:!?)]}>'\"*_~`",
     "”’“‘»«›‹„‚…–—",
@@ -120,8 +121,8 @@ fn unusual_code(rest: &str) -> Option<ShortCode> {
     }
 }
 
-/// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs. Nothing is
-/// decoded twice, and `%2F` does not become a slash.
+/// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs.
+/// Nothing is decoded twice, and `%2F` does not become a slash.
 fn normalised(rest: &str) -> Cow<'_, str> {
     let rest = match rest.strip_suffix('/') {
         // An empty segment makes another path: `//` is not `/`, and `/a//` is not `/a/`.

@@ -17,8 +17,8 @@ const PEER_LIMIT: usize = 8 * 1024 * 1024;
 /// Providers hand out IPv6 networks of at most this prefix length, so a peer is counted by its network.
 const IPV6_PREFIX: u8 = 64;
 
-/// What memory is used for. Each kind has a bound of its own, so clients that do not read their answers take no room from
-/// requests.
+/// What memory is used for. Each kind has a bound of its own, so clients that do not read their answers take no room
+/// from requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Requests that are larger than usual, while they arrive and are answered.
@@ -27,8 +27,8 @@ pub(super) enum Kind {
     StuckAnswers,
 }
 
-/// Memory for requests and answers that are larger than usual, or wait longer. The bounds hold for the whole node, so memory
-/// does not grow with the number of connections.
+/// Memory for requests and answers that are larger than usual, or wait longer. The bounds hold for the whole node, so
+/// memory does not grow with the number of connections.
 #[derive(Default)]
 pub(in crate::http) struct Backlog {
     requests: Mutex<Held>,
@@ -103,8 +103,8 @@ impl Held {
 }
 
 impl Share {
-    /// Makes room for `bytes` in total, of that kind. Bytes that the share has of the other kind become part of it. `false` if
-    /// there is no room left; then the share stays as it was.
+    /// Makes room for `bytes` in total, of that kind. Bytes that the share has of the other kind become part of it.
+    /// `false` if there is no room left; then the share stays as it was.
     pub(super) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
         let bytes = bytes.max(self.bytes);
         let has = if kind == self.kind { self.bytes } else { 0 };

@@ -1,9 +1,9 @@
 //! Says `connection: close` where actix-http closes a connection without saying so.
 //!
-//! When actix-http cannot parse a request, it answers by itself, with 400 or 431, and ends the connection. On a kept-alive
-//! connection that answer does not say so. A proxy that keeps connections open may then send another client's request
-//! into the closing one. That request is lost, and the proxy thinks that the node is dead. Any client could cause this, by
-//! sending `GET /<` again and again. This looks at what is written and adds the header.
+//! When actix-http cannot parse a request, it answers by itself, with 400 or 431, and ends the connection. On a
+//! kept-alive connection that answer does not say so. A proxy that keeps connections open may then send another
+//! client's request into the closing one. That request is lost, and the proxy thinks that the node is dead. Any client
+//! could cause this, by sending `GET /<` again and again. This looks at what is written and adds the header.
 
 use std::{
     io,
@@ -50,8 +50,8 @@ impl<S> ClosingSocket<S> {
     }
 }
 
-/// The status line that `answer` begins with, and its replacement, if it is one of these answers. On a connection without
-/// pipelining, which no proxy uses, such an answer never stands behind another one in the same write.
+/// The status line that `answer` begins with, and its replacement, if it is one of these answers. On a connection
+/// without pipelining, which no proxy uses, such an answer never stands behind another one in the same write.
 fn replacement(answer: &[u8]) -> Option<(&'static [u8], &'static [u8])> {
     // Other answers cost no more than this.
     if !answer.starts_with(b"HTTP/1.1 4") {

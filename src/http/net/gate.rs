@@ -4,10 +4,10 @@ use std::{io, net::TcpListener};
 
 /// Turns new connections away before a listener closes.
 ///
-/// When a listener closes, the kernel resets every connection that it has accepted and the program has not. A request on such
-/// a connection is lost, for nginx must not repeat a `POST`. So the gate closes first: the kernel takes no new
-/// connections, and the program still accepts those that have begun. A client that opens one then is turned away before it
-/// has sent anything, and any load balancer asks another node.
+/// When a listener closes, the kernel resets every connection that it has accepted and the program has not. A request
+/// on such a connection is lost, for nginx must not repeat a `POST`. So the gate closes first: the kernel takes no new
+/// connections, and the program still accepts those that have begun. A client that opens one then is turned away before
+/// it has sent anything, and any load balancer asks another node.
 ///
 /// The listener stays open until the gate is dropped.
 pub struct Gate(TcpListener);
@@ -23,9 +23,10 @@ impl Gate {
 
     /// From now on no new connection begins. The program can still accept those that have begun.
     ///
-    /// This binds the listener to a network interface that its connections do not come over. The kernel then answers new
-    /// ones as if nothing listened there, while connections that have begun belong to the interface that they began on. It
-    /// needs no privilege. A node that listens on every address still takes connections over loopback until it closes.
+    /// This binds the listener to a network interface that its connections do not come over. The kernel then answers
+    /// new ones as if nothing listened there, while connections that have begun belong to the interface that they began
+    /// on. It needs no privilege. A node that listens on every address still takes connections over loopback until it
+    /// closes.
     ///
     /// # Errors
     /// If the machine has no other interface, or the kernel refuses.

@@ -1,11 +1,11 @@
 //! Which of a client's bytes reach the parser, and when.
 //!
 //! actix-http parses whatever it is given. It goes on reading while an answer is being made or cannot be sent. A client
-//! that sends thousands of small requests at once, or never reads, would have thousands of parsed requests wait for their
-//! turn, at more than a kilobyte each. actix-http also takes the body of a later request for that of the one it answers,
-//! and closes the connection. So the socket hands out one portion at a time, with one head in it. It hands out none while a
-//! request is being answered, unless that request waits for its body. The rest waits in the kernel, whose buffers are
-//! bounded and whose protocol slows the client down.
+//! that sends thousands of small requests at once, or never reads, would have thousands of parsed requests wait for
+//! their turn, at more than a kilobyte each. actix-http also takes the body of a later request for that of the one it
+//! answers, and closes the connection. So the socket hands out one portion at a time, with one head in it. It hands out
+//! none while a request is being answered, unless that request waits for its body. The rest waits in the kernel, whose
+//! buffers are bounded and whose protocol slows the client down.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +24,8 @@ enum Turn {
     Client,
     /// The service's: it answers a request.
     Service,
-    /// Both: the request that is being answered waits for its body. The length in bytes is known unless the body is chunked.
+    /// Both: the request that is being answered waits for its body. The length in bytes is known unless the body is
+    /// chunked.
     Body(Option<usize>),
 }
 
@@ -46,8 +47,8 @@ impl Intake {
         Serving(self.clone())
     }
 
-    /// The request that is being answered waits for its body for as long as the returned guard lives. `length` is in bytes,
-    /// if the request says it.
+    /// The request that is being answered waits for its body for as long as the returned guard lives. `length` is in
+    /// bytes, if the request says it.
     pub(in crate::http) fn take_body(&self, length: Option<usize>) -> TakingBody {
         self.0.turn.set(Turn::Body(length));
         self.resume();
@@ -126,7 +127,8 @@ impl Default for Portion {
 }
 
 impl Portion {
-    /// How many of the bytes belong to this portion. `body` is the length of the body that a request waits for, if known.
+    /// How many of the bytes belong to this portion. `body` is the length of the body that a request waits for, if
+    /// known.
     pub(super) fn take(&mut self, bytes: &[u8], body: Option<usize>) -> usize {
         let bytes = &bytes[..bytes.len().min(LONGEST - self.bytes)];
         let taken = match body {
@@ -149,8 +151,8 @@ impl Portion {
         taken
     }
 
-    /// A head ends with an empty line. The parser also accepts line feeds without carriage returns. Empty lines elsewhere
-    /// do no harm.
+    /// A head ends with an empty line. The parser also accepts line feeds without carriage returns. Empty lines
+    /// elsewhere do no harm.
     fn take_head(&mut self, bytes: &[u8]) -> usize {
         let (mut line_start, mut head_end) = (0, 0);
         for line_feed in memchr::memchr_iter(b'\n', bytes) {
@@ -197,8 +199,9 @@ impl Portion {
     }
 }
 
-/// Whether these bytes are a head, or the rest of one, and nothing else, as in nearly every read. The loop has no branches, so
-/// the compiler makes it compare many bytes at a time: a fraction of the time that looking for lines takes.
+/// Whether these bytes are a head, or the rest of one, and nothing else, as in nearly every read. The loop has no
+/// branches, so the compiler makes it compare many bytes at a time: a fraction of the time that looking for lines
+/// takes.
 fn is_one_head(bytes: &[u8]) -> bool {
     if !bytes.ends_with(b"\n\r\n") || matches!(bytes[0], b'\r' | b'\n') {
         return false;

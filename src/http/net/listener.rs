@@ -9,13 +9,13 @@ use super::Gate;
 /// Connections that the kernel accepts before a worker does.
 const BACKLOG: i32 = 2048;
 
-/// The kernel's buffers for a connection, in each direction, in bytes. They hold what a client has sent and the node has not
-/// read, and what the client has not taken. By default Linux lets them grow to 4 MiB and more. An answer has a few
-/// kilobytes, the largest request some 20. The kernel doubles the number, for its own bookkeeping.
+/// The kernel's buffers for a connection, in each direction, in bytes. They hold what a client has sent and the node
+/// has not read, and what the client has not taken. By default Linux lets them grow to 4 MiB and more. An answer has a
+/// few kilobytes, the largest request some 20. The kernel doubles the number, for its own bookkeeping.
 const KERNEL_BUFFER: usize = 32 * 1024;
 
-/// How long a client may acknowledge no bytes, or take none, before the kernel ends the connection. This holds even for a
-/// connection that the program has closed.
+/// How long a client may acknowledge no bytes, or take none, before the kernel ends the connection. This holds even for
+/// a connection that the program has closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// A socket that listens already, so that its port is known.

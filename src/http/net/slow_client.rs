@@ -1,11 +1,11 @@
 //! Bounds on the time that a client may take, and on the memory that a node keeps for it.
 //!
-//! actix-web bounds the time for the head of the first request on a connection. On a kept-alive connection it bounds neither the
-//! head of the next request nor any body, so a client that sends a byte a second would hold its connection for as long as
-//! it likes. It does not bound how long answers may lie unread either. This wraps the socket and looks only at the
-//! traffic. The connection ends when one of three limits passes: from the first byte of a request to the first of its
-//! answer; from an answer to the next request; and from the moment that the kernel takes no more of the answers until it has
-//! taken all of them, however many bytes the client takes meanwhile.
+//! actix-web bounds the time for the head of the first request on a connection. On a kept-alive connection it bounds
+//! neither the head of the next request nor any body, so a client that sends a byte a second would hold its connection
+//! for as long as it likes. It does not bound how long answers may lie unread either. This wraps the socket and looks
+//! only at the traffic. The connection ends when one of three limits passes: from the first byte of a request to the
+//! first of its answer; from an answer to the next request; and from the moment that the kernel takes no more of the
+//! answers until it has taken all of them, however many bytes the client takes meanwhile.
 //!
 //! [`intake`](super::intake) decides which bytes reach the parser, and when.
 
@@ -58,13 +58,13 @@ const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     cache-control: no-store\r\ncontent-length: 0\r\n\r\n";
 
-/// What a connection with stuck answers holds, in bytes: 32 KiB of answers, at which actix-http stops, the answer that it was
-/// at, and the requests that wait behind it.
+/// What a connection with stuck answers holds, in bytes: 32 KiB of answers, at which actix-http stops, the answer that
+/// it was at, and the requests that wait behind it.
 const UNREAD: usize = 64 * 1024;
 
-/// How long a connection may last once its last answer is written. actix-http would wait without a bound for the rest of a
-/// chunked body that is no longer wanted. A client that gets [`NO_ROOM`] has this long to read it. The node throws away what
-/// the client sends meanwhile, because the kernel resets a connection that closes with bytes unread.
+/// How long a connection may last once its last answer is written. actix-http would wait without a bound for the rest
+/// of a chunked body that is no longer wanted. A client that gets [`NO_ROOM`] has this long to read it. The node throws
+/// away what the client sends meanwhile, because the kernel resets a connection that closes with bytes unread.
 const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// What all connections of a node use.
@@ -94,7 +94,8 @@ pub(in crate::http) struct SlowClientGuard {
     share: Share,
     /// Whether there was no room for its request.
     refused: bool,
-    /// One timer per connection, not one per request. It rings for an earlier deadline, and is then set for the current one.
+    /// One timer per connection, not one per request. It rings for an earlier deadline, and is then set for the current
+    /// one.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -144,9 +145,9 @@ impl SlowClientGuard {
     /// Ends the connection in order, so that a proxy does not think that the node is dead.
     fn refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.terms.metrics.ended_for_memory.inc();
-        // The client has taken all answers before this one, or nothing would have been read. If the last answer is written,
-        // there is no room for the rest of its request, and it needs no other answer. In all other cases the kernel
-        // has room for so short an answer; if not, the client gets none.
+        // The client has taken all answers before this one, or nothing would have been read. If the last answer is
+        // written, there is no room for the rest of its request, and it needs no other answer. In all other cases the
+        // kernel has room for so short an answer; if not, the client gets none.
         if !self.last_answer.has_begun() {
             let _ = self.socket.get_ref().try_write(NO_ROOM);
         }
@@ -197,8 +198,8 @@ impl SlowClientGuard {
         Ok(())
     }
 
-    /// Ends the connection without sending what the kernel still holds: the kernel would hold it for as long as the client
-    /// likes.
+    /// Ends the connection without sending what the kernel still holds: the kernel would hold it for as long as the
+    /// client likes.
     fn abort(&self) {
         // Without effect on a connection that is gone already.
         let _ = self.socket.get_ref().set_zero_linger();

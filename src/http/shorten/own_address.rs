@@ -16,12 +16,12 @@ use crate::{
 /// What the short link to `target` begins with: the configured URL, else the origin that the request came to, else the
 /// listener.
 ///
-/// The target must not be this service itself, because a short link to a short link could lead in circles. Names other than
-/// `localhost` are not looked up.
+/// The target must not be this service itself, because a short link to a short link could lead in circles. Names other
+/// than `localhost` are not looked up.
 ///
 /// # Errors
-/// [`ApiError::Malformed`] if none of the three is known; [`ApiError::Unacceptable`] for a loop; [`ApiError::Unavailable`] if
-/// it is not possible to tell whether it is one.
+/// [`ApiError::Malformed`] if none of the three is known; [`ApiError::Unacceptable`] for a loop;
+/// [`ApiError::Unavailable`] if it is not possible to tell whether it is one.
 pub(super) fn base_url(
     state: &AppState,
     requested: Option<PublicUrl>,
@@ -51,8 +51,8 @@ fn listener_url(address: SocketAddr) -> Option<PublicUrl> {
     url.filter(|_| !address.ip().is_unspecified())
 }
 
-/// Host and port, without a scheme's default port and without the dot at the end of a full domain name. Behind a proxy the
-/// scheme that the client used may not be known, so it must not make a difference.
+/// Host and port, without a scheme's default port and without the dot at the end of a full domain name. Behind a proxy
+/// the scheme that the client used may not be known, so it must not make a difference.
 fn authority(url: &Url) -> (Option<Host<&str>>, Option<u16>) {
     let host = url.host().map(|host| match host {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name)),
