@@ -24,6 +24,6 @@ pub(super) use self::{
     connection::Connection,
     intake::{Intake, TakingBody},
     metrics::ConnectionMetrics,
-    slow_client::{Limits, SlowClientGuard, Terms},
+    slow_client::{Bounds, Limits, SlowClientGuard},
 };
 pub use self::{connection::Peer, gate::Gate, listener::Listener};

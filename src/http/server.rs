@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
-    net::{Backlog, Limits, SlowClientGuard, Terms},
+    net::{Backlog, Bounds, Limits, SlowClientGuard},
     routes,
     serve::Serve,
 };
@@ -57,7 +57,7 @@ pub fn public_server(
         .listen("public", listener.into_socket(), move || {
             let state = state.clone();
             let stopping = stopping.clone();
-            let terms = Rc::new(Terms {
+            let bounds = Rc::new(Bounds {
                 limits,
                 metrics: state.metrics.connections.clone(),
                 backlog: backlog.clone(),
@@ -78,14 +78,14 @@ pub fn public_server(
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |socket: TcpStream| {
-                let terms = terms.clone();
+                let bounds = bounds.clone();
                 let proxies = proxies.clone();
                 async move {
                     let address = socket.peer_addr().ok();
                     let peer = address.map(|address| proxies.trusted_proxies.peer(address.ip()));
                     // Each answer is one small write, which must not wait for the acknowledgement of another.
                     let _ = socket.set_nodelay(true);
-                    Ok::<_, Infallible>((SlowClientGuard::new(socket, peer, terms), address))
+                    Ok::<_, Infallible>((SlowClientGuard::new(socket, peer, bounds), address))
                 }
             })
             .map_err(|never: Infallible| match never {})

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_actix_refuses_by_itself_says_that_the_connection_closes() {
+    async fn what_actix_answers_by_itself_says_that_the_connection_closes() {
         for status in ["400 Bad Request", "431 Request Header Fields Too Large"] {
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\ndate: today\r\n\r\n");
             let expected = format!(

@@ -67,8 +67,8 @@ const UNREAD: usize = 64 * 1024;
 /// away what the client sends meanwhile, because the kernel resets a connection that closes with bytes unread.
 const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
 
-/// What all connections of a node use.
-pub(in crate::http) struct Terms {
+/// The bounds that all connections of a node are under, and their metrics.
+pub(in crate::http) struct Bounds {
     pub(in crate::http) limits: Limits,
     pub(in crate::http) metrics: ConnectionMetrics,
     pub(in crate::http) backlog: Arc<Backlog>,
@@ -78,7 +78,7 @@ pub(in crate::http) struct Terms {
 pub(in crate::http) struct SlowClientGuard {
     socket: ClosingSocket<TcpStream>,
     peer: Option<Peer>,
-    terms: Rc<Terms>,
+    bounds: Rc<Bounds>,
     /// Whether a request is arriving or being answered.
     in_request: bool,
     deadline: Instant,
@@ -93,7 +93,7 @@ pub(in crate::http) struct SlowClientGuard {
     taken: usize,
     share: Share,
     /// Whether there was no room for its request.
-    refused: bool,
+    turned_away: bool,
     /// One timer per connection, not one per request. It rings for an earlier deadline, and is then set for the current
     /// one.
     timer: Option<Pin<Box<Sleep>>>,
@@ -101,24 +101,24 @@ pub(in crate::http) struct SlowClientGuard {
 
 impl SlowClientGuard {
     /// `peer` is `None` if the client is gone already.
-    pub(in crate::http) fn new(socket: TcpStream, peer: Option<Peer>, terms: Rc<Terms>) -> Self {
-        terms.metrics.open.inc();
+    pub(in crate::http) fn new(socket: TcpStream, peer: Option<Peer>, bounds: Rc<Bounds>) -> Self {
+        bounds.metrics.open.inc();
         let client = peer.filter(|peer| !peer.is_proxy).map(|peer| peer.address);
         Self {
             socket: ClosingSocket::new(socket),
             peer,
             in_request: false,
-            deadline: Instant::now() + terms.limits.idle,
+            deadline: Instant::now() + bounds.limits.idle,
             unread_until: None,
             last_answer: LastAnswer::default(),
             intake: Intake::default(),
             portion: Portion::default(),
             rest: Bytes::new(),
             taken: 0,
-            share: terms.backlog.share(client),
-            refused: false,
+            share: bounds.backlog.share(client),
+            turned_away: false,
             timer: None,
-            terms,
+            bounds,
         }
     }
 
@@ -135,7 +135,7 @@ impl SlowClientGuard {
     fn has_read(&mut self, bytes: usize) -> bool {
         if !self.in_request && !self.last_answer.has_begun() {
             self.in_request = true;
-            self.deadline = Instant::now() + self.terms.limits.request;
+            self.deadline = Instant::now() + self.bounds.limits.request;
         }
         self.taken += bytes;
         let needs = (self.taken * BUFFERED).min(LARGEST_REQUEST);
@@ -143,8 +143,8 @@ impl SlowClientGuard {
     }
 
     /// Ends the connection in order, so that a proxy does not think that the node is dead.
-    fn refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.terms.metrics.ended_for_memory.inc();
+    fn turn_away(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounds.metrics.ended_for_memory.inc();
         // The client has taken all answers before this one, or nothing would have been read. If the last answer is
         // written, there is no room for the rest of its request, and it needs no other answer. In all other cases the
         // kernel has room for so short an answer; if not, the client gets none.
@@ -153,7 +153,7 @@ impl SlowClientGuard {
         }
         // Without effect on a connection that is gone already.
         let _ = Pin::new(&mut self.socket).poll_shutdown(context);
-        self.refused = true;
+        self.turned_away = true;
         self.in_request = false;
         self.rest = Bytes::new();
         self.deadline = Instant::now() + AFTER_LAST_ANSWER;
@@ -180,7 +180,7 @@ impl SlowClientGuard {
         let limit = if self.last_answer.has_begun() {
             AFTER_LAST_ANSWER
         } else {
-            self.terms.limits.idle
+            self.bounds.limits.idle
         };
         self.deadline = Instant::now() + limit;
     }
@@ -188,9 +188,9 @@ impl SlowClientGuard {
     /// The kernel takes no more of the answer, because the client takes no more.
     fn is_stuck(&mut self) -> io::Result<()> {
         if self.unread_until.is_none() {
-            self.unread_until = Some(Instant::now() + self.terms.limits.unread);
+            self.unread_until = Some(Instant::now() + self.bounds.limits.unread);
             if !self.share.cover(Kind::StuckAnswers, UNREAD) {
-                self.terms.metrics.ended_for_memory.inc();
+                self.bounds.metrics.ended_for_memory.inc();
                 self.abort();
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
@@ -224,10 +224,10 @@ impl SlowClientGuard {
         while timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
                 if self.unread_until.is_some() {
-                    self.terms.metrics.ended_unread.inc();
+                    self.bounds.metrics.ended_unread.inc();
                     self.abort();
                 } else if self.in_request {
-                    self.terms.metrics.ended_slow.inc();
+                    self.bounds.metrics.ended_slow.inc();
                 }
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -240,7 +240,7 @@ impl SlowClientGuard {
 
 impl Drop for SlowClientGuard {
     fn drop(&mut self) {
-        self.terms.metrics.open.dec();
+        self.bounds.metrics.open.dec();
     }
 }
 
@@ -250,7 +250,7 @@ impl AsyncRead for SlowClientGuard {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.refused {
+        if self.turned_away {
             return self.discard(context);
         }
         let body = self.intake.body();
@@ -297,7 +297,7 @@ impl AsyncRead for SlowClientGuard {
         }
         if !self.has_read(taken) {
             buffer.set_filled(before);
-            return self.refuse(context);
+            return self.turn_away(context);
         }
         Poll::Ready(Ok(()))
     }

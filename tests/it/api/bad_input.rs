@@ -37,7 +37,7 @@ async fn assert_nothing_stored(node: &Node, database: &Database) {
 }
 
 /// Each body gets an error with its status, for scripts and for browsers.
-async fn assert_refused(content_type: &str, cases: &[(&[u8], u16)]) {
+async fn assert_rejected(content_type: &str, cases: &[(&[u8], u16)]) {
     let (node, database) = node_on_postgres().await;
     let client = node.client();
     for (body, status) in cases {
@@ -54,7 +54,7 @@ async fn a_bad_form_stores_nothing() {
     needs!("postgres");
     let too_long = format!("url=https://example.com/{}", "a".repeat(8_193 - 20));
     let grows = format!("url=https://example.com/{}", "%C3%BC".repeat(1_400));
-    assert_refused(
+    assert_rejected(
         FORM,
         &[
             (b"", 400),
@@ -116,7 +116,7 @@ async fn bad_json_stores_nothing() {
     let deep_unknown = String::from_utf8(deep("[", "]"))
         .unwrap()
         .replace("url", "x");
-    assert_refused(
+    assert_rejected(
         JSON,
         &[
             (b"", 400),
@@ -191,7 +191,7 @@ async fn bad_json_stores_nothing() {
 #[tokio::test]
 async fn a_body_without_a_known_type_stores_nothing() {
     needs!("postgres");
-    assert_refused(
+    assert_rejected(
         "text/plain",
         &[(b"url=https://example.com/", 415), (b"", 415)],
     )

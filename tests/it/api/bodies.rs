@@ -70,7 +70,7 @@ async fn percent_encoding_is_kept_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_body_in_a_coding_is_refused_with_the_one_that_is_read() {
+async fn a_body_in_a_coding_is_rejected_with_the_one_that_is_read() {
     let node = unlimited().start().await;
     let client = node.client();
     for (content_type, body) in [

@@ -11,7 +11,7 @@ use super::exchange::{
 const MAX_BODY: usize = 32 * 1024;
 
 /// One error of each kind: the request and the status.
-const REFUSALS: [(&str, &str, &str, &str, u16); 9] = [
+const ERRORS: [(&str, &str, &str, &str, u16); 9] = [
     ("POST", "/shorten", FORM, "nothing=1", 400),
     ("POST", "/shorten", JSON, "{", 400),
     ("GET", "/Ab3xY9", FORM, "", 404),
@@ -49,8 +49,8 @@ async fn node_with_links() -> Node {
     node
 }
 
-async fn refusal(client: &Client, index: usize, browser: bool) -> Answer {
-    let (method, path, content_type, body, _) = REFUSALS[index];
+async fn provoke(client: &Client, index: usize, browser: bool) -> Answer {
+    let (method, path, content_type, body, _) = ERRORS[index];
     let mut request = client.request(method.parse().unwrap(), path);
     if method == "POST" {
         request = request.header("content-type", content_type).body(body);
@@ -67,11 +67,11 @@ async fn refusal(client: &Client, index: usize, browser: bool) -> Answer {
 async fn a_script_is_told_in_problem_json_and_a_browser_on_a_page() {
     let node = node_with_links().await;
     let client = node.client();
-    for (index, (method, path, _, body, status)) in REFUSALS.into_iter().enumerate() {
+    for (index, (method, path, _, body, status)) in ERRORS.into_iter().enumerate() {
         let what = format!("{method} {path} {body}");
-        let problem = refusal(&client, index, false).await;
+        let problem = provoke(&client, index, false).await;
         let error = assert_problem(&problem, status, &what);
-        let page = refusal(&client, index, true).await;
+        let page = provoke(&client, index, true).await;
         assert_page(&page, status, &what);
         // The page has the same sentence, with these characters as references.
         let parts = error.split(['\'', '"', '&', '<', '>']);
@@ -126,7 +126,7 @@ async fn the_wrong_method_is_told_the_right_ones() {
 }
 
 #[tokio::test]
-async fn a_body_of_any_other_type_is_refused() {
+async fn a_body_of_any_other_type_is_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     let body = "url=https://example.com/";

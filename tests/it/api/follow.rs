@@ -110,7 +110,7 @@ async fn a_path_that_no_link_could_have_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_and_harms_nobody() {
+async fn what_is_not_http_is_rejected_and_harms_no_other_client() {
     let node = unlimited().start().await;
     let too_long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(70_000));
     let two_hosts = "GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";

@@ -126,7 +126,7 @@ async fn head_says_that_a_counted_link_works_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_prefetch_is_refused_and_the_click_that_follows_is_a_visit() {
+async fn a_prefetch_is_rejected_and_the_click_that_follows_is_a_visit() {
     for cache in ["1000", "0"] {
         let node = node_with("secret", "1", cache).await;
         let client = node.client();

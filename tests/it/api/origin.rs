@@ -127,7 +127,7 @@ async fn post_raw(node: &Node, first_line: &str, headers: &[u8]) -> String {
 
 /// Without this a short link could begin with an address that the client cannot reach.
 #[tokio::test]
-async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
+async fn a_host_that_cannot_be_read_is_rejected_instead_of_left_out() {
     let node = unlimited().start().await;
     for host in [
         "Host: sh\u{f6}rt.example\r\n".as_bytes(),
@@ -189,7 +189,7 @@ async fn without_a_host_a_link_needs_another_address_to_begin_with() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_none_is_refused() {
+async fn a_host_that_is_none_is_rejected() {
     let node = unlimited().start().await;
     for host in [
         "evil.example/?x=",
@@ -230,7 +230,7 @@ fn targets<const N: usize>(targets: [(&str, bool); N], port: u16) -> Vec<(String
 }
 
 #[tokio::test]
-async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_refused() {
+async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_rejected() {
     let node = unlimited().start().await;
     let port = node.address().port();
     let cases = [
@@ -249,7 +249,7 @@ async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_refused() {
 }
 
 #[tokio::test]
-async fn a_link_to_the_public_url_is_refused_whatever_the_host_header_says() {
+async fn a_link_to_the_public_url_is_rejected_whatever_the_host_header_says() {
     let node = unlimited()
         .set("http.public_url", "https://sho.rt")
         .start()
@@ -265,7 +265,7 @@ async fn a_link_to_the_public_url_is_refused_whatever_the_host_header_says() {
 }
 
 #[tokio::test]
-async fn a_link_to_the_listener_by_any_local_name_is_refused() {
+async fn a_link_to_the_listener_by_any_local_name_is_rejected() {
     let node = unlimited().start().await;
     let cases = [
         ("http://localhost:PORT/", true),
@@ -301,7 +301,7 @@ async fn a_dot_behind_the_name_does_not_hide_a_loop() {
 }
 
 #[tokio::test]
-async fn a_link_that_would_loop_is_refused_to_a_browser_too() {
+async fn a_link_that_would_loop_is_rejected_to_a_browser_too() {
     let node = unlimited().start().await;
     let own = format!("http://{}/", node.address());
     let request = node.client().request(Method::POST, "/shorten");

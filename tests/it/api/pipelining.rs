@@ -165,7 +165,7 @@ async fn connections_whose_answers_are_stuck_take_no_room_from_requests() {
 }
 
 #[tokio::test]
-async fn a_client_s_large_requests_take_no_room_from_others_and_are_refused_in_order() {
+async fn a_client_s_large_requests_take_no_room_from_others_and_are_turned_away_in_order() {
     let node = node().set("http.request_timeout", "5m").start().await;
     let half_a_head = format!(
         "GET / HTTP/1.1\r\nHost: a\r\n{}",

@@ -44,7 +44,7 @@ async fn schemes_that_are_allowed_are_followed_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn all_other_schemes_are_refused_with_the_ones_that_are_not() {
+async fn all_other_schemes_are_rejected_with_the_ones_that_are_not() {
     let node = node_with("https,mailto").await;
     let client = node.client();
     for url in [

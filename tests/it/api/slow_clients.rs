@@ -138,7 +138,7 @@ async fn what_never_ends_behind_an_answer_does_not_hold_the_connection() {
 
 /// The answer says `connection: close`, and a client that waits for the end does not wait for the keep-alive.
 #[tokio::test]
-async fn a_refusal_that_ends_the_connection_really_ends_it() {
+async fn an_error_that_ends_the_connection_really_ends_it() {
     let node = impatient().set("http.keep_alive", "1m").start().await;
     let too_large = format!("9000\r\n{}\r\n", "a".repeat(0x9000));
     for (status, rest) in [

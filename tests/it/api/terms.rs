@@ -52,7 +52,7 @@ async fn an_alias_is_the_code_and_belongs_to_the_first_who_asks() {
 }
 
 #[tokio::test]
-async fn an_alias_that_cannot_be_one_is_refused() {
+async fn an_alias_that_cannot_be_one_is_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     let too_long = "x".repeat(65);
@@ -171,7 +171,7 @@ async fn of_thirty_visits_at_once_exactly_the_five_that_are_allowed_succeed() {
 }
 
 #[tokio::test]
-async fn impossible_terms_are_refused() {
+async fn impossible_terms_are_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     for (field, values) in [
