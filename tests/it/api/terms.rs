@@ -210,7 +210,7 @@ async fn impossible_terms_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_link_with_terms_is_not_shared() {
+async fn a_link_with_terms_is_not_deduplicated() {
     let node = unlimited().start().await;
     let client = node.client();
     let plain = client.shorten(TARGET).await.code();
