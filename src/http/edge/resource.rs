@@ -40,7 +40,7 @@ pub(in crate::http) enum Resource {
     Link,
     /// What a browser fetches by itself.
     Asset(Asset),
-    /// Nothing that the service has.
+    /// None of these. Services behind actix-web's router may have the path.
     Nothing,
 }
 

@@ -66,7 +66,7 @@ macro_rules! fields {
 
 fields!(url: text, alias: text, expires_in: number, max_visits: number);
 
-/// The names and values of a form or a JSON object, in their order. A repeated name stands in it repeatedly.
+/// The names and values of a form or a JSON object, in their order, with those that are repeated.
 struct Members(Vec<(String, Value)>);
 
 #[derive(Clone, Copy, Debug)]
