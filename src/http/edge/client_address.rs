@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use super::forwarded;
-use crate::{http::Peer, limiter::OnceAMinute, public::ClientIpHeader};
+use crate::{http::net::Peer, limiter::OnceAMinute, public::ClientIpHeader};
 
 /// More entries than any chain of proxies has. Entries further to the left are ignored.
 const MAX_FORWARDED_ENTRIES: usize = 64;
