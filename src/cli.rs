@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use shunt::config::{Config, ConfigError, Loaded};
+
+use crate::commands::Command;
 
 /// A self-hosted URL shortener whose nodes share one exact rate limit.
 ///
@@ -28,27 +30,16 @@ pub(crate) struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-pub(crate) enum Command {
-    /// Serve (the default)
-    Serve,
-    /// Bring the database's tables up to date, and do nothing else
-    Migrate,
-    /// Ask a running node whether it is ready; the exit code tells
-    Healthcheck {
-        /// Ready only if everything works, the database's writes and Redis included: for replacing one node after another
-        #[arg(long)]
-        strict: bool,
-    },
-    /// Print the effective configuration, without secrets
-    Config,
-}
-
 impl Arguments {
-    pub(crate) fn command(&self) -> Command {
+    /// The command to run: `serve` where none is given.
+    pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve)
     }
 
+    /// Loads the configuration from the file, the environment and the flags.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
     pub(crate) fn load_config(&self) -> Result<Loaded, ConfigError> {
         let mut flags = self.settings.clone();
         if let Some(bind) = self.bind {
@@ -56,7 +47,7 @@ impl Arguments {
         }
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
-            // A name that is no UTF-8 cannot be one of ours.
+            // Every name that Shunt reads is UTF-8.
             let Ok(name) = name.into_string() else {
                 continue;
             };

@@ -2,12 +2,36 @@
 
 use std::io;
 
-/// Raises the limit to `wanted`, or as far as that goes without privileges, and returns what holds then. It is never
-/// lowered.
+use tracing::warn;
+
+/// Raises the limit of open files so that `wanted` clients can be connected beside `own` other files and sockets.
+/// Returns how many clients the limit then has room for, at most `wanted`. If the limit cannot be read or raised,
+/// returns `wanted`.
+pub fn connections(wanted: usize, own: usize) -> usize {
+    let limit = match allow((wanted + own) as u64) {
+        Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+        Err(error) => {
+            warn!(%error, "cannot raise the limit of open files");
+            return wanted;
+        }
+    };
+    let possible = limit.saturating_sub(own).max(1);
+    if possible < wanted {
+        warn!(
+            limit,
+            connections = possible,
+            "the limit of open files is too low for http.max_connections"
+        );
+    }
+    wanted.min(possible)
+}
+
+/// Raises the limit to `wanted`, or as far as that goes without privileges, and returns the limit that holds then. The
+/// limit is never lowered.
 ///
 /// # Errors
 /// If the kernel, or a sandbox, does not allow it.
-pub fn allow(wanted: u64) -> io::Result<u64> {
+fn allow(wanted: u64) -> io::Result<u64> {
     let mut limit = uapi::getrlimit(uapi::c::RLIMIT_NOFILE as _)?;
     if limit.rlim_cur < wanted {
         limit.rlim_cur = wanted.min(limit.rlim_max);

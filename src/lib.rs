@@ -2,6 +2,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`db`] | databases: their connections, migrations and health |
 //! | [`links`] | what a short link is, and the stores that keep it |
 //! | [`limiter`] | quotas, window logs, and the stores that keep those |
 //! | [`public`] | routes, URLs and origins as value types, for `config` and `http` |
@@ -10,15 +11,19 @@
 //! | [`telemetry`] | logs and metrics |
 //! | [`descriptors`] | how many files and sockets may be open |
 //! | [`scheduling`] | how the kernel schedules the threads |
-//! | [`app`] | puts it all together: the only place that names concrete stores |
+//! | [`app`] | wires a node together: the only place that names concrete stores |
+//! | [`lifecycle`] | runs, drains and stops a node |
 //!
-//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other; `http` uses both; `app`
-//! wires; the binary starts. A picture of a request's path is in `docs/architecture.md`.
+//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other. `links` keeps what it has in `db`.
+//! `http` uses both. `app` wires them together, and the commands of the binary use `app`. A picture of a request's path
+//! is in `docs/architecture.md`.
 
 pub mod app;
 pub mod config;
+pub mod db;
 pub mod descriptors;
 pub mod http;
+pub mod lifecycle;
 pub mod limiter;
 pub mod links;
 pub mod public;

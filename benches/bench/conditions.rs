@@ -1,5 +1,5 @@
-//! What both sides of every share have in common: how the kernel schedules their threads, and which allocator gives them
-//! memory. A share says nothing about the program if the sides differ in these.
+//! What both sides of every share have in common: how the kernel schedules their threads, and which allocator gives
+//! them memory. A share says nothing about the program if the sides differ in these.
 
 use std::{fs, path::Path};
 

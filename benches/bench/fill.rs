@@ -1,9 +1,9 @@
 //! Many links at once: made by the database, with codes that `benches/wrk/existing-codes.lua` can name.
 //!
-//! Link n has the code that n * 618033989 modulo 62^6 is in base 62, so links that were made one after another are far from
-//! each other in the index. An `x` follows: whoever tries random codes of the usual length finds none of them. Indexes
-//! are built again when all links are there, which takes a tenth of the time; those of a table that grew slowly are
-//! somewhat less dense.
+//! Link n has the code that n * 618033989 modulo 62^6 is in base 62, so links that were made one after another are far
+//! from each other in the index. An `x` follows: whoever tries random codes of the usual length finds none of them.
+//! Indexes are built again when all links are there, which takes a tenth of the time; those of a table that grew slowly
+//! are somewhat less dense.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 

@@ -17,7 +17,8 @@ use crate::{
     stage::Stage,
 };
 
-/// Clients in Redis whose memory is measured, and requests of each: one more than the quota, so that no log grows further.
+/// Clients in Redis whose memory is measured, and requests of each: one more than the quota, so that no log grows
+/// further.
 const CLIENTS: u32 = 100_000;
 const REQUESTS: u64 = 11;
 /// The default limit; the window is so long that no request leaves a log meanwhile.

@@ -101,10 +101,10 @@ struct Transactions {
 /// because pgbench does not try another one when a code is taken; an entry of the index is as large with either.
 fn script() -> anyhow::Result<String> {
     let statement = POSTGRES_STORE
-        .split_once("const INSERT_SHARED: &str = \"")
+        .split_once("const INSERT_DEDUPLICATED: &str = \"")
         .and_then(|(_, rest)| rest.split_once("\";"))
         .map(|(statement, _)| statement)
-        .context("src/links/postgres.rs has no INSERT_SHARED")?;
+        .context("src/links/postgres.rs has no INSERT_DEDUPLICATED")?;
     let url = "'https://example.com/page/' || :n::text";
     let hash = format!("sha256(convert_to({url}, 'UTF8'))");
     let code = format!("left(encode({hash}, 'base64'), 7)");

@@ -4,39 +4,30 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{bounded_duration, bounded_number};
+use super::value::{DAY, MINUTE, SECOND, duration, number, print_duration};
 
 /// What a node remembers of links.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct CacheConfig {
-    /// The most links that are remembered, 0 (none: every redirect asks the database) to 10,000,000. One whose URL
-    /// is longer than 256 bytes counts as several. Default 100000: 25 to 50 MB if all are in use.
-    #[serde(deserialize_with = "capacity")]
+    /// The most links that a node remembers, 0 to 10,000,000. A link whose URL is longer than 256 bytes counts as
+    /// several. With 0, every redirect asks the database. Default 100000, which takes 25 to 50 MB when all are in use.
+    #[serde(deserialize_with = "number::<0, 10_000_000, _, _>")]
     pub capacity: usize,
-    /// After this time a link is looked up again even if nobody said that it changed; 1 second to 1 day.
-    /// Default `60s`.
-    #[serde(with = "ttl")]
+    /// After this time a node looks a link up again, even if it heard of no change; 1 second to 1 day. Default `1m`.
+    #[serde(
+        deserialize_with = "duration::<SECOND, DAY, _>",
+        serialize_with = "print_duration"
+    )]
     pub ttl: Duration,
-    /// How long an unknown code is taken to be unknown, at most: a link that is made meanwhile on another node
-    /// may not be found; 0 to 1 minute. Default `250ms`.
-    #[serde(with = "miss_ttl")]
+    /// How long a node answers an unknown code without asking the database again; 0 to 1 minute. In this time it may
+    /// not find a link that another node makes. Default `250ms`.
+    #[serde(
+        deserialize_with = "duration::<0, MINUTE, _>",
+        serialize_with = "print_duration"
+    )]
     pub miss_ttl: Duration,
 }
-
-bounded_number!(capacity, usize, 0, 10_000_000);
-bounded_duration!(
-    ttl,
-    Duration::from_secs(1),
-    Duration::from_secs(86_400),
-    "1s to 1day"
-);
-bounded_duration!(
-    miss_ttl,
-    Duration::ZERO,
-    Duration::from_secs(60),
-    "0s to 1m"
-);
 
 impl Default for CacheConfig {
     fn default() -> Self {

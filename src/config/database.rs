@@ -6,42 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     secret::{SecretUrl, check_credentials, unknown_parameters},
-    value::{bounded_duration, bounded_number, text},
+    value::{MINUTE, duration, number, print_duration, text},
 };
-use crate::links::{PostgresUrl, SqliteUrl};
+use crate::db::{PostgresUrl, SqliteUrl};
 
 /// Where links are kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct DatabaseConfig {
     /// `sqlite://path/to/file.db` or `postgres://user:password@host:5432/database`. Also `DATABASE_URL`.
     /// Default `sqlite://shunt.db`.
     #[serde(with = "text")]
     pub url: Database,
-    /// The most connections of this node, 1 to 1000. Default 16.
-    #[serde(deserialize_with = "max_connections")]
+    /// The most connections of a node, 1 to 1000. Default 16.
+    #[serde(deserialize_with = "number::<1, 1000, _, _>")]
     pub max_connections: u32,
-    /// How long a request waits for the database; 10 ms to 1 minute. Default `2s`.
-    #[serde(with = "timeout")]
+    /// How long a request waits for a connection and an answer; 10 ms to 1 minute. Default `2s`.
+    #[serde(
+        deserialize_with = "duration::<10, MINUTE, _>",
+        serialize_with = "print_duration"
+    )]
     pub timeout: Duration,
     /// How long the database may take to come up when the node starts; 100 ms to 10 minutes. Default `15s`.
-    #[serde(with = "startup_timeout")]
+    #[serde(
+        deserialize_with = "duration::<100, { 10 * MINUTE }, _>",
+        serialize_with = "print_duration"
+    )]
     pub startup_timeout: Duration,
 }
-
-bounded_number!(max_connections, u32, 1, 1000);
-bounded_duration!(
-    timeout,
-    Duration::from_millis(10),
-    Duration::from_secs(60),
-    "10ms to 1m"
-);
-bounded_duration!(
-    startup_timeout,
-    Duration::from_millis(100),
-    Duration::from_secs(600),
-    "100ms to 10m"
-);
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
@@ -56,15 +48,15 @@ impl Default for DatabaseConfig {
     }
 }
 
-/// A database URL of a kind that there is a store for.
+/// A database URL.
 #[derive(Clone, Debug)]
 pub struct Database {
     shown: SecretUrl,
-    /// What kind of database it names.
+    /// The kind of database that the URL names.
     pub kind: DatabaseKind,
 }
 
-/// What kind of database a URL names.
+/// The kind of database that a URL names.
 #[derive(Clone, Debug)]
 pub enum DatabaseKind {
     /// An SQLite file.
@@ -73,7 +65,7 @@ pub enum DatabaseKind {
     Postgres(PostgresUrl),
 }
 
-/// What sqlx knows of the parameters of libpq, besides `options[…]`.
+/// The parameters of libpq that sqlx knows, besides `options[…]`.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::value::{bounded_duration, bounded_number, list, networks, print_list, text};
+use super::value::{
+    SECOND, duration, flag, list, networks, number, print_duration, print_list, text,
+};
 use crate::{
     limiter::{OnRedisFailure, PolicyName, Quota},
     public::Route,
@@ -13,16 +15,17 @@ use crate::{
 
 /// How many requests a client may make.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct LimiterConfig {
     /// Whether there is a limit at all. Default `true`.
+    #[serde(deserialize_with = "flag")]
     pub enabled: bool,
-    /// The quota of the policy `default`, which holds for every public route together: `10/minute`,
-    /// `10 per minute`, `5/10s`, `100/hour`. Default `10/minute`.
+    /// The quota of the policy `default`, for all public routes together: `10/minute`, `10 per minute`, `5/10s`,
+    /// `100/hour`. Default `10/minute`.
     #[serde(with = "text")]
     pub quota: Quota,
-    /// Further policies, by name. A request that any of them covers is under all that cover it, and not under
-    /// `default`. None by default.
+    /// Further policies, by name. If any policy covers a request, the request is under all policies that cover it, and
+    /// not under `default`. None by default.
     #[serde(
         deserialize_with = "policies",
         skip_serializing_if = "BTreeMap::is_empty"
@@ -32,34 +35,29 @@ pub struct LimiterConfig {
     #[serde(deserialize_with = "networks", serialize_with = "print_list")]
     pub exempt: Vec<IpNet>,
     /// IPv6 clients are counted per network of this prefix length, 1 to 128. Default 64.
-    #[serde(deserialize_with = "ipv6_prefix")]
+    #[serde(deserialize_with = "number::<1, 128, _, _>")]
     pub ipv6_prefix: u8,
-    /// While Redis is away: `local` (the same quotas, counted by each node for itself), `allow` or `deny` (503).
-    /// Default `local`.
+    /// What holds while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no limit) or
+    /// `deny` (503). Default `local`.
     #[serde(with = "text")]
     pub on_redis_failure: OnRedisFailure,
-    /// Whether a node refuses a client that floods it without asking Redis each time. Decisions are the same.
+    /// Whether a node refuses a client that floods it without asking Redis each time. The decisions are the same.
     /// Default `true`.
+    #[serde(deserialize_with = "flag")]
     pub shield: bool,
-    /// How soon other nodes learn of what the shield has refused, and half of what `Retry-After` may then be late by;
-    /// 10 ms to 10 seconds. Default `250ms`.
-    #[serde(with = "write_back")]
+    /// How often a node tells Redis of what the shield has refused; 10 ms to 10 seconds. `Retry-After` may then be late
+    /// by twice this time. Default `250ms`.
+    #[serde(
+        deserialize_with = "duration::<10, { 10 * SECOND }, _>",
+        serialize_with = "print_duration"
+    )]
     pub write_back: Duration,
-    /// The most memory for counting in process, in MiB, 1 to 65536. Default 256.
-    #[serde(deserialize_with = "local_memory_mib")]
+    /// The most memory for counting in this process, in MiB, 1 to 65536. Default 256.
+    #[serde(deserialize_with = "number::<1, 65_536, _, _>")]
     pub local_memory_mib: usize,
-    /// How Redis is asked.
+    /// How a node asks Redis.
     pub redis: LimiterRedisConfig,
 }
-
-bounded_number!(ipv6_prefix, u8, 1, 128);
-bounded_number!(local_memory_mib, usize, 1, 65536);
-bounded_duration!(
-    write_back,
-    Duration::from_millis(10),
-    Duration::from_secs(10),
-    "10ms to 10s"
-);
 
 impl Default for LimiterConfig {
     fn default() -> Self {
@@ -80,22 +78,18 @@ impl Default for LimiterConfig {
     }
 }
 
-/// How Redis is asked.
+/// How a node asks Redis.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct LimiterRedisConfig {
-    /// How long a request waits for Redis, once: then none does until it is back; 1 ms to 10 seconds.
-    /// Default `100ms`.
-    #[serde(with = "timeout")]
+    /// How long a request waits for Redis, once; 1 ms to 10 seconds. Then no request waits until Redis is back. Default
+    /// `100ms`.
+    #[serde(
+        deserialize_with = "duration::<1, { 10 * SECOND }, _>",
+        serialize_with = "print_duration"
+    )]
     pub timeout: Duration,
 }
-
-bounded_duration!(
-    timeout,
-    Duration::from_millis(1),
-    Duration::from_secs(10),
-    "1ms to 10s"
-);
 
 impl Default for LimiterRedisConfig {
     fn default() -> Self {
@@ -107,14 +101,15 @@ impl Default for LimiterRedisConfig {
 
 /// `[limiter.policies.<name>]`: a quota of its own for some requests.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(expecting = "a section")]
 pub struct PolicyConfig {
     /// The quota; required.
     #[serde(with = "text")]
     pub quota: Quota,
-    /// The routes that it covers, of `home`, `shorten`, `follow` and `other`. Default: all.
+    /// The routes that the policy covers, of `home`, `shorten`, `follow` and `other`. Default: all.
     #[serde(default, deserialize_with = "list", serialize_with = "print_list")]
     pub routes: Vec<Route>,
-    /// The networks whose clients it covers. Default: all.
+    /// The networks whose clients the policy covers. Default: all.
     #[serde(default, deserialize_with = "networks", serialize_with = "print_list")]
     pub clients: Vec<IpNet>,
 }

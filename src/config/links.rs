@@ -1,24 +1,22 @@
 //! `[links]`: the links themselves.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::value::{bounded_number, list};
+use super::value::{list, number, print_list};
 use crate::links::{Scheme, Schemes};
 
 /// The links themselves.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct LinksConfig {
-    /// How long random codes are, 4 to 32 characters. Default 6: 57 billion codes.
-    #[serde(deserialize_with = "code_length")]
+    /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes.
+    #[serde(deserialize_with = "number::<4, 32, _, _>")]
     pub code_length: usize,
-    /// The schemes of URLs that may be shortened. Default `http` and `https`; `mailto`, `tel` or an app's own may be
-    /// added, `javascript`, `data`, `file` and the like never.
-    #[serde(with = "schemes")]
+    /// The schemes of URLs that may be shortened. `mailto`, `tel` or the scheme of an app can be added; `javascript`,
+    /// `data`, `file` and the like are never allowed. Default `http` and `https`.
+    #[serde(deserialize_with = "schemes", serialize_with = "print_schemes")]
     pub schemes: Schemes,
 }
-
-bounded_number!(code_length, usize, 4, 32);
 
 impl Default for LinksConfig {
     fn default() -> Self {
@@ -29,23 +27,11 @@ impl Default for LinksConfig {
     }
 }
 
-mod schemes {
-    use serde::{Deserializer, Serializer, de::Error};
+fn schemes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Schemes, D::Error> {
+    let schemes: Vec<Scheme> = list(deserializer)?;
+    schemes.try_into().map_err(D::Error::custom)
+}
 
-    use super::{Scheme, Schemes, list};
-    use crate::config::value::print_list;
-
-    pub(super) fn serialize<S: Serializer>(
-        schemes: &Schemes,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        print_list(schemes.as_slice(), serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Schemes, D::Error> {
-        let schemes: Vec<Scheme> = list(deserializer)?;
-        schemes.try_into().map_err(D::Error::custom)
-    }
+fn print_schemes<S: Serializer>(schemes: &Schemes, serializer: S) -> Result<S::Ok, S::Error> {
+    print_list(schemes.as_slice(), serializer)
 }

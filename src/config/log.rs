@@ -1,4 +1,4 @@
-//! `[log]`: what is logged, and how.
+//! `[log]`: what is logged.
 
 use std::{fmt, str::FromStr};
 
@@ -7,12 +7,11 @@ use tracing_subscriber::filter::Targets;
 
 use super::value::text;
 
-/// What is logged, and how.
+/// What is logged.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct LogConfig {
-    /// `text`, `json`, or `auto`: text on a terminal, else JSON. Default `auto`.
-    #[serde(with = "text")]
+    /// `text`, `json`, or `auto`, which is text on a terminal, else JSON. Default `auto`.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` (with a line per request) or `trace`, also by module, such as
     /// `info,shunt::limiter=debug`. Default `info`.
@@ -21,7 +20,8 @@ pub struct LogConfig {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.
     #[default]
@@ -32,30 +32,19 @@ pub enum LogFormat {
     Json,
 }
 
-impl FromStr for LogFormat {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("expected `auto`, `text` or `json`"),
+impl LogFormat {
+    /// Whether log lines are JSON; `None` where that depends on the terminal.
+    pub fn json(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Text => Some(false),
+            Self::Json => Some(true),
         }
     }
 }
 
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Text => "text",
-            Self::Json => "json",
-        })
-    }
-}
-
-/// What libraries say of their own start, and the web server of every client that sends nonsense, unless it is asked for.
+/// What is not logged unless a module is named: what libraries say of their own start, and what the web server says of
+/// every client that sends nonsense.
 const QUIET: &str = "actix_server=warn,actix_http=off,sqlx=warn";
 
 /// Which log lines are written.
@@ -78,7 +67,7 @@ impl FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || format!("`{text}` is not a level like `info` or `info,shunt=debug`");
-        // A bare word that is no level would otherwise be taken for a module.
+        // `Targets` would take a bare word that is no level for a module.
         let bare_words_are_levels =
             text.split(',')
                 .filter(|part| !part.contains('='))

@@ -1,15 +1,16 @@
-//! Variables that are nearly one of ours.
+//! Variables that are nearly one of Shunt's.
 //!
-//! Others write to the environment: for a service called `shunt`, Kubernetes sets `SHUNT_PORT`, `SHUNT_SERVICE_HOST` and
-//! many more, and so does Docker for a link of that name. So a variable that is not ours is no error. But one that spells a key
-//! with other separators was most likely meant for us.
+//! Other programs write to the environment: for a service called `shunt`, Kubernetes sets `SHUNT_PORT`,
+//! `SHUNT_SERVICE_HOST` and many more, and Docker does so for a link of that name. A variable that Shunt does not know
+//! is therefore no error. But a variable that spells a key with other separators was most likely meant for Shunt, and
+//! is a warning.
 
-use super::{Config, PREFIX};
+use super::{Config, layers::PREFIX};
 
-/// Names of policies are free.
+/// The section whose keys begin with a name that the operator chooses.
 const POLICIES: &str = "limiter.policies";
 
-/// Keys that are not in the default configuration, because they are unset.
+/// Keys that the default configuration does not have, because they are unset by default.
 const UNSET: [&str; 4] = [
     "http.client_ip_header",
     "http.public_url",
@@ -17,7 +18,7 @@ const UNSET: [&str; 4] = [
     POLICIES,
 ];
 
-/// The variable that was perhaps meant by this one, which is none of ours.
+/// The variable that was probably meant by `name`, which Shunt does not read.
 pub(super) fn variable(name: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     let rest = upper.strip_prefix("SHUNT_")?;
@@ -34,13 +35,13 @@ pub(super) fn variable(name: &str) -> Option<String> {
     Some(format!("{PREFIX}{key}{suffix}"))
 }
 
-/// A name without what separates its words.
+/// The letters and digits of a name, in capitals: a name without the separators of its words.
 fn letters(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     letters.collect::<String>().to_ascii_uppercase()
 }
 
-/// Every key that there is, but for those of policies, which begin with the key `limiter.policies`.
+/// Every key. Those of policies are left out: they begin with `limiter.policies`.
 pub(super) fn keys() -> Vec<String> {
     let mut keys: Vec<String> = UNSET.map(str::to_owned).into();
     if let Ok(defaults) = toml::Table::try_from(Config::default()) {

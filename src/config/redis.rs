@@ -1,24 +1,26 @@
-//! `[redis]`: where the window logs are kept.
+//! `[redis]`: where requests are counted.
+
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     secret::{SecretUrl, check_credentials, unknown_parameters},
-    value::text,
+    value::{optional, text},
 };
-use crate::limiter::{KeyPrefix, RedisEndpoint};
+use crate::limiter::{InvalidRedisUrl, KeyPrefix, RedisEndpoint};
 
-/// Where the window logs are kept.
+/// Where requests are counted.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(default, expecting = "a section")]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `redis+unix://`,
     /// `redis+sentinel://host:port,host:port/master` or `redis+cluster://host:port,host:port`.
     /// Also `REDIS_URL`. Unset by default: each node counts for itself.
-    #[serde(skip_serializing_if = "Option::is_none", with = "optional_endpoint")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional")]
     pub url: Option<Redis>,
-    /// What every key of this service begins with, so that several can share a Redis. All nodes of a service have the same.
-    /// 1 to 64 printable ASCII characters without quotes and `*?[]\{}`. Default `rate_limit:`.
+    /// What every key of this service begins with, so that several services can use one Redis. All nodes of a service
+    /// have the same prefix: 1 to 64 printable ASCII characters without quotes and `*?[]\{}`. Default `rate_limit:`.
     #[serde(with = "text")]
     pub prefix: KeyPrefix,
 }
@@ -27,7 +29,7 @@ pub struct RedisConfig {
 #[derive(Clone, Debug)]
 pub struct Redis {
     shown: SecretUrl,
-    /// What it names.
+    /// What the URL names.
     pub endpoint: RedisEndpoint,
 }
 
@@ -44,34 +46,23 @@ impl Redis {
     }
 }
 
-/// An empty string is the same as unset, so that a variable can undo what a file says.
-mod optional_endpoint {
-    use serde::{Deserialize, Deserializer, Serializer, de};
+impl FromStr for Redis {
+    type Err = String;
 
-    use super::{Redis, SecretUrl, check_credentials};
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Redis>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(redis) => serializer.collect_str(&redis.shown),
-            None => serializer.serialize_str(""),
-        }
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check_credentials(text)?;
+        Ok(Self {
+            endpoint: text
+                .parse()
+                .map_err(|error: InvalidRedisUrl| error.to_string())?,
+            shown: SecretUrl::new(text),
+        })
     }
+}
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Redis>, D::Error> {
-        match String::deserialize(deserializer)?.trim() {
-            "" => Ok(None),
-            text => {
-                check_credentials(text).map_err(de::Error::custom)?;
-                Ok(Some(Redis {
-                    endpoint: text.parse().map_err(de::Error::custom)?,
-                    shown: SecretUrl::new(text),
-                }))
-            }
-        }
+/// The URL without its password.
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
     }
 }

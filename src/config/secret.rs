@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
 use url::Url;
 
-/// Refuses a URL of which it is not certain where its password ends. A parser would take a part of the password for the host
-/// or the database, and that would be shown: in errors, in the log, to the resolver of names.
+/// Refuses a URL if it is not certain where its password ends. A parser would take a part of the password for the host
+/// or the database, and that part would appear in errors, in the log and in look-ups of names.
 pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Without an authority there is no password in front of one.
+    // Without an authority there is no password in front of it.
     if authority.is_empty() || rest.matches('@').count() == authority.matches('@').count().min(1) {
         return Ok(());
     }
@@ -20,7 +19,7 @@ pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
     )
 }
 
-/// The names of parameters in a URL that are none of those known. Their values are not shown: they may be secrets.
+/// The names of the parameters in a URL that are not known. Their values may be secrets, so they are left out.
 pub(super) fn unknown_parameters(url: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
@@ -29,7 +28,7 @@ pub(super) fn unknown_parameters(url: &str, is_known: impl Fn(&str) -> bool) -> 
     names.filter(|name| !is_known(name)).collect()
 }
 
-/// A URL whose password never leaves by `Debug`, `Display` or `Serialize`.
+/// A URL whose password never appears in `Debug` or `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SecretUrl(String);
 
@@ -38,7 +37,7 @@ impl SecretUrl {
         Self(url.to_owned())
     }
 
-    /// The URL itself, not to be shown.
+    /// The URL with its password. Never show it.
     pub(super) fn secret(&self) -> &str {
         &self.0
     }
@@ -56,7 +55,7 @@ impl SecretUrl {
         let rest = match rest.rsplit_once('@') {
             Some((credentials, host)) => match credentials.split_once(':') {
                 Some((user, _)) => format!("{user}:***@{host}"),
-                // Often meant as the password.
+                // With Redis, a user without a password is often meant as the password.
                 None if scheme.starts_with("redis") => format!("***@{host}"),
                 None => format!("{credentials}@{host}"),
             },
@@ -92,12 +91,6 @@ impl fmt::Display for SecretUrl {
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for SecretUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -1,16 +1,22 @@
-//! How values are written: durations, lists, and anything that parses from a string.
+//! How values are written: durations, numbers, lists, and anything that parses from a string.
+//!
+//! A file has numbers, booleans and lists. The environment and flags have only text, so each of these can be text, too.
 
-use std::{fmt::Display, marker::PhantomData, net::IpAddr, str::FromStr};
+use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
-use serde::{
-    Deserialize, Deserializer, Serializer,
-    de::{self, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+use toml::Value;
 
-/// For `#[serde(with)]`: a type that is written as a string and parses back.
+/// In milliseconds, for the bounds of [`duration`].
+pub(super) const SECOND: u64 = 1_000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+pub(super) const DAY: u64 = 24 * HOUR;
+
+/// For `#[serde(with)]`: a type that is written as a string.
 pub(super) mod text {
-    use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
+    use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
 
     pub(in crate::config) fn serialize<T: Display, S: Serializer>(
         value: &T,
@@ -25,80 +31,135 @@ pub(super) mod text {
         D: Deserializer<'de>,
     {
         let text = String::deserialize(deserializer)?;
-        text.trim().parse().map_err(de::Error::custom)
+        text.trim().parse().map_err(D::Error::custom)
     }
 }
 
-/// For `#[serde(with)]`: `100ms`, `5s`, `1m 30s`.
-pub(super) mod duration {
-    use std::time::Duration;
+/// For `#[serde(with)]`: a type that is written as a string, or nothing. An empty string means nothing, so that a
+/// variable can undo what a file says.
+pub(super) mod optional {
+    use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
 
-    use super::{Deserialize, Deserializer, Serializer, de};
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        value: &Duration,
+    pub(in crate::config) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*value))
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_str(""),
+        }
     }
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(text.trim()).map_err(|error| {
-            de::Error::custom(format!(
-                "`{text}` is not a duration like `100ms` or `5s`: {error}"
-            ))
-        })
+    pub(in crate::config) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        match String::deserialize(deserializer)?.trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(D::Error::custom),
+        }
     }
 }
 
-/// For `#[serde(deserialize_with)]`: a list, or a string with commas (all that an environment variable or a
-/// flag can hold). An empty string is an empty list.
+/// For `#[serde(deserialize_with)]`: a duration such as `100ms`, `5s` or `1m 30s`, within bounds in milliseconds.
+pub(super) fn duration<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let value = humantime::parse_duration(text.trim()).map_err(|error| {
+        D::Error::custom(format!(
+            "`{text}` is not a duration like `100ms` or `5s`: {error}"
+        ))
+    })?;
+    let bounds = [LEAST, MOST].map(Duration::from_millis);
+    let [least, most] = bounds.map(humantime::format_duration);
+    within(value, bounds[0]..=bounds[1], (least, most))
+}
+
+/// For `#[serde(serialize_with)]`: a duration.
+pub(super) fn print_duration<S: Serializer>(
+    value: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*value))
+}
+
+/// For `#[serde(deserialize_with)]`: a whole number within bounds.
+pub(super) fn number<'de, const LEAST: i64, const MOST: i64, T, D>(
+    deserializer: D,
+) -> Result<T, D::Error>
+where
+    T: TryFrom<i64, Error: Display>,
+    D: Deserializer<'de>,
+{
+    let value = Value::deserialize(deserializer)?;
+    let number = match &value {
+        Value::Integer(number) => Some(*number),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| unexpected("a whole number", &value))?;
+    let number = within(number, LEAST..=MOST, (LEAST, MOST))?;
+    number.try_into().map_err(D::Error::custom)
+}
+
+/// For `#[serde(deserialize_with)]`: `true` or `false`. As text, these have other usual names.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let flag = match &value {
+        Value::Boolean(flag) => Some(*flag),
+        Value::String(text) => match &*text.trim().to_ascii_lowercase() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    flag.ok_or_else(|| unexpected("`true` or `false`", &value))
+}
+
+/// For `#[serde(deserialize_with)]`: a list of strings, or one string with commas. An empty string is an empty list.
 pub(super) fn list<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,
 {
-    struct List<T>(PhantomData<T>);
-
-    fn item<T: FromStr<Err: Display>, E: de::Error>(text: &str) -> Result<T, E> {
-        text.trim()
-            .parse()
-            .map_err(|error| E::custom(format!("`{}`: {error}", text.trim())))
-    }
-
-    impl<'de, T: FromStr<Err: Display>> Visitor<'de> for List<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list, or a string with commas")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+    let value = Value::deserialize(deserializer)?;
+    let items: Option<Vec<&str>> = match &value {
+        Value::String(text) => Some(
             text.split(',')
-                .filter(|part| !part.trim().is_empty())
-                .map(item)
-                .collect()
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
-            while let Some(text) = items.next_element::<String>()? {
-                list.push(item(&text)?);
-            }
-            Ok(list)
-        }
-    }
-
-    deserializer.deserialize_any(List(PhantomData))
+                .filter(|item| !item.trim().is_empty())
+                .collect(),
+        ),
+        Value::Array(items) => items.iter().map(Value::as_str).collect(),
+        _ => None,
+    };
+    let items =
+        items.ok_or_else(|| unexpected("a list of strings, or a string with commas", &value))?;
+    let parse = |item: &str| {
+        let item = item.trim();
+        item.parse()
+            .map_err(|error| D::Error::custom(format!("`{item}`: {error}")))
+    };
+    items.into_iter().map(parse).collect()
 }
 
-/// For `#[serde(deserialize_with)]`: networks, or single addresses without a prefix length.
+/// For `#[serde(serialize_with)]`: a list.
+pub(super) fn print_list<T: Display, S: Serializer>(
+    list: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(ToString::to_string))
+}
+
+/// For `#[serde(deserialize_with)]`: a list of networks. A single address is a network of its own.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let networks: Vec<Network> = list(deserializer)?;
-    Ok(networks.into_iter().map(|Network(net)| net).collect())
+    Ok(networks
+        .into_iter()
+        .map(|Network(network)| network)
+        .collect())
 }
 
 struct Network(IpNet);
@@ -114,53 +175,22 @@ impl FromStr for Network {
     }
 }
 
-/// For `#[serde(serialize_with)]`: a list of things that print.
-pub(super) fn print_list<T: Display, S: Serializer>(
-    list: &[T],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(list.iter().map(ToString::to_string))
+fn unexpected<E: Error>(expected: &str, found: &Value) -> E {
+    E::custom(format!("expected {expected}, found `{found}`"))
 }
 
-/// Refuses a value outside of a range, in words that fit behind the key.
-pub(super) fn within<T: PartialOrd + Copy, E: de::Error>(
+/// `bounds` are as a person would write them.
+fn within<T: PartialOrd, B: Display, E: Error>(
     value: T,
-    least: T,
-    most: T,
-    range: &str,
+    range: RangeInclusive<T>,
+    bounds: (B, B),
 ) -> Result<T, E> {
-    if value < least || value > most {
-        return Err(E::custom(format!("out of range: {range}")));
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(E::custom(format!(
+            "out of range: {} to {}",
+            bounds.0, bounds.1
+        )))
     }
-    Ok(value)
 }
-
-/// Defines a module for `#[serde(with)]`: a duration within bounds.
-macro_rules! bounded_duration {
-    ($name:ident, $least:expr, $most:expr, $range:literal) => {
-        mod $name {
-            use std::time::Duration;
-
-            pub(super) use crate::config::value::duration::serialize;
-
-            pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<Duration, D::Error> {
-                let value = crate::config::value::duration::deserialize(deserializer)?;
-                crate::config::value::within(value, $least, $most, $range)
-            }
-        }
-    };
-}
-pub(super) use bounded_duration;
-
-/// Defines a function for `#[serde(deserialize_with)]`: a whole number within bounds.
-macro_rules! bounded_number {
-    ($name:ident, $type:ty, $least:literal, $most:literal) => {
-        fn $name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-            let value = <$type as serde::Deserialize>::deserialize(deserializer)?;
-            crate::config::value::within(value, $least, $most, concat!($least, " to ", $most))
-        }
-    };
-}
-pub(super) use bounded_number;

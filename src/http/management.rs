@@ -125,7 +125,7 @@ impl Management {
             dependencies.insert(name.to_owned(), json!({ "status": state }));
             reasons.extend(why.iter().map(|why| format!("{name}: {why}")));
         };
-        let (store, _) = self.links.store_usage();
+        let store = self.links.store_name();
         let troubles = self.links.troubles(strict).await;
         let mut why = troubles.reads;
         why.extend(troubles.writes);
@@ -158,7 +158,7 @@ impl Management {
         Readiness {
             dependencies,
             reasons,
-            serves: !troubles.is_down || remembers || self.links.store_is_shared(),
+            serves: !troubles.is_down || remembers || self.links.store_is_networked(),
         }
     }
 }

@@ -12,7 +12,7 @@ use smallvec::{SmallVec, smallvec};
 use self::headers::Announcement;
 use super::{HttpMetrics, problem::ApiError};
 use crate::{
-    limiter::{ClientId, Limiter, Policy, Ruling, Source},
+    limiter::{ClientId, Limiter, Outcome, Policy, Source},
     public::Route,
 };
 
@@ -109,15 +109,15 @@ fn contains(networks: &[IpNet], client: IpAddr) -> bool {
 }
 
 /// What the limiter says of a request, under each policy that covers it.
-pub(super) struct Outcomes<'a>(PerPolicy<(&'a Announcement, Ruling)>);
+pub(super) struct Outcomes<'a>(PerPolicy<(&'a Announcement, Outcome)>);
 
 impl Outcomes<'_> {
     /// Why the request must not be answered, if so. It must be admitted under every policy.
     pub(super) fn error(&self) -> Option<ApiError> {
-        let any = |wanted: fn(&Ruling) -> bool| self.0.iter().any(|(_, outcome)| wanted(outcome));
-        if any(|outcome| matches!(outcome, Ruling::Unavailable)) {
+        let any = |wanted: fn(&Outcome) -> bool| self.0.iter().any(|(_, outcome)| wanted(outcome));
+        if any(|outcome| matches!(outcome, Outcome::Unavailable)) {
             Some(ApiError::Unavailable)
-        } else if any(|outcome| matches!(outcome, Ruling::Decided(d, _) if !d.admitted)) {
+        } else if any(|outcome| matches!(outcome, Outcome::Decided(d, _) if !d.admitted)) {
             Some(ApiError::RateLimited)
         } else {
             None
@@ -133,7 +133,7 @@ impl Outcomes<'_> {
     pub(super) fn count(&self, metrics: &HttpMetrics) {
         for (announcement, outcome) in &self.0 {
             let (outcome, source) = match outcome {
-                Ruling::Decided(decision, source) => {
+                Outcome::Decided(decision, source) => {
                     let outcome = if decision.admitted {
                         "admitted"
                     } else {
@@ -146,8 +146,8 @@ impl Outcomes<'_> {
                     };
                     (outcome, source)
                 }
-                Ruling::Unlimited => ("unlimited", "none"),
-                Ruling::Unavailable => ("unavailable", "none"),
+                Outcome::Unlimited => ("unlimited", "none"),
+                Outcome::Unavailable => ("unavailable", "none"),
             };
             let labels = [announcement.policy().name.as_str(), outcome, source];
             metrics.decisions.with_label_values(&labels).inc();

@@ -4,8 +4,8 @@ use uapi::c;
 
 /// Counts from its creation, by `CLOCK_BOOTTIME`.
 ///
-/// Nobody can set this clock, and it goes on while the machine is suspended. [`std::time::Instant`] stands still then, and a
-/// window would be longer by that time.
+/// This clock cannot be set, and it goes on while the machine is suspended. [`std::time::Instant`] stands still
+/// meanwhile, and would make a window longer by that time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BootClock {
     origin: i64,

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Open while Redis is away: requests then do not wait for it at all.
+/// Open while Redis is away. While it is open, no request waits for Redis.
 ///
-/// The state is one number, even while closed and odd while open, that only ever grows. A request
-/// remembers the number it started under and can open the breaker only if it is still the same, so a
-/// slow failure from before a recovery cannot undo that recovery.
+/// The state is one number, the generation, that only grows: even while the breaker is closed, odd while it is open. A
+/// request remembers the generation in which it began, and can open the breaker only if the breaker is still in it. So
+/// a slow failure from before a recovery cannot undo that recovery.
 #[derive(Debug, Default)]
 pub struct Breaker {
     generation: AtomicU64,
@@ -16,7 +16,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// The number to hand to [`trip`](Self::trip), or `None` while open.
+    /// The generation to hand to [`trip`](Self::trip), or `None` while the breaker is open.
     pub fn closed_generation(&self) -> Option<u64> {
         let generation = self.generation.load(Ordering::Acquire);
         generation.is_multiple_of(2).then_some(generation)
@@ -27,8 +27,8 @@ impl Breaker {
         self.closed_generation().is_none()
     }
 
-    /// Opens the breaker for a request that started under `generation`. `true` for the one caller
-    /// that opened it: that one logs.
+    /// Opens the breaker for a request that began in `generation`. Returns `true` to the one caller that opened it,
+    /// which then logs the outage.
     pub fn trip(&self, generation: u64) -> bool {
         let opened = generation.is_multiple_of(2) && self.advance(generation);
         if opened {
@@ -37,13 +37,13 @@ impl Breaker {
         opened
     }
 
-    /// Closes the breaker. `true` if it was open.
+    /// Closes the breaker. Returns whether it was open.
     pub fn close(&self) -> bool {
         let generation = self.generation.load(Ordering::Acquire);
         !generation.is_multiple_of(2) && self.advance(generation)
     }
 
-    /// Moves on from `generation`; `false` if somebody else has.
+    /// Moves on from `generation`. Returns `false` if another thread already has.
     fn advance(&self, generation: u64) -> bool {
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         self.generation
@@ -56,7 +56,7 @@ impl Breaker {
         self.generation.load(Ordering::Acquire).div_ceil(2)
     }
 
-    /// Waits until somebody opens the breaker.
+    /// Waits until the breaker opens. Returns at once if it has opened since the last call.
     pub async fn opened(&self) {
         self.opened.notified().await;
     }

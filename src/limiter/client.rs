@@ -1,25 +1,24 @@
-//! Who is counted.
+//! The client that a request is counted for.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The client that a request is counted for: an IPv4 address or an IPv6 network.
+/// An IPv4 address or an IPv6 network.
 ///
-/// A home or a phone is given a whole IPv6 network, usually a `/64`, so single IPv6 addresses
-/// would give one person 2^64 quotas. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, what a
-/// dual-stack socket reports) is the IPv4 client.
+/// A provider gives a home or a phone a whole IPv6 network, usually a `/64`. If each IPv6 address counted for itself,
+/// one person would have 2^64 quotas. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, as a dual-stack socket reports
+/// it) is the IPv4 client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId {
     network: IpAddr,
-    /// Meaningful for IPv6 only; 32 for IPv4.
+    /// The length of the network's prefix; 32 for IPv4.
     prefix: u8,
 }
 
 impl ClientId {
-    /// The client behind `address`, IPv6 being counted per `/ipv6_prefix` (1 to 128; larger values
-    /// count as 128).
+    /// The client behind `address`. IPv6 clients are counted per `/ipv6_prefix`, 1 to 128; larger values mean 128.
     pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self {
@@ -38,7 +37,7 @@ impl ClientId {
     }
 }
 
-/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network; part of the Redis key.
+/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.network {

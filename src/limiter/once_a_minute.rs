@@ -1,4 +1,4 @@
-//! Log lines about what may happen with every request.
+//! Log lines that any request may cause.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -6,7 +6,7 @@ use super::boot_clock::BootClock;
 
 const MINUTE: i64 = 60_000_000;
 
-/// Says when a line that may be due with every request is to be written: once a minute.
+/// Lets a log line that any request may cause pass once a minute.
 #[derive(Debug)]
 pub struct OnceAMinute {
     clock: BootClock,
@@ -23,7 +23,7 @@ impl Default for OnceAMinute {
 }
 
 impl OnceAMinute {
-    /// `true` for one caller a minute.
+    /// Returns `true` to one caller a minute.
     pub fn is_due(&self) -> bool {
         self.is_due_at(self.clock.micros())
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_caller_a_minute_may_speak() {
+    fn one_caller_a_minute_may_log() {
         let line = OnceAMinute::default();
         let due: Vec<i64> = (0..300)
             .map(|second| second * 1_000_000)
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_begins_when_somebody_spoke() {
+    fn a_minute_begins_with_the_last_line() {
         let line = OnceAMinute::default();
         for (second, due) in [
             (0, true),

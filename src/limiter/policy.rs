@@ -6,18 +6,23 @@ use super::Quota;
 
 /// The name of a policy: `default`, or `[a-z][a-z0-9_-]*` of 5 to 32 characters.
 ///
-/// The name stands in headers, metrics and Redis keys. Five characters at least, because an IPv6
-/// group has up to four: a policy named `fade` would share `rate_limit:fade:…` with the clients of
-/// the default policy whose network begins with `fade:`.
+/// A group of an IPv6 address has up to four characters. With five at least, no name can be mistaken for the beginning
+/// of a client, wherever both are written one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PolicyName(Arc<str>);
 
-/// The text is not a policy name.
+/// The text is no policy name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not a policy name: 5 to 32 of a-z, 0-9, `_`, `-`, beginning with a letter")]
 pub struct InvalidPolicyName(String);
 
 impl PolicyName {
+    /// The fewest characters of a name.
+    pub(super) const MIN_LENGTH: usize = 5;
+
+    /// The most characters of a name.
+    const MAX_LENGTH: usize = 32;
+
     /// The policy that `limiter.quota` sets.
     pub fn default_policy() -> Self {
         Self("default".into())
@@ -38,7 +43,7 @@ impl FromStr for PolicyName {
     type Err = InvalidPolicyName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let valid = (5..=32).contains(&text.len())
+        let valid = (Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text
                 .bytes()
@@ -57,12 +62,12 @@ impl fmt::Display for PolicyName {
     }
 }
 
-/// A named quota. Every policy keeps a window log of its own per client.
+/// A named quota. Each client has a window log of its own under each policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What it is called in headers, metrics and keys.
+    /// What it is called in headers and metrics.
     pub name: PolicyName,
-    /// What it admits.
+    /// How many requests it admits.
     pub quota: Quota,
 }
 

@@ -1,17 +1,17 @@
-//! `10/minute`: how many requests in how long.
+//! `10/minute`: requests per window.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 /// The largest limit a quota may have.
 ///
-/// A window log holds up to `limit + 1` entries per client, so the bound is one on memory: a client
-/// at this limit costs about 8 MB in process and some 100 MB in Redis.
+/// It bounds memory, because a window log holds up to `limit + 1` entries: in process, a client at this limit costs
+/// about 8 MB.
 const MAX_LIMIT: u32 = 1_000_000;
 
 /// The longest window a quota may have: 366 days.
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 86_400);
 
-/// The shortest window: below a millisecond, network jitter decides rather than the limiter.
+/// The shortest window. Below a millisecond, network jitter would decide rather than the limiter.
 const MIN_WINDOW: Duration = Duration::from_millis(1);
 
 /// At most [`limit`](Self::limit) requests in any [`window`](Self::window).
@@ -53,7 +53,7 @@ impl Quota {
         Ok(Self { limit, window })
     }
 
-    /// One request a second: for writes that only prove that a store works.
+    /// One request per second.
     pub(super) const fn one_per_second() -> Self {
         Self {
             limit: NonZeroU32::MIN,
@@ -77,7 +77,7 @@ impl Quota {
         i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// The window in whole seconds, rounded up: what a header or a Redis `EXPIRE` can carry.
+    /// The window in whole seconds, rounded up, where milliseconds cannot be written.
     pub fn window_seconds(&self) -> u64 {
         self.window.as_millis().div_ceil(1000) as u64
     }
@@ -120,7 +120,7 @@ impl FromStr for Quota {
     }
 }
 
-/// Prints the short form, which parses back to the same quota.
+/// The short form. It parses back to the same quota.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.window.as_millis();

@@ -1,33 +1,35 @@
 //! Window logs in Redis: one exact limit over any number of nodes.
 //!
-//! A client's log is a sorted set (key: [`KeyPrefix::log`]), a request is a few commands in one `MULTI`/`EXEC`
-//! pipeline and so one round trip.
+//! The log of a client is a sorted set (its key: [`KeyPrefix::log`]). A request is a few commands in one `MULTI`/`EXEC`
+//! pipeline, and so one round trip.
 //!
 //! | command | why |
 //! |---|---|
-//! | `ZADD key NX t member` | first, so that two nodes racing for the last slot both see each other |
-//! | `ZREMRANGEBYSCORE key -inf t−W` | what no longer counts |
-//! | `ZREMRANGEBYRANK key 0 -(L+2)` | what can change no decision: only the newest L + 1 can |
-//! | `ZCARD key` | admitted iff at most L |
-//! | `ZRANGE key 0 1 WITHSCORES` | the entry whose leaving admits the client again |
-//! | `EXPIRE key W` | a client that never returns is forgotten |
+//! | `ZADD key NX t member` | first, so that of two nodes that race for the last slot each sees the other |
+//! | `ZREMRANGEBYSCORE key -inf t−W` | removes entries that have left the window |
+//! | `ZREMRANGEBYRANK key 0 -(L+2)` | removes entries that can change no decision: only the newest L + 1 can |
+//! | `ZCARD key` | the request is admitted iff this is at most L |
+//! | `ZRANGE key 0 1 WITHSCORES` | the client is admitted again when one of these entries leaves the window |
+//! | `EXPIRE key W` | forgets a client that never returns |
 //!
-//! Scores are whole microseconds of Redis's own clock, [without its steps](timeline), and members are random 32-bit integers, so both stay integers
-//! in Redis's compact listpack encoding: 264 bytes for a client with 11 entries, where the 64 bits that could
-//! never collide would cost 328. A member that a log has already (about once in 400 million requests at
-//! 10 per minute) is noticed, because `NX` then adds nothing, and the request is logged with another one.
+//! Scores are whole microseconds of Redis's own clock, [without its steps](timeline), and members are random 32-bit
+//! integers. So both stay integers in Redis's compact listpack encoding: a client with 11 entries takes 264 bytes. With
+//! members of 64 bits, which never collide, it would take 328. About once in 400 million requests at 10 per minute, a
+//! member is in the log already. Then `NX` adds nothing, which the reply shows, and the request is logged with another
+//! one.
 //!
-//! No entry is from the future, then, but where nobody knows any more which timeline it is from: Redis has lost its mark, or
-//! somebody else has written into the log. A client that is refused for such an entry is refused for longer than a window, and
-//! the reply shows it. Then, and only then, a node measures Redis's clock once more, removes what is still further
-//! ahead than a second, and decides again.
+//! No entry is from the future, with one exception: if Redis has lost its mark, or another program has written into the
+//! log, nodes do not know which timeline an entry is from. A client that is refused because of such an entry is refused
+//! for longer than a window, and the reply shows it. In this case only, a node measures Redis's clock once more,
+//! removes what is still more than a second ahead, and decides again.
 
+mod agreement;
 mod clock;
 mod connection;
 mod connections;
 mod endpoint;
 mod failure;
-mod keys;
+mod key;
 mod record;
 mod timeline;
 
@@ -35,19 +37,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{Pipeline, RedisError, cmd};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing::warn;
 
 use self::{
+    agreement::SAMPLES_TO_SETTLE,
     clock::RedisClock,
     connection::Connection,
     connections::Connections,
     failure::Failures,
     record::{Record, Recorded, add_commands},
-    timeline::Mark,
 };
 use super::{
-    ClientId, Decision, LogEntry, LogTime, Policy, Quota, StoreError, WindowStore,
+    ClientId, Decision, LogEntry, LogTime, Policy, Quota, WindowStore, WindowStoreError,
     once_a_minute::OnceAMinute,
 };
 use crate::telemetry::chain;
@@ -55,29 +57,20 @@ use crate::telemetry::chain;
 pub use self::{
     clock::ClockStep,
     endpoint::{InvalidRedisUrl, RedisEndpoint},
-    keys::{InvalidKeyPrefix, KeyPrefix},
+    key::{InvalidKeyPrefix, KeyPrefix},
 };
 
-/// Members that are tried for one request. A second is hardly ever needed.
+/// How many members are tried for one request. The second is hardly ever needed.
 const MEMBER_ATTEMPTS: usize = 4;
 
-/// Times that Redis's clock is measured when nothing is known of it, or what was known does not hold any more.
-const SAMPLES_TO_SETTLE: usize = 3;
-
-/// Keys that a server is asked for when it is connected to: one of a cluster that owns half of the slots has all of them once
-/// in 10^19 times, and one that owns nine of ten once in 800.
+/// How many keys a server is asked for when a node connects to it, to find out whether it is one server of a cluster.
+/// One that owns half of the slots has all of these keys once in 10^19 times, one that owns nine of ten once in 800.
 const KEYS_TO_TRY: usize = 64;
-
-/// How long a node that starts waits for others to confirm a mark that seems to be of long ago: they do so once a second.
-const CONFIRMATION: Duration = Duration::from_secs(2);
-
-/// How long the mark is kept, s: as long as the longest window, 366 days, and a day.
-const MARK_SECONDS: u64 = 367 * 86_400;
 
 /// How a [`RedisStore`] reaches Redis.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Where it is.
+    /// Where Redis is.
     pub endpoint: RedisEndpoint,
     /// What all keys begin with.
     pub prefix: KeyPrefix,
@@ -87,9 +80,8 @@ pub struct RedisOptions {
 
 /// Window logs in Redis, by Redis's clock.
 ///
-/// Requests share multiplexed connections, one for each thread: a checkout from a pool for each request would cost
-/// the pool's `PING`. The store does not reconnect by itself; [`reconnect`](Self::reconnect) is called by the limiter's
-/// supervisor.
+/// All requests of a thread use one multiplexed connection. The store does not reconnect by itself: the limiter's
+/// background work calls [`reconnect`](Self::reconnect).
 pub struct RedisStore {
     connections: Connections,
     failures: Failures,
@@ -104,8 +96,8 @@ impl RedisStore {
     /// A store that is not connected yet: call [`reconnect`](Self::reconnect).
     ///
     /// # Errors
-    /// [`StoreError::Connect`] if the endpoint is one that the client library refuses.
-    pub fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+    /// [`WindowStoreError::Connect`] if the client library cannot use the endpoint.
+    pub fn new(options: &RedisOptions) -> Result<Self, WindowStoreError> {
         let failures = Failures::new(&options.endpoint, &options.prefix);
         let patience = options.timeout / 2;
         Ok(Self {
@@ -119,7 +111,7 @@ impl RedisStore {
         })
     }
 
-    /// Takes members from elsewhere than the random generator, so that a test can make them collide.
+    /// Takes members from `new_member` instead of the random generator, so that a test can make them collide.
     #[must_use]
     pub fn with_members(mut self, new_member: fn() -> i32) -> Self {
         self.new_member = new_member;
@@ -130,17 +122,17 @@ impl RedisStore {
         self.new_member
     }
 
-    /// Makes a new connection, measures Redis's clock on it, and proves with a write within the timeout of a request
-    /// that Redis can serve requests. The old connections, of all threads, are of no more use then.
+    /// Makes a new connection, proves with a write, within the timeout of a request, that Redis can serve requests, and
+    /// measures Redis's clock. The old connections of all threads are not used any more.
     ///
     /// # Errors
-    /// [`StoreError`] if any of that fails; the store then stays disconnected.
-    pub async fn reconnect(&self) -> Result<(), StoreError> {
+    /// [`WindowStoreError`] if any of this fails. The store then stays disconnected.
+    pub async fn reconnect(&self) -> Result<(), WindowStoreError> {
         self.connections.give_up();
         let connection = self.connections.connect().await?;
-        // What stands there does not matter: what counts is that Redis would have written.
+        // It does not matter what the key holds. What counts is that Redis would have written.
         match self.probe(&connection).await {
-            Ok(()) | Err(StoreError::Key { .. }) => {}
+            Ok(()) | Err(WindowStoreError::Key { .. }) => {}
             Err(error) => return Err(error),
         }
         self.measure_clock(&connection, SAMPLES_TO_SETTLE).await?;
@@ -148,7 +140,7 @@ impl RedisStore {
         Ok(())
     }
 
-    async fn probe(&self, connection: &Connection) -> Result<(), StoreError> {
+    async fn probe(&self, connection: &Connection) -> Result<(), WindowStoreError> {
         let key = |_| self.keys.probe(rand::random());
         let some = (0..KEYS_TO_TRY).map(key);
         self.within(connection.serves(some), "").await?;
@@ -165,42 +157,42 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Measures Redis's clock again; also notices a Redis that went away while nobody asked it.
+    /// Measures Redis's clock again. This also notices that Redis is away although no request comes.
     ///
     /// # Errors
-    /// [`StoreError`] if Redis does not answer within the timeout.
-    pub async fn sample_clock(&self) -> Result<(), StoreError> {
+    /// [`WindowStoreError`] if Redis does not answer within the timeout.
+    pub async fn sample_clock(&self) -> Result<(), WindowStoreError> {
         let connection = self.connections.common()?;
         self.measure_clock(&connection, 1).await?;
-        // One that does not answer is noticed by its thread's requests.
+        // If a thread's connection does not answer, its requests will notice.
         let _ = timeout(self.timeout, self.connections.keep_alive()).await;
         Ok(())
     }
 
-    /// The last step of Redis's clock that was noticed since this was last asked, if any was.
+    /// The last step of Redis's clock that was noticed since the last call, if any was.
     pub fn take_clock_step(&self) -> Option<ClockStep> {
         self.clock.take_step()
     }
 
-    /// Connections that are open at the moment.
+    /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         self.connections.open()
     }
 
-    /// How far this machine's wall clock is ahead of Redis's, in seconds. Decisions do not depend on it;
-    /// an operator may want to know.
+    /// How many seconds this machine's wall clock is ahead of Redis's. Decisions do not depend on it; operators may
+    /// want to know.
     pub fn wall_clock_ahead_seconds(&self) -> f64 {
         self.clock.wall_clock_ahead_seconds()
     }
 
-    /// As [`record_at`](WindowStore::record_at), once `earlier` requests of the client stand in its log too.
+    /// Adds `earlier` requests of the client to its log, then does as [`record_at`](WindowStore::record_at).
     pub(super) async fn record_after(
         &self,
         earlier: &[LogEntry],
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         let key = self.keys.log(policy, client);
         let decision = async {
             let connection = self.connections.of_this_thread().await?;
@@ -223,25 +215,25 @@ impl RedisStore {
                     Some(Recorded { decision, .. }) => return Ok(decision),
                 }
             }
-            Err(StoreError::Failed(
+            Err(WindowStoreError::Failed(
                 "every member that was tried is taken".into(),
             ))
         };
         let decision = timeout(self.timeout, decision).await;
-        let decision = decision.unwrap_or(Err(StoreError::Timeout(self.timeout)));
-        if let Err(StoreError::Key { key, .. }) = &decision {
+        let decision = decision.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)));
+        if let Err(WindowStoreError::Key { key, .. }) = &decision {
             Box::pin(self.leave_alone(key)).await;
         }
         decision
     }
 
-    /// Decides a request anew, on a log from which all has been removed that is still ahead when this node has measured
-    /// the time once more: one that stood still would take what others have just logged for the future.
+    /// Measures the time once more, removes what is still ahead from the log, and decides the request again. Without
+    /// the measurement, a node that stood still would take what others have just logged for the future.
     async fn record_without_what_is_ahead(
         &self,
         connection: &Connection,
         mut record: Record<'_>,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         self.measure_clock(connection, 1).await?;
         record.at = record.at.max(self.clock.now());
         record.earlier = &[];
@@ -250,10 +242,10 @@ impl RedisStore {
         let recorded = recorded.map_err(|error| self.failures.sort(error, record.key))?;
         recorded
             .map(|recorded| recorded.decision)
-            .ok_or(StoreError::Failed("no decision".into()))
+            .ok_or(WindowStoreError::Failed("no decision".into()))
     }
 
-    /// Takes back what an `EXPIRE` has done to a key that is somebody else's: it would be deleted when a window is over.
+    /// Undoes the `EXPIRE` on a key that is not Shunt's, so that Redis does not delete the key when a window is over.
     async fn leave_alone(&self, key: &str) {
         let persist = async {
             let connection = self.connections.common()?;
@@ -262,18 +254,18 @@ impl RedisStore {
             self.within(connection.query::<i64>(&persist), key).await
         };
         if let Err(error) = persist.await {
-            warn!(error = chain(&error), "a key that is none of ours expires");
+            warn!(error = chain(&error), "a key that is not shunt's expires");
         }
     }
 
-    /// Adds `entries` to the log of a client, where they are not there yet. Decides nothing.
+    /// Adds `entries` to the log of a client unless they are in it already. Decides nothing.
     pub(super) async fn add(
         &self,
         entries: &[LogEntry],
         policy: &Policy,
         client: ClientId,
         now: LogTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), WindowStoreError> {
         let connection = self.connections.common()?;
         let key = self.keys.log(policy, client);
         let mut pipeline = Pipeline::with_capacity(4);
@@ -282,84 +274,21 @@ impl RedisStore {
             pipeline.add_command(command);
         }
         let added = self.within(connection.execute(&pipeline), &key).await;
-        if let Err(StoreError::Key { .. }) = &added {
+        if let Err(WindowStoreError::Key { .. }) = &added {
             self.leave_alone(&key).await;
         }
         added
     }
 
-    /// Measures Redis's clock, at least so many times, and agrees with the other nodes on what that means.
-    async fn measure_clock(&self, connection: &Connection, times: usize) -> Result<(), StoreError> {
-        let mut needed = times;
-        let mut done = 0;
-        while done < needed {
-            let sent = self.clock.start_sample();
-            let redis_time = self.within(connection.time(), "").await?;
-            if !self.clock.finish_sample(sent, redis_time) {
-                needed = SAMPLES_TO_SETTLE;
-            }
-            done += 1;
-        }
-        match self.share_timeline(connection).await {
-            // It goes on by what it knows itself.
-            Err(error @ StoreError::Key { .. }) => {
-                self.clock.settle(None);
-                if self.bad_mark.is_due() {
-                    warn!(
-                        error = chain(&error),
-                        "nodes that start after a step of Redis's clock will not know of it"
-                    );
-                }
-                Ok(())
-            }
-            shared => shared,
-        }
-    }
-
-    /// Reads the mark, settles the timeline, and confirms or replaces the mark.
-    async fn share_timeline(&self, connection: &Connection) -> Result<(), StoreError> {
-        let key = self.keys.clock();
-        let mut mark = self.read_mark(connection, &key).await?;
-        let patience = Instant::now() + CONFIRMATION;
-        while self.clock.awaits(mark) && Instant::now() < patience {
-            sleep(CONFIRMATION / 20).await;
-            mark = self.read_mark(connection, &key).await?;
-        }
-        self.clock.settle(mark);
-        let mut set = cmd("SET");
-        set.arg(&key).arg(self.clock.mark().to_string());
-        set.arg("EX").arg(MARK_SECONDS);
-        self.within(connection.query::<()>(&set), &key).await
-    }
-
-    async fn read_mark(
-        &self,
-        connection: &Connection,
-        key: &str,
-    ) -> Result<Option<Mark>, StoreError> {
-        let mut get = cmd("GET");
-        get.arg(key);
-        let stands: Option<Vec<u8>> = self.within(connection.query(&get), key).await?;
-        let Some(stands) = stands else {
-            return Ok(None);
-        };
-        Mark::parse(&stands)
-            .map(Some)
-            .ok_or_else(|| StoreError::Key {
-                key: key.to_owned(),
-                error: "it holds no mark of a clock".into(),
-            })
-    }
-
-    /// The answer to something about `key`, if it comes in time.
+    /// The answer to commands about `key`, if it comes in time.
     async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, RedisError>>,
         key: &str,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, WindowStoreError> {
         match timeout(self.timeout, answer).await {
             Ok(answer) => answer.map_err(|error| self.failures.sort(error, key)),
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
+            Err(_) => Err(WindowStoreError::Timeout(self.timeout)),
         }
     }
 }
@@ -370,7 +299,7 @@ impl WindowStore for RedisStore {
         "redis"
     }
 
-    /// Redis's clock without its steps, carried forward by this machine's clock since it was started.
+    /// Redis's clock without its steps, carried forward by this machine's boot clock.
     fn now(&self) -> LogTime {
         self.clock.now()
     }
@@ -380,7 +309,7 @@ impl WindowStore for RedisStore {
         policy: &Policy,
         client: ClientId,
         at: LogTime,
-    ) -> Result<Decision, StoreError> {
+    ) -> Result<Decision, WindowStoreError> {
         self.record_after(&[], policy, client, at).await
     }
 }

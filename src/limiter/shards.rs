@@ -1,4 +1,4 @@
-//! A map in several parts, each behind a lock of its own, so that worker threads rarely meet at one.
+//! A map in several parts, each behind a lock of its own, so that worker threads rarely wait for each other.
 
 use std::{
     hash::{BuildHasher, Hash},
@@ -7,10 +7,10 @@ use std::{
 
 use hashlink::DefaultHashBuilder;
 
-/// How many parts there are. A power of two.
+/// The number of parts; a power of two.
 pub(super) const SHARDS: usize = 16;
 
-/// [`SHARDS`] parts; a key says which.
+/// [`SHARDS`] parts. A key belongs to one of them.
 #[derive(Debug, Default)]
 pub(super) struct Shards<T> {
     shards: [Mutex<T>; SHARDS],
@@ -21,19 +21,19 @@ impl<T> Shards<T> {
     /// The part that `key` belongs to.
     pub(super) fn of(&self, key: &impl Hash) -> MutexGuard<'_, T> {
         let hash = self.hasher.hash_one(key);
-        // The hasher is fast, and with some seeds its upper bits hardly differ between neighbours. This brings all bits into the
-        // upper ones (Fibonacci hashing: 2^64 over the golden ratio); hash tables inside use the lower ones.
+        // With some seeds, the upper bits of this fast hasher hardly differ between neighbours. Fibonacci hashing (2^64
+        // over the golden ratio) spreads all bits over the upper ones. Hash tables inside of a part use the lower ones.
         let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         lock(&self.shards[(mixed >> 48) as usize % SHARDS])
     }
 
-    /// One after the other, each locked when its turn comes.
+    /// All parts, one after the other. Each is locked when its turn comes.
     pub(super) fn all(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.shards.iter().map(lock)
     }
 }
 
-/// A panic while the lock was held leaves a log that is at worst short of an entry: still usable.
+/// Ignores that a thread panicked while it held the lock: at worst, a log then lacks one entry, and can still be used.
 fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -46,7 +46,7 @@ mod tests {
     use crate::limiter::ClientId;
 
     #[test]
-    fn neighbours_are_spread_over_all_shards_whatever_the_seed() {
+    fn neighbours_are_spread_over_all_shards_with_any_seed() {
         for _ in 0..500 {
             let shards = Shards::<usize>::default();
             for number in 0..3_200_u32 {

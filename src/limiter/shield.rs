@@ -1,54 +1,34 @@
 //! The flood shield: refusals that need no round trip.
 //!
-//! A client that Redis has refused stays refused until its L-th newest entry has left the window, because other nodes
-//! can only add entries, and an added one only makes the L-th newest newer. Until then a node may refuse the client
-//! by itself, and is right. It remembers those refusals, as they count too: the newest L + 1 of them, which are all that
-//! can matter, are written to Redis [a moment later](Shield::backlog), so that other nodes know of them. And once L
-//! of its own are known, they alone tell how long the client stays refused.
+//! While a client floods a node, the node refuses it by itself, and is right to: [`flood`] proves it. The node
+//! remembers those refusals, because they count like all others. A moment later it [writes](Shield::backlog) the newest
+//! L + 1 of them to Redis, so that other nodes know of them. Older ones can change no decision.
 //!
-//! What a node cannot know is what other nodes have refused and not written yet. So it cannot know the exact moment
-//! at which the client would be admitted again; it only knows that it is no later than one window after the
-//! present request. That is what the client is told, and so that it is not late by much, only a flood is shielded: a
-//! client whose L-th newest entry is no older than [`LATENESS`] write-back intervals. Others ask Redis, at most L times
-//! in that time.
+//! A node does not know what other nodes have refused and not written yet. So it does not know the exact moment at
+//! which the client would be admitted again; it only knows that this moment comes at most one window after the present
+//! request. That is what it tells the client, and it shields only floods so that this is late by little: it shields a
+//! client whose L-th newest entry is at most [`LATENESS`] write-back intervals old. All other clients ask Redis, at
+//! most L times in that time.
+
+mod flood;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
+    ops::ControlFlow,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use hashlink::DefaultHashBuilder;
 
-use super::{ClientId, Decision, LogTime, Policy, Quota, shards::Shards};
+use self::flood::Flood;
+use super::{ClientId, Decision, LogEntry, LogTime, Policy, shards::Shards};
 
 /// How late `Retry-After` of a shielded refusal may be, in write-back intervals.
 const LATENESS: u32 = 2;
 
-/// What the L-th newest entry may be ahead of a request by: nodes' clocks differ, and threads overtake each other. If it is
-/// further ahead, log times have gone back, and nothing is certain.
-const AHEAD: Duration = Duration::from_secs(1);
-
-/// The most refusals that are remembered, over all clients; 16 bytes each. Beyond that, clients ask Redis.
+/// The most refusals that the shield remembers, over all clients; 16 bytes each. Beyond that, clients ask Redis.
 const MAX_ENTRIES: usize = 1 << 20;
-
-/// An entry of a window log as it stands in Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LogEntry {
-    /// When the request arrived.
-    pub(super) at: LogTime,
-    /// What tells it from others of the same time. Chosen once, so that writing it twice changes nothing.
-    pub(super) member: i32,
-}
-
-/// What the shield says about a request.
-#[derive(Debug)]
-pub(super) enum Opinion {
-    /// It is refused, and remembered.
-    Refused(Decision),
-    /// Redis has to be asked. It should know of these first.
-    Ask(Vec<LogEntry>),
-}
 
 /// Refusals to be written to the log of one client.
 #[derive(Debug)]
@@ -58,32 +38,20 @@ pub(super) struct Backlog {
     pub(super) entries: Vec<LogEntry>,
 }
 
-/// The clients that are being refused.
+/// The clients that this node refuses by itself.
 #[derive(Debug)]
 pub(super) struct Shield {
     interval: Duration,
     new_member: fn() -> i32,
     shards: Shards<Clients>,
-    /// How many clients there are. Mostly none, and then most requests need to know no more.
+    /// How many clients there are. Mostly none, and then most requests need no lock.
     clients: AtomicUsize,
     /// How many refusals are remembered.
     entries: AtomicUsize,
 }
 
-/// A client is under a handful of policies at the most.
-type Clients = HashMap<ClientId, Vec<Refused>, DefaultHashBuilder>;
-
-/// One client that is being refused under one policy.
-#[derive(Debug)]
-struct Refused {
-    policy: Policy,
-    /// The L-th newest entry in Redis when it was last asked.
-    in_redis: LogTime,
-    /// The newest refusals of the shield, in the order of their arrival; at most L + 1.
-    own: VecDeque<LogEntry>,
-    /// How many of those, the newest, Redis may not know of.
-    unwritten: usize,
-}
+/// The floods of each client, one for each policy: a handful at most.
+type Clients = HashMap<ClientId, Vec<Flood>, DefaultHashBuilder>;
 
 impl Shield {
     /// A shield whose [backlog](Self::backlog) is written every `interval`.
@@ -101,31 +69,37 @@ impl Shield {
         self.interval
     }
 
-    /// Refuses a request that arrives at `at`, if it is certain that Redis would.
-    pub(super) fn consider(&self, policy: &Policy, client: ClientId, at: LogTime) -> Opinion {
+    /// Breaks with a refusal if it is certain that Redis would refuse a request that arrives at `at`. Else Redis has to
+    /// decide, and should learn of the entries returned first.
+    pub(super) fn consider(
+        &self,
+        policy: &Policy,
+        client: ClientId,
+        at: LogTime,
+    ) -> ControlFlow<Decision, Vec<LogEntry>> {
         if self.clients() == 0 {
-            return Opinion::Ask(Vec::new());
+            return ControlFlow::Continue(Vec::new());
         }
         let mut clients = self.shards.of(&client);
-        let Some(refused) = find(&mut clients, policy, client) else {
-            return Opinion::Ask(Vec::new());
+        let Some(flood) = find(&mut clients, policy, client) else {
+            return ControlFlow::Continue(Vec::new());
         };
         let full = self.entries.load(Ordering::Relaxed) >= MAX_ENTRIES;
-        if full || !refused.is_flooding(at, self.interval) {
-            return Opinion::Ask(refused.unwritten().collect());
+        if full || !flood.lasts(at, self.lateness()) {
+            return ControlFlow::Continue(flood.unwritten().collect());
         }
         let member = (self.new_member)();
-        if refused.push(LogEntry { at, member }) {
+        if flood.push(LogEntry { at, member }) {
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
-        Opinion::Refused(Decision {
+        ControlFlow::Break(Decision {
             admitted: false,
             remaining: 0,
             reset_after: policy.quota.window(),
         })
     }
 
-    /// Takes in what Redis has decided at `at`, knowing of `written`.
+    /// Takes in what Redis has decided about a request at `at`, once `written` stood in the log.
     pub(super) fn learn(
         &self,
         policy: &Policy,
@@ -139,160 +113,108 @@ impl Shield {
         }
         let in_redis = at + decision.reset_after - policy.quota.window();
         let mut clients = self.shards.of(&client);
-        if let Some(refused) = find(&mut clients, policy, client) {
-            refused.has_written(written);
+        if let Some(flood) = find(&mut clients, policy, client) {
+            flood.has_written(written);
             if !decision.admitted {
-                refused.in_redis = refused.in_redis.max(in_redis);
+                flood.redis_holds(in_redis);
             }
         } else if !decision.admitted {
-            let refused = Refused {
-                policy: policy.clone(),
-                in_redis,
-                own: VecDeque::new(),
-                unwritten: 0,
-            };
-            if refused.is_flooding(at, self.interval) {
-                let policies = clients.entry(client).or_default();
+            let flood = Flood::new(policy.clone(), in_redis);
+            if flood.lasts(at, self.lateness()) {
+                let floods = clients.entry(client).or_default();
                 self.clients
-                    .fetch_add(usize::from(policies.is_empty()), Ordering::Release);
-                policies.push(refused);
+                    .fetch_add(usize::from(floods.is_empty()), Ordering::Release);
+                floods.push(flood);
             }
         }
     }
 
-    /// What has to be written to Redis now; clients whose flood is over are forgotten.
+    /// What has to be written to Redis now. Forgets clients whose flood is over.
     pub(super) fn backlog(&self, now: LogTime) -> Vec<Backlog> {
         let mut backlog = Vec::new();
         if self.clients() == 0 {
             return backlog;
         }
         for mut clients in self.shards.all() {
-            for (&client, policies) in clients.iter_mut() {
-                policies.retain(|refused| {
-                    let keep = refused.unwritten > 0 || refused.is_flooding(now, self.interval);
-                    if !keep {
-                        self.entries.fetch_sub(refused.own.len(), Ordering::Relaxed);
-                    }
-                    keep
+            for (&client, floods) in clients.iter_mut() {
+                self.retain(floods, |flood| {
+                    flood.has_unwritten() || flood.lasts(now, self.lateness())
                 });
-                let unwritten = policies.iter().filter(|refused| refused.unwritten > 0);
-                backlog.extend(unwritten.map(|refused| Backlog {
-                    policy: refused.policy.clone(),
+                let unwritten = floods.iter().filter(|flood| flood.has_unwritten());
+                backlog.extend(unwritten.map(|flood| Backlog {
+                    policy: flood.policy().clone(),
                     client,
-                    entries: refused.unwritten().collect(),
+                    entries: flood.unwritten().collect(),
                 }));
             }
             let before = clients.len();
-            clients.retain(|_, policies| !policies.is_empty());
+            clients.retain(|_, floods| !floods.is_empty());
             self.clients
                 .fetch_sub(before - clients.len(), Ordering::Release);
         }
         backlog
     }
 
-    /// Redis knows these now.
+    /// Redis has this backlog now.
     pub(super) fn has_written(&self, backlog: &Backlog) {
         let mut clients = self.shards.of(&backlog.client);
-        if let Some(refused) = find(&mut clients, &backlog.policy, backlog.client) {
-            refused.has_written(&backlog.entries);
+        if let Some(flood) = find(&mut clients, &backlog.policy, backlog.client) {
+            flood.has_written(&backlog.entries);
         }
     }
 
-    /// Forgets a client: Redis cannot know of it.
+    /// Forgets a client whose log Redis cannot keep.
     pub(super) fn forget(&self, policy: &Policy, client: ClientId) {
         if self.clients() == 0 {
             return;
         }
         let mut clients = self.shards.of(&client);
-        let Some(policies) = clients.get_mut(&client) else {
+        let Some(floods) = clients.get_mut(&client) else {
             return;
         };
-        policies.retain(|refused| {
-            let keep = refused.policy != *policy;
-            if !keep {
-                self.entries.fetch_sub(refused.own.len(), Ordering::Relaxed);
-            }
-            keep
-        });
-        if policies.is_empty() {
+        self.retain(floods, |flood| flood.policy() != policy);
+        if floods.is_empty() {
             clients.remove(&client);
             self.clients.fetch_sub(1, Ordering::Release);
         }
     }
 
-    /// Forgets everything: Redis was away, and nobody knows what it still knows.
+    /// Forgets all clients: Redis was away, and may have lost what the shield builds on.
     pub(super) fn clear(&self) {
         for mut clients in self.shards.all() {
-            let entries: usize = clients.values().flatten().map(|r| r.own.len()).sum();
-            self.entries.fetch_sub(entries, Ordering::Relaxed);
+            for floods in clients.values_mut() {
+                self.retain(floods, |_| false);
+            }
             self.clients.fetch_sub(clients.len(), Ordering::Release);
             clients.clear();
         }
     }
 
-    /// Clients that are being refused at the moment.
+    /// How many clients this node refuses by itself at the moment.
     pub(super) fn clients(&self) -> usize {
         self.clients.load(Ordering::Acquire)
     }
+
+    /// Invariant: [`entries`](Self::entries) is the sum over all floods.
+    fn retain(&self, floods: &mut Vec<Flood>, keep: impl Fn(&Flood) -> bool) {
+        floods.retain(|flood| {
+            let keep = keep(flood);
+            if !keep {
+                self.entries.fetch_sub(flood.entries(), Ordering::Relaxed);
+            }
+            keep
+        });
+    }
+
+    /// How old the L-th newest entry of a flood may be.
+    fn lateness(&self) -> Duration {
+        self.interval * LATENESS
+    }
 }
 
-fn find<'a>(
-    clients: &'a mut Clients,
-    policy: &Policy,
-    client: ClientId,
-) -> Option<&'a mut Refused> {
-    let mut policies = clients.get_mut(&client)?.iter_mut();
-    policies.find(|refused| refused.policy == *policy)
-}
-
-impl Refused {
-    /// The L-th newest entry that is known of; there may be newer ones that are not.
-    fn lth_newest(&self) -> LogTime {
-        let limit = self.quota().limit() as usize;
-        let of_own = self.own.len().checked_sub(limit);
-        let of_own = of_own.and_then(|index| self.own.get(index));
-        of_own.map_or(self.in_redis, |entry| entry.at.max(self.in_redis))
-    }
-
-    /// Whether a request at `at` is refused for certain, and will be for nearly a window to come.
-    fn is_flooding(&self, at: LogTime, interval: Duration) -> bool {
-        let lth_newest = self.lth_newest();
-        let age = at - lth_newest;
-        // At the age of a window an entry does not count any more. An age of zero may be less than that.
-        age <= interval * LATENESS && age < self.quota().window() && lth_newest <= at + AHEAD
-    }
-
-    /// Whether there is one entry more than before.
-    fn push(&mut self, entry: LogEntry) -> bool {
-        // Two threads may come here in another order than their requests arrived. Then an older entry is taken for the
-        // L-th newest than could be: that is safe.
-        self.own.push_back(entry);
-        let full = self.own.len() > self.quota().limit() as usize + 1;
-        if full {
-            self.own.pop_front();
-        }
-        self.unwritten = (self.unwritten + 1).min(self.own.len());
-        !full
-    }
-
-    fn unwritten(&self) -> impl Iterator<Item = LogEntry> {
-        let written = self.own.len() - self.unwritten;
-        self.own.iter().skip(written).copied()
-    }
-
-    /// Redis knows `entries` now: what was unwritten when they were asked for.
-    fn has_written(&mut self, entries: &[LogEntry]) {
-        let Some(last) = entries.last() else { return };
-        // What is newer has come since. If it is not there any more, all of those have.
-        if let Some(position) = self.own.iter().rposition(|entry| entry == last) {
-            let newer = self.own.len() - position - 1;
-            self.unwritten = self.unwritten.min(newer);
-        }
-    }
-
-    fn quota(&self) -> Quota {
-        self.policy.quota
-    }
+fn find<'a>(clients: &'a mut Clients, policy: &Policy, client: ClientId) -> Option<&'a mut Flood> {
+    let mut floods = clients.get_mut(&client)?.iter_mut();
+    floods.find(|flood| flood.policy() == policy)
 }
 
 #[cfg(test)]
@@ -330,8 +252,8 @@ mod tests {
     }
 
     fn is_refused(shield: &Shield, policy: &Policy, client: ClientId, micros: i64) -> bool {
-        let opinion = shield.consider(policy, client, at(micros));
-        matches!(opinion, Opinion::Refused(_))
+        let considered = shield.consider(policy, client, at(micros));
+        considered.is_break()
     }
 
     #[test]

@@ -10,8 +10,7 @@ use super::Quota;
 
 /// A moment on a store's clock, in microseconds.
 ///
-/// Only differences mean anything: the Redis store counts from the Unix epoch by Redis's clock, the
-/// in-process store from the start of the process.
+/// Each store chooses its origin, so only differences mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogTime(i64);
 
@@ -48,33 +47,32 @@ impl Sub<Duration> for LogTime {
 impl Sub for LogTime {
     type Output = Duration;
 
-    /// The time since `earlier`; zero if it is later.
+    /// The time since `earlier`. Zero if `earlier` is later.
     fn sub(self, earlier: Self) -> Duration {
         let micros = self.0.saturating_sub(earlier.0);
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 }
 
-/// What the window log says about the request that was just logged.
+/// What the window log says of the request that was just logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the request is within the quota.
     pub admitted: bool,
-    /// How many more requests would be admitted at this very moment.
+    /// How many more requests would be admitted at this moment.
     pub remaining: u32,
-    /// How long until more would be: until the entry that decides leaves the window.
+    /// How long until more would be admitted: until the entry that decides leaves the window. At most a window.
     ///
-    /// For a refused request this is exactly how long a client that stays quiet has to wait. Never longer than the window.
+    /// After a refusal, a client that stays quiet has to wait exactly so long.
     pub reset_after: Duration,
 }
 
 impl Decision {
-    /// The decision for a request logged at `now`, when the log then holds `logged` entries.
+    /// The decision about a request that was logged at `now`. The log then holds `logged` entries.
     ///
-    /// `oldest` and `second_oldest` are the first two of the log after it was trimmed to the newest
-    /// L + 1 entries. A client is admitted again once its L-th newest entry has left the window: that
-    /// is the second of L + 1 entries for a refused one, the first while the log is not over-full.
-    /// (The very oldest is the wrong one after a refusal: L entries would still remain.)
+    /// `oldest` and `second_oldest` are the first two entries of the log once it is trimmed to the newest L + 1. A
+    /// client is admitted again once its L-th newest entry has left the window. After a refusal that is the second of L
+    /// + 1 entries (once only the oldest has left, L entries remain, which is too many). Otherwise it is the first.
     pub(super) fn from_log(
         quota: Quota,
         now: LogTime,
@@ -91,17 +89,28 @@ impl Decision {
         Self {
             admitted,
             remaining: u32::try_from(limit.saturating_sub(logged)).unwrap_or(u32::MAX),
-            // An entry may be a little ahead, because clocks are never measured quite exactly.
+            // An entry may be a little ahead of `now`, because nodes do not measure the time quite exactly.
             reset_after: (deciding.min(now) + quota.window()) - now,
         }
     }
 
-    /// [`reset_after`](Self::reset_after) in whole seconds, rounded up, so that it is never early;
-    /// at least 1 for a refused request.
+    /// [`reset_after`](Self::reset_after) in whole seconds, rounded up so that it is never early. At least 1 after a
+    /// refusal.
     pub fn reset_seconds(&self) -> u64 {
         let seconds = self.reset_after.as_micros().div_ceil(1_000_000) as u64;
         seconds.max(u64::from(!self.admitted))
     }
+}
+
+/// An entry of a window log that several nodes write.
+///
+/// Its member is chosen once, so that an entry that is written twice counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LogEntry {
+    /// When the request arrived.
+    pub(super) at: LogTime,
+    /// What tells it from others of the same time.
+    pub(super) member: i32,
 }
 
 /// The arrival times of one client's recent requests: at most L + 1 of them, oldest first.
@@ -113,10 +122,10 @@ pub struct WindowLog {
 impl WindowLog {
     /// Logs a request that arrived at `now` and decides it.
     ///
-    /// Entries at or before `now − W` are dropped, and only the newest L + 1 are kept: an older one
-    /// can change no decision, because L + 1 newer ones already refuse.
+    /// Drops entries at or before `now − W`, and keeps only the newest L + 1: an older one can change no decision,
+    /// because L + 1 newer ones refuse already.
     pub fn record(&mut self, quota: Quota, now: LogTime) -> Decision {
-        // Arrivals are nearly always in order; a sorted insert keeps the log right when they are not.
+        // Invariant: entries are sorted. Arrivals are nearly always in order, and then this is a push.
         let position = self.entries.partition_point(|&entry| entry <= now);
         self.entries.insert(position, now);
 
@@ -137,28 +146,28 @@ impl WindowLog {
         )
     }
 
-    /// Whether no entry counts any more at `now`, so that forgetting the log changes no decision.
+    /// Whether no entry counts at `now` any more. Then forgetting the log changes no decision.
     pub fn is_idle(&self, quota: Quota, now: LogTime) -> bool {
         let cutoff = now.0.saturating_sub(quota.window_micros());
         self.newest().is_none_or(|newest| newest.0 <= cutoff)
     }
 
-    /// When the latest request that was logged arrived, if any was.
+    /// When the newest request arrived, if any was logged.
     pub(super) fn newest(&self) -> Option<LogTime> {
         self.entries.back().copied()
     }
 
-    /// Entries held: at most L + 1.
+    /// The number of entries: at most L + 1.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing was ever logged.
+    /// Whether no request was ever logged.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of heap that the entries occupy.
+    /// How many bytes of heap the entries occupy.
     pub(super) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<LogTime>()
     }
@@ -215,9 +224,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// In whatever order they come, and however far ahead others are.
+        /// Requests come in any order, and others are logged as far ahead as a broken clock may put them.
         #[test]
-        fn nobody_is_told_to_wait_for_longer_than_a_window(
+        fn no_client_is_told_to_wait_for_longer_than_a_window(
             limit in 1..5_u32,
             times in proptest::collection::vec(-7_200_000_000..7_200_000_000_i64, 1..40),
         ) {

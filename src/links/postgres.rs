@@ -1,37 +1,27 @@
-//! Links in Postgres: shared by all nodes.
+//! Links in Postgres, where several nodes may use them.
 
-mod changes;
-mod connections;
 mod rehearsal;
 
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{
-    ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgSslMode},
-};
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::warn;
+use sqlx::PgConnection;
 
-use self::{
-    changes::Changes,
-    connections::{Connections, Repeat},
-};
-use super::{
-    Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, StartUp, StoreError, StoreUsage,
-    Terms, Write,
-};
-use crate::telemetry::chain;
+use super::{Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, Terms, Write};
+use crate::db::{DatabaseError, Postgres};
 
-/// Between attempts to reach a database that is not there yet.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// The channel on which the table's triggers (`migrations/postgres`) announce the codes of links that have changed, or
+/// [`EVERYTHING`]. Every node listens on it.
+const CHANNEL: &str = "shunt_links";
 
-/// The returned code is that of the shared link to this target, be it old or new. One round trip, and
-/// a repeated URL writes nothing. Both look-ups use `urls_url_sha256_key`. No row comes back when another
-/// session commits the same target between our snapshot and our insert: then the next attempt sees it.
-const INSERT_SHARED: &str = "
+/// The payload that stands for all codes. No code has this name.
+const EVERYTHING: &str = "*";
+
+/// Returns the code of the deduplicated link to this target, old or new. One round trip, and a repeated URL writes nothing.
+/// Both look-ups use `urls_url_sha256_key`. Returns no row when another session commits the same target between our
+/// snapshot and our insert: then the next attempt sees it.
+const INSERT_DEDUPLICATED: &str = "
     WITH known AS (SELECT short_code FROM urls WHERE url_sha256 = $3),
     made AS (
         INSERT INTO urls (short_code, original_url, url_sha256)
@@ -67,177 +57,72 @@ const COUNT_VISIT: &str = "
     UPDATE urls SET visits = visits + 1
     WHERE short_code = $1 AND visits < max_visits";
 
-/// How a [`PostgresStore`] reaches its database.
-#[derive(Clone, Debug)]
-pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/database`.
-    pub url: PostgresUrl,
-    /// The most connections of this node.
-    pub max_connections: u32,
-    /// How long a request waits, for a connection and an answer together.
-    pub timeout: Duration,
-}
-
-/// A parsed `postgres://` URL; `Debug` does not show the password.
-#[derive(Clone)]
-pub struct PostgresUrl(PgConnectOptions);
-
-impl FromStr for PostgresUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = "not a Postgres URL: expected postgres://user:password@host:5432/database";
-        let rest = text
-            .strip_prefix("postgres://")
-            .or_else(|| text.strip_prefix("postgresql://"))
-            .ok_or(error)?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let hosts = authority.rsplit('@').next().unwrap_or_default();
-        let query = rest.split_once('?').map_or("", |(_, query)| query);
-        let parameters = || url::form_urlencoded::parse(query.as_bytes());
-        let several = |name: &str, value: &str| name.starts_with("host") && value.contains(',');
-        // To the parser `a,b` is a host that nobody knows.
-        if hosts.contains(',') || parameters().any(|(name, value)| several(&name, &value)) {
-            return Err(
-                "it names several hosts, and Shunt takes one: that of a proxy or an address that follows \
-                 the primary, such as those of PgBouncer, HAProxy or keepalived",
-            );
-        }
-        let options = PgConnectOptions::from_str(text).map_err(|_| {
-            let wrong = |names: &[&str], fits: fn(&str) -> bool| {
-                parameters().any(|(name, value)| names.contains(&&*name) && !fits(&value))
-            };
-            if wrong(&["sslmode", "ssl-mode"], |mode| {
-                PgSslMode::from_str(mode).is_ok()
-            }) {
-                "sslmode is one of disable, allow, prefer, require, verify-ca and verify-full"
-            } else if wrong(&["hostaddr"], |address| address.parse::<IpAddr>().is_ok()) {
-                "hostaddr is an IP address"
-            } else if wrong(&["port"], |port| port.parse::<u16>().is_ok()) {
-                "port is a number"
-            } else {
-                error
-            }
-        })?;
-        Ok(Self(options.application_name("shunt")))
-    }
-}
-
-impl std::fmt::Debug for PostgresUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-/// Host, port and database, without credentials.
-impl std::fmt::Display for PostgresUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(options) = self;
-        let database = options.get_database().unwrap_or(options.get_username());
-        write!(
-            f,
-            "postgres at {}:{}/{database}",
-            options.get_host(),
-            options.get_port()
-        )
-    }
-}
-
 /// Links in Postgres.
-pub struct PostgresStore {
-    connections: Connections,
-    changes: Changes,
+pub struct PostgresLinks {
+    postgres: Arc<Postgres>,
 }
 
-impl PostgresStore {
-    /// Connects and brings the tables up to date; several nodes may do so at once. A database that cannot
-    /// be reached is tried again until `start_up.within` is over.
-    ///
-    /// # Errors
-    /// [`StoreError`] with the last cause.
-    pub async fn connect(options: &PostgresOptions, start_up: StartUp) -> Result<Self, StoreError> {
-        let connect = options.url.0.clone().disable_statement_logging();
-        let deadline = Instant::now() + start_up.within;
-        while let Err(error) = prepare(&connect, deadline).await {
-            let temporary = matches!(error, StoreError::Database(_));
-            if !temporary || Instant::now() + RETRY_INTERVAL > deadline {
-                return Err(error);
-            }
-            warn!(
-                error = chain(&error),
-                database = %options.url,
-                "cannot reach the database yet"
-            );
-            sleep(RETRY_INTERVAL).await;
-        }
-        Ok(Self {
-            changes: Changes::new(connect.clone(), options.timeout),
-            connections: Connections::new(connect, options.max_connections, options.timeout),
-        })
+impl PostgresLinks {
+    /// The links in this database.
+    pub fn new(postgres: Arc<Postgres>) -> Self {
+        Self { postgres }
     }
 }
 
 #[async_trait]
-impl LinkStore for PostgresStore {
-    fn name(&self) -> &'static str {
-        "postgres"
-    }
-
-    async fn insert(&self, link: &NewLink<'_>) -> Result<Created, StoreError> {
-        if link.shared {
-            self.connections
-                .write(Repeat::Allowed, link, insert_shared)
-                .await
+impl LinkStore for PostgresLinks {
+    async fn insert(&self, link: &NewLink) -> Result<Created, DatabaseError> {
+        let pool = &self.postgres.pool;
+        if link.deduplicated {
+            pool.write_idempotent(link, insert_deduplicated).await
         } else {
-            self.connections
-                .write(Repeat::Forbidden, link, insert_own)
-                .await
+            pool.write(link, insert_own).await
         }
     }
 
-    async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, StoreError> {
+    async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, DatabaseError> {
         let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
-        self.connections.read(&codes[..], look_up).await
+        self.postgres.pool.read(&codes[..], look_up).await
     }
 
-    async fn count_visit(&self, code: &ShortCode) -> Result<bool, StoreError> {
-        self.connections
-            .write(Repeat::Forbidden, code, count_visit)
-            .await
+    async fn count_visit(&self, code: &ShortCode) -> Result<bool, DatabaseError> {
+        self.postgres.pool.write(code, count_visit).await
     }
 
-    async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> StoreError {
-        self.changes.watch(report).await
+    async fn watch(&self, report: &(dyn Fn(Change) + Send + Sync)) -> DatabaseError {
+        let mut listener = match self.postgres.listen(CHANNEL).await {
+            Ok(listener) => listener,
+            Err(error) => return error,
+        };
+        report(Change::Watching);
+        loop {
+            match listener.next().await {
+                Ok(payload) if payload == EVERYTHING => report(Change::Everything),
+                Ok(payload) => {
+                    if let Some(code) = ShortCode::parse(&payload) {
+                        report(Change::Link(code));
+                    }
+                }
+                Err(error) => return error,
+            }
+        }
     }
 
-    async fn rehearse(&self, write: &Write) -> Result<(), StoreError> {
-        self.connections
-            .write(Repeat::Allowed, write, rehearsal::rehearse)
-            .await
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn usage(&self) -> StoreUsage {
-        self.connections.usage()
-    }
-
-    async fn close(&self) {
-        self.connections.close().await;
+    async fn rehearse(&self, write: &Write) -> Result<(), DatabaseError> {
+        let pool = &self.postgres.pool;
+        pool.write_idempotent(write, rehearsal::rehearse).await
     }
 }
 
-/// A commit that fails, as by a constraint that is deferred, is reported after the row: all of the answer is read.
-fn insert_shared<'c>(
+/// Reads all of the answer: Postgres reports after the row that the commit fails, as by a deferred constraint.
+fn insert_deduplicated<'c>(
     connection: &'c mut PgConnection,
-    link: &'c NewLink<'_>,
+    link: &'c NewLink,
 ) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
     Box::pin(async move {
         let hash = link.target_hash();
         loop {
-            let codes: Result<Vec<String>, _> = sqlx::query_scalar(INSERT_SHARED)
+            let codes: Result<Vec<String>, _> = sqlx::query_scalar(INSERT_DEDUPLICATED)
                 .bind(link.code.as_str())
                 .bind(link.target.as_str())
                 .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
@@ -255,10 +140,10 @@ fn insert_shared<'c>(
 
 fn insert_own<'c>(
     connection: &'c mut PgConnection,
-    link: &'c NewLink<'_>,
+    link: &'c NewLink,
 ) -> BoxFuture<'c, Result<Created, sqlx::Error>> {
     Box::pin(async move {
-        Ok(if insert_under(connection, link, link.code).await? {
+        Ok(if insert_under(connection, link, &link.code).await? {
             Created::Stored(link.code.clone())
         } else {
             Created::CodeTaken
@@ -269,7 +154,7 @@ fn insert_own<'c>(
 /// Whether the code was free.
 async fn insert_under(
     connection: &mut PgConnection,
-    link: &NewLink<'_>,
+    link: &NewLink,
     code: &ShortCode,
 ) -> Result<bool, sqlx::Error> {
     let Terms {
@@ -335,31 +220,6 @@ fn count_visit<'c>(
             .await?;
         Ok(counted.rows_affected() == 1)
     })
-}
-
-/// Connects, not through the pool, whose errors hide their cause, and migrates.
-async fn prepare(options: &PgConnectOptions, deadline: Instant) -> Result<(), StoreError> {
-    let mut connection = timeout_at(deadline, options.connect())
-        .await
-        .map_err(|_| StoreError::Database("no answer to the attempt to connect".into()))?
-        .map_err(database_error)?;
-    let mut migrator = sqlx::migrate!("migrations/postgres");
-    // The release before this one must still start after this one has migrated.
-    migrator.set_ignore_missing(true);
-    // The lock that serialises migrations is waited for without a bound of its own.
-    timeout_at(deadline, migrator.run(&mut connection))
-        .await
-        .map_err(|_| {
-            StoreError::Migration("no end in time; another node may hold the lock".into())
-        })?
-        .map_err(|error| StoreError::Migration(error.into()))?;
-    // The server notices that the connection is gone in any case.
-    let _ = timeout_at(deadline, connection.close()).await;
-    Ok(())
-}
-
-fn database_error(error: sqlx::Error) -> StoreError {
-    StoreError::Database(error.into())
 }
 
 fn is_code_taken(error: &sqlx::Error) -> bool {

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// What a browser runs in, or opens from, the page or the machine that it is on: such a link would be an attack on
-/// everybody who follows it, so no configuration allows it.
+/// A browser runs these in the page that it shows, or opens them from its own machine. Such a link would attack every visitor,
+/// so no configuration allows it.
 const NEVER: [&str; 8] = [
     "about",
     "blob",
@@ -22,15 +22,15 @@ pub struct Scheme(String);
 /// Why a text is no scheme that could be allowed.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidScheme {
-    /// Something else than a letter and then letters, digits, `+`, `-` and `.`.
+    /// Something other than a letter and then letters, digits, `+`, `-` and `.`.
     #[error("a scheme is what stands in front of the colon, such as https or mailto")]
     Malformed,
-    /// One that a browser runs, or opens from the machine that it is on.
-    #[error("links with this scheme are never allowed: they attack those who follow them")]
+    /// A browser runs such URLs, or opens them from its own machine.
+    #[error("links with this scheme are never allowed: they attack their visitors")]
     Dangerous,
 }
 
-/// A list of schemes without any scheme, which would refuse every URL.
+/// The list of schemes is empty, and would reject every URL.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("at least one scheme is needed")]
 pub struct NoSchemes;

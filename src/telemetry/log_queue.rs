@@ -1,8 +1,8 @@
 //! Log lines on their way out: a bounded queue, and a thread that writes.
 //!
-//! Whoever reads standard output may stall: a terminal that is held, a pipe to a program that hangs, a full disk. A request
-//! that logs must not wait for that. So lines are put into a buffer, and a thread of its own writes them; when the buffer is
-//! full, lines are dropped and counted.
+//! Whoever reads standard output may stall: a terminal that is held, a pipe to a program that hangs, a full disk. A
+//! request that logs must not wait for that. So lines are put into a buffer, and a thread of its own writes them; when
+//! the buffer is full, lines are dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -56,7 +56,8 @@ struct Waiting {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `output`. It lives as long as the process. `tell` logs how many lines were dropped.
+    /// Starts the thread that writes to `output`. It lives as long as the process. `tell` logs how many lines were
+    /// dropped.
     ///
     /// # Errors
     /// If the thread cannot be started.

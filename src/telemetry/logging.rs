@@ -18,7 +18,8 @@ use super::log_queue::LogQueue;
 /// How long the end of the process may wait for the last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Belongs to the end of the process: when it is dropped, the lines so far are written, if somebody reads them within a second.
+/// Belongs to the end of the process: when it is dropped, the lines so far are written, if somebody reads them within a
+/// second.
 #[must_use]
 pub struct Logs(LogQueue);
 

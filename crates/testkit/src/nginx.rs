@@ -1,6 +1,7 @@
 //! nginx with the repository's configuration.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -123,6 +124,15 @@ impl Nginx {
     /// The process id of the master process.
     pub fn pid(&self) -> i32 {
         self.process.pid()
+    }
+
+    /// The process ids of its workers, with those that still finish their requests after a reload.
+    pub fn workers(&self) -> BTreeSet<i32> {
+        let master = self.pid();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.expect("nginx runs");
+        let pids = children.split_whitespace().map(str::parse);
+        pids.map(|pid| pid.expect("a pid")).collect()
     }
 
     /// The folder of its configuration and its log.

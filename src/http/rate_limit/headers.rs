@@ -10,7 +10,7 @@ use actix_web::{
     web::Bytes,
 };
 
-use crate::limiter::{Decision, Policy, Ruling};
+use crate::limiter::{Decision, Outcome, Policy};
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -46,13 +46,13 @@ impl Announcement {
 /// Adds `RateLimit-Policy` and `RateLimit` for every policy (IETF draft-ietf-httpapi-ratelimit-headers-10), the older
 /// `X-RateLimit-*` for the policy that is nearest to refusing, and on a refusal `Retry-After`. All times are seconds
 /// from now, so no clock but the limiter's matters.
-pub(super) fn add(headers: &mut HeaderMap, outcomes: &[(&Announcement, Ruling)]) {
+pub(super) fn add(headers: &mut HeaderMap, outcomes: &[(&Announcement, Outcome)]) {
     let mut policies = Vec::with_capacity(64);
     let mut states = Vec::with_capacity(64);
     let mut nearest: Option<(&Policy, Decision)> = None;
     for (announcement, outcome) in outcomes {
         push_item(&mut policies, &announcement.item);
-        let Ruling::Decided(decision, _) = outcome else {
+        let Outcome::Decided(decision, _) = outcome else {
             continue;
         };
         push_item(&mut states, &announcement.name);

@@ -1,4 +1,4 @@
-//! Redis's clock, as this process knows it, and the log time that follows from it.
+//! Redis's clock as this process knows it, and the log time that follows from it.
 
 use std::{
     collections::VecDeque,
@@ -12,30 +12,30 @@ use std::{
 use super::timeline::{Mark, Own, STEP_MICROS, Timeline, settle};
 use crate::limiter::{LogTime, boot_clock::BootClock};
 
-/// Samples remembered, one a second: old enough ones are forgotten, so that the slow drift between two
-/// machines' clocks (some 50 µs a second at worst) never adds up.
+/// How many samples are remembered, one a second. Older ones are forgotten, so that the slow drift between the clocks
+/// of two machines (some 50 µs a second at worst) never adds up.
 const SAMPLES: usize = 8;
 
-/// What two honest samples may differ by beyond their round trips: drift over `SAMPLES` seconds.
+/// How much two correct samples may differ beyond their round trips: the drift over `SAMPLES` seconds.
 const DRIFT_MICROS: i64 = 500;
 
-/// What a clock is slewed by at the most, as a part of the time that passes: 500 ppm.
+/// A clock is slewed by at most one part in this many of the time that passes: 500 ppm.
 const SLEW: i64 = 2_000;
 
-/// Redis's clock: an offset, carried forward by this machine's clock since it was started.
+/// Redis's clock: an offset to this machine's boot clock.
 ///
-/// The machine's wall clock plays no part, so it may be wrong or be stepped. The offset comes from
-/// `TIME`: Redis read its clock somewhere within the round trip, so the midpoint is wrong by at most half
-/// of that, and of the recent samples the one with the smallest round trip is kept (Cristian's
-/// algorithm). A sample that contradicts it (their error intervals do not meet) means that Redis's
-/// clock was stepped, that another server answers now, or that this machine stood still: then the new one counts.
+/// The machine's wall clock plays no part, so it may be wrong or be stepped. The offset comes from `TIME`. Redis read
+/// its clock at some moment within the round trip, so the midpoint is wrong by at most half of the round trip. Of the
+/// recent samples, the one with the smallest round trip counts (Cristian's algorithm). If a new sample contradicts it
+/// (their error intervals do not meet), Redis's clock was stepped, another server answers now, or this machine stood
+/// still: then only the new sample counts.
 ///
-/// Log times are Redis's time on a [`Timeline`] that has no steps. After a sample that is further off than any clock drifts
-/// they go on as before until it is [settled](Self::settle) what it means.
+/// Log times are Redis's time on a [`Timeline`], which has no steps. If a sample is further off than any clock drifts,
+/// log times go on as before until it is [settled](Self::settle) what the sample means.
 #[derive(Debug)]
 pub(super) struct RedisClock {
     boot: BootClock,
-    /// Log time less the boot clock: all that a request needs.
+    /// Log time less the boot clock. A request needs nothing else.
     log_offset: AtomicI64,
     state: Mutex<State>,
 }
@@ -64,12 +64,12 @@ struct Sample {
     round_trip: i64,
 }
 
-/// What became of a step of Redis's clock.
+/// A step of Redis's clock, and what it did to the log times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStep {
-    /// How far Redis's clock has moved against this machine's, µs; negative if it was set back.
+    /// How far Redis's clock has moved against this machine's, µs. Negative if it was set back.
     pub redis_micros: i64,
-    /// How far this node's log times have moved with it, µs: hardly at all, unless it follows the other nodes.
+    /// How far this node's log times have moved with it, µs: hardly at all, unless this node follows the others.
     pub log_micros: i64,
 }
 
@@ -91,8 +91,8 @@ impl RedisClock {
         self.boot.micros()
     }
 
-    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits in with what was
-    /// known; if not, further samples make the new offset more exact before the timeline is settled.
+    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits what was
+    /// known. If it does not, take more samples, which make the new offset more exact, and then settle the timeline.
     pub(super) fn finish_sample(&self, sent: i64, redis_micros: i64) -> bool {
         self.add_sample(sent, self.boot.micros(), redis_micros)
     }
@@ -128,7 +128,7 @@ impl RedisClock {
         fits
     }
 
-    /// Chooses the timeline: `mark` is what Redis holds of it. Called after every sample.
+    /// Chooses the timeline. `mark` is what Redis holds of it. Must be called after every sample.
     pub(super) fn settle(&self, mark: Option<Mark>) {
         self.settle_at(self.boot.micros(), mark);
     }
@@ -149,7 +149,7 @@ impl RedisClock {
                     - state.settled.map_or(0, |settled| settled.redis_offset),
                 log_micros: timeline.at(redis_now).saturating_sub(own.now),
             }),
-            // It was set back while no node ran.
+            // Redis's clock was set back while no node ran.
             (None, Some(mark)) => Some(ClockStep {
                 redis_micros: mark
                     .timeline
@@ -176,8 +176,8 @@ impl RedisClock {
         self.log_offset.store(log_offset, Ordering::Relaxed);
     }
 
-    /// Whether other nodes may go on by `mark` although it seems to be of long ago: Redis's clock may just have been set forward,
-    /// which they notice at their next measurement. Only a node that has not settled yet cannot tell.
+    /// Whether other nodes may still confirm `mark` although it seems old. Redis's clock may just have been set
+    /// forward, which other nodes notice at their next measurement. Only a node that has not settled yet cannot tell.
     pub(super) fn awaits(&self, mark: Option<Mark>) -> bool {
         let state = self.state();
         let redis_now = self.boot.micros() + state.redis_offset;
@@ -185,7 +185,7 @@ impl RedisClock {
             && mark.is_some_and(|mark| mark.is_possible(redis_now) && mark.is_silent(redis_now))
     }
 
-    /// What other nodes have to know. Only once it is [settled](Self::settle).
+    /// What other nodes have to know. Valid once the timeline is [settled](Self::settle).
     pub(super) fn mark(&self) -> Mark {
         Mark {
             timeline: self.state().timeline,
@@ -193,7 +193,7 @@ impl RedisClock {
         }
     }
 
-    /// The last step that was noticed since this was last asked.
+    /// The last step that was noticed since the last call.
     pub(super) fn take_step(&self) -> Option<ClockStep> {
         self.state().step.take()
     }
@@ -220,12 +220,12 @@ impl RedisClock {
 }
 
 impl State {
-    /// How exactly [`redis_offset`](Self::redis_offset) is known: twice the error.
+    /// Twice the error of [`redis_offset`](Self::redis_offset).
     fn round_trip(&self) -> i64 {
         best(&self.samples).map_or(0, |best| best.round_trip)
     }
 
-    /// What is no step at `at`, µs, as far as clocks can be measured and drift apart.
+    /// The largest difference at `at`, µs, that errors of measurement and drift explain. A larger one is a step.
     fn tolerance(&self, at: i64) -> i64 {
         let settled = self.settled.map_or(0, |settled| {
             settled.round_trip / 2 + (at - settled.at) / SLEW
@@ -256,7 +256,7 @@ mod tests {
         clock.log_offset.load(Ordering::Relaxed)
     }
 
-    /// One that has measured Redis's clock once: `EPOCH` when its own began.
+    /// A clock that has measured Redis's clock once. Redis's clock said `EPOCH` when the boot clock began.
     fn settled() -> RedisClock {
         let clock = RedisClock::new();
         assert!(!clock.add_sample(0, 100, EPOCH + 50), "nothing was known");

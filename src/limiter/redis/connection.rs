@@ -1,45 +1,48 @@
-//! Connections, whatever kind of Redis they lead to.
+//! Connections to whatever kind of Redis the URL names.
+//!
+//! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one
+//! server, Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a
+//! connection out and give it back, and each time they do, a `PING` proves that it still works. Here, commands of all
+//! requests of a thread travel over one multiplexed connection, which is never given back, so connections come from the
+//! library's clients directly.
 
 use std::time::Duration;
 
-use deadpool_redis::{
-    PoolError, Runtime, Timeouts, cluster,
-    redis::{
-        AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, Value,
-        aio::{ConnectionLike, MultiplexedConnection},
-        cluster_async::ClusterConnection,
-        cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
-        cmd,
-    },
-    sentinel,
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+    cmd,
+    sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType},
 };
 use tokio::time::timeout;
 
 use super::{
-    endpoint::{Kind, RedisEndpoint},
+    endpoint::{Kind, RedisEndpoint, SentinelGroup, tcp_settings},
     failure::Failures,
     record::{Record, Recorded},
 };
-use crate::limiter::StoreError;
+use crate::limiter::WindowStoreError;
 
-/// How long making a connection may take in the background, where that may be longer than what a request waits.
+/// How long connecting may take in the background, where it may take longer than a request waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// In a cluster every node of ours must ask the same server for the time: the owner of this slot.
+/// In a cluster all nodes of ours must ask the same server for the time: the owner of this slot.
 const CLOCK_SLOT: u16 = 0;
 
 /// Makes connections.
-///
-/// The pools are never given one back. They stand for the three kinds of Redis, and bound how long connecting takes.
 pub(super) struct Connector {
-    pool: Pool,
+    source: Source,
     failures: Failures,
 }
 
-enum Pool {
-    Server(deadpool_redis::Pool),
-    Sentinel(sentinel::Pool),
-    Cluster(cluster::Pool),
+/// One for each kind of Redis.
+enum Source {
+    Server(Client),
+    Sentinel(SentinelGroup),
+    Cluster(ClusterClient),
 }
 
 /// A handle to a connection: commands of all its clones travel over one socket.
@@ -50,111 +53,70 @@ pub(super) enum Connection {
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: &RedisEndpoint, failures: Failures) -> Result<Self, StoreError> {
-        let pool = Pool::new(endpoint)?;
-        Ok(Self { pool, failures })
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        endpoint: &RedisEndpoint,
+        failures: Failures,
+    ) -> Result<Self, WindowStoreError> {
+        let source = Source::new(endpoint);
+        let source = source.map_err(|error| WindowStoreError::Connect(error.into()))?;
+        Ok(Self { source, failures })
     }
 
-    /// A new connection, which lives in the runtime that this is called in, and on which Redis has answered.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+    /// A new connection on which Redis has answered. The runtime that calls this drives it.
+    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
         let sort = |error| self.failures.sort_connect(error);
-        let connection = self.pool.connect().await.map_err(sort)?;
-        // Without a password the library sends nothing by itself, and if the server has too many connections, or a proxy
-        // leads nowhere, the first request would fail for it.
+        let connection = match timeout(CONNECT_TIMEOUT, self.source.connect()).await {
+            Ok(connection) => connection.map_err(sort)?,
+            Err(elapsed) => return Err(WindowStoreError::Connect(elapsed.into())),
+        };
+        // Without a password the library sends nothing by itself. So a server that has too many connections, or a proxy
+        // that leads nowhere, would only fail the first request.
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
-            Ok(Err(error)) => Err(sort(error.into())),
-            Err(_) => Err(StoreError::Timeout(CONNECT_TIMEOUT)),
+            Ok(Err(error)) => Err(sort(error)),
+            Err(_) => Err(WindowStoreError::Timeout(CONNECT_TIMEOUT)),
         }
     }
 }
 
-impl Pool {
-    fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
-        // So many connections can be made at once.
-        const SIZE: usize = 16;
-        let timeouts = Timeouts {
-            wait: Some(CONNECT_TIMEOUT),
-            create: Some(CONNECT_TIMEOUT),
-            recycle: None,
-        };
-        macro_rules! pool {
-            ($kind:ident, $pool:ty, $manager:expr) => {
-                <$pool>::builder($manager.map_err(connect_error)?)
-                    .max_size(SIZE)
-                    .timeouts(timeouts)
-                    .runtime(Runtime::Tokio1)
-                    .build()
-                    .map(Self::$kind)
-                    .map_err(connect_error)
-            };
-        }
-        match endpoint.0.clone() {
-            Kind::Server(server) => {
-                // Requests bound their own wait, and a second timer for each would do no good.
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(None);
-                // A user need not be allowed to say which library it uses.
-                let settings = server.redis_settings().clone().set_skip_set_lib_name();
-                let server = server.set_redis_settings(settings);
-                let manager = deadpool_redis::Manager::new_with_config(server, config);
-                pool!(Server, deadpool_redis::Pool, manager)
-            }
-            Kind::Sentinel {
-                sentinels,
-                master,
-                user,
-                password,
-                db,
-            } => {
-                let node = sentinel::SentinelNodeConnectionInfo {
-                    tls_mode: None,
-                    redis_connection_info: Some(deadpool_redis::RedisConnectionInfo {
-                        db,
-                        username: user,
-                        password,
-                        ..Default::default()
-                    }),
-                };
-                let manager = sentinel::Manager::new(
-                    sentinels,
-                    master,
-                    Some(node),
-                    sentinel::SentinelServerType::Master,
-                );
-                pool!(Sentinel, sentinel::Pool, manager)
-            }
-            Kind::Cluster(servers) => {
-                pool!(
-                    Cluster,
-                    cluster::Pool,
-                    cluster::Manager::new(servers, false)
-                )
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Connection, PoolError> {
-        Ok(match self {
-            Self::Server(pool) => {
-                let connection = pool.get().await?;
-                Connection::Multiplexed(deadpool_redis::Connection::take(connection))
-            }
-            Self::Sentinel(pool) => {
-                let connection = pool.get().await?;
-                Connection::Multiplexed(sentinel::Connection::take(connection))
-            }
-            Self::Cluster(pool) => {
-                let connection = pool.get().await?;
-                Connection::Cluster(cluster::Connection::take(connection))
-            }
+impl Source {
+    fn new(endpoint: &RedisEndpoint) -> RedisResult<Self> {
+        Ok(match &endpoint.0 {
+            Kind::Server(server) => Self::Server(Client::open((**server).clone())?),
+            Kind::Sentinel(group) => Self::Sentinel(group.clone()),
+            Kind::Cluster(servers) => Self::Cluster(ClusterClient::new(servers.clone())?),
         })
     }
-}
 
-fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Connect(Box::new(error))
+    async fn connect(&self) -> RedisResult<Connection> {
+        // Requests bound their own wait. A second timer for each would only cost time.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        Ok(match self {
+            Self::Server(client) => {
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                Connection::Multiplexed(connection.await?)
+            }
+            Self::Sentinel(group) => {
+                // The client keeps its connections to the Sentinels, which the present runtime drives. With a new
+                // client for each connection, a thread neither waits for another nor depends on its runtime.
+                let server = SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(group.settings.clone())
+                    .set_tcp_settings(tcp_settings());
+                let mut client = SentinelClient::build(
+                    group.sentinels.clone(),
+                    &group.master,
+                    Some(server),
+                    SentinelServerType::Master,
+                )?;
+                let connection = client.get_async_connection_with_config(&config);
+                Connection::Multiplexed(connection.await?)
+            }
+            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        })
+    }
 }
 
 impl Connection {
@@ -165,7 +127,7 @@ impl Connection {
         record.decision(&self.transaction(&pipeline).await?)
     }
 
-    /// Runs commands whose replies say nothing, in a transaction.
+    /// Runs commands in a transaction, and ignores replies that are no errors.
     pub(super) async fn execute(&self, pipeline: &Pipeline) -> RedisResult<()> {
         for reply in self.transaction(pipeline).await? {
             reply.extract_error()?;
@@ -182,10 +144,10 @@ impl Connection {
         Ok(T::from_redis_value(answer?.extract_error()?)?)
     }
 
-    /// Whether the server has all of `keys`, which exist or not; a cluster as a whole has every one.
+    /// Checks that the server is the one for all of `keys`, whether they exist or not. A cluster as a whole is.
     ///
     /// # Errors
-    /// What it says of the first that it has not.
+    /// What the server says of the first key that belongs to another one.
     pub(super) async fn serves(&self, keys: impl Iterator<Item = String>) -> RedisResult<()> {
         let Self::Multiplexed(mut connection) = self.clone() else {
             return Ok(());
@@ -225,14 +187,14 @@ impl Connection {
     }
 }
 
-/// The replies to the commands of an atomic pipeline, one each. Among them may be errors, each of which is about one command;
-/// an error instead of them is about all.
+/// The replies to the commands of an atomic pipeline, one for each. A reply may be an error, which is about one
+/// command. An error instead of the replies is about all commands.
 async fn transaction(
     connection: &mut impl ConnectionLike,
     pipeline: &Pipeline,
 ) -> RedisResult<Vec<Value>> {
     let commands = pipeline.len();
-    // Nothing of what Redis says before `EXEC`, which is that it has queued each.
+    // Skips the replies before that of `EXEC`, which only say that each command is queued.
     let mut answers = connection
         .req_packed_commands(pipeline, commands + 1, 1)
         .await?;

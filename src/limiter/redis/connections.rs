@@ -1,4 +1,4 @@
-//! The connections of a node: a common one, and one for each thread that serves requests.
+//! The connections of a node: one in common, and one for each thread that serves requests.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,25 +16,26 @@ use super::{
     endpoint::RedisEndpoint,
     failure::Failures,
 };
-use crate::{limiter::StoreError, telemetry::chain};
+use crate::{limiter::WindowStoreError, telemetry::chain};
 
-/// Made anew, all of them, when the store reconnects.
+/// All connections of a node. When the store reconnects, all of them are made anew.
 pub(super) struct Connections {
     connector: Connector,
-    /// Made in the background; serves whoever has no other.
+    /// Made in the background. Serves a thread that has no connection of its own, and the background work.
     common: ArcSwapOption<Connection>,
-    /// A connection is driven by the runtime that it was made in. On one of its own a thread wakes no other, neither to send
-    /// a request nor to take in the answer.
+    /// One for each thread. The runtime that makes a connection drives it, so with a connection of its own, a thread
+    /// wakes no other thread to send a request or to take in the answer.
     own: ThreadLocal<Mutex<Own>>,
-    /// What a request may spend on making one: it has to be decided in time on the common one if that fails.
+    /// How long a request may take to make its thread's connection. If that fails, enough time must be left to decide
+    /// the request on the common one.
     patience: Duration,
 }
 
 #[derive(Default)]
 struct Own {
-    /// The common connection when this one was made: with the next, this one is of no more use.
+    /// The common connection when this one was made. Once there is another common one, this one is of no use any more.
     made_with: Option<Arc<Connection>>,
-    /// None while it is being made, or if that failed: the common one will do.
+    /// `None` while it is being made, or if that failed. Then the thread uses the common one.
     connection: Option<Connection>,
 }
 
@@ -43,7 +44,7 @@ impl Connections {
         endpoint: &RedisEndpoint,
         failures: Failures,
         patience: Duration,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, WindowStoreError> {
         Ok(Self {
             connector: Connector::new(endpoint, failures)?,
             common: ArcSwapOption::empty(),
@@ -52,29 +53,32 @@ impl Connections {
         })
     }
 
-    /// A new connection that nobody else has.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
-        // In a box: it is large, and hardly any request needs it.
+    /// A new connection that is not in use yet.
+    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
+        // In a box, because this future is large and hardly any request needs it.
         Box::pin(self.connector.connect()).await
     }
 
-    /// Uses `connection` from now on.
+    /// Makes `connection` the common one.
     pub(super) fn establish(&self, connection: Connection) {
         self.common.store(Some(Arc::new(connection)));
     }
 
-    /// Uses none until the next is established.
+    /// Forgets the common connection, and with it those of all threads.
     pub(super) fn give_up(&self) {
         self.common.store(None);
     }
 
-    /// The one that was established.
-    pub(super) fn common(&self) -> Result<Arc<Connection>, StoreError> {
-        self.common.load_full().ok_or(StoreError::Disconnected)
+    /// The common connection, if one is established.
+    pub(super) fn common(&self) -> Result<Arc<Connection>, WindowStoreError> {
+        self.common
+            .load_full()
+            .ok_or(WindowStoreError::Disconnected)
     }
 
-    /// The one of this thread. Its first request makes it, others that come meanwhile use the common one.
-    pub(super) async fn of_this_thread(&self) -> Result<Connection, StoreError> {
+    /// The connection of this thread. The thread's first request makes it; requests that come meanwhile use the common
+    /// one.
+    pub(super) async fn of_this_thread(&self) -> Result<Connection, WindowStoreError> {
         let common = self.common()?;
         let own = self.own.get_or_default();
         {
@@ -90,7 +94,7 @@ impl Connections {
             };
         }
         let connection = timeout(self.patience, self.connect()).await;
-        match connection.unwrap_or(Err(StoreError::Timeout(self.patience))) {
+        match connection.unwrap_or(Err(WindowStoreError::Timeout(self.patience))) {
             Ok(connection) => {
                 let mut own = lock(own);
                 let current = own.made_with.as_ref();
@@ -99,7 +103,7 @@ impl Connections {
                 }
                 Ok(connection)
             }
-            // Redis may allow no more connections; it is not away for that.
+            // Redis may allow no more connections. That does not mean that it is away.
             Err(error) => {
                 debug!(
                     error = chain(&error),
@@ -110,8 +114,8 @@ impl Connections {
         }
     }
 
-    /// Uses every thread's own connection, so that nobody on the way takes it for abandoned, and lets go of those that
-    /// have ended: their threads make new ones.
+    /// Uses each thread's own connection, so that neither Redis nor a firewall takes it for abandoned. Drops those that
+    /// have ended; their threads make new ones.
     pub(super) async fn keep_alive(&self) {
         let own = self.own.iter().filter_map(|own| {
             let connection = lock(own).connection.clone()?;
@@ -124,6 +128,7 @@ impl Connections {
         join_all(own).await;
     }
 
+    /// How many connections are open.
     pub(super) fn open(&self) -> usize {
         let Some(common) = self.common.load_full() else {
             return 0;

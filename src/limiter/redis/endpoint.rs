@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
+use deadpool_redis::redis::{
+    ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, io::tcp::TcpSettings,
+};
 
 /// One of:
 /// - `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, `redis+unix:///path`
@@ -16,17 +18,21 @@ pub struct RedisEndpoint(pub(super) Kind);
 #[derive(Clone)]
 pub(super) enum Kind {
     Server(Box<ConnectionInfo>),
-    Sentinel {
-        sentinels: Vec<ConnectionInfo>,
-        master: String,
-        user: Option<String>,
-        password: Option<String>,
-        db: i64,
-    },
+    Sentinel(SentinelGroup),
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// The text is not a Redis URL. It is not repeated, as it may hold a password.
+/// Servers of which the Sentinels say which one is the master.
+#[derive(Clone)]
+pub(super) struct SentinelGroup {
+    pub(super) sentinels: Vec<ConnectionInfo>,
+    /// The name of the master.
+    pub(super) master: String,
+    /// The user, the password and the database, on the master.
+    pub(super) settings: RedisConnectionInfo,
+}
+
+/// The text is no Redis URL. The error does not repeat it, because it may hold a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a Redis URL: {0}")]
 pub struct InvalidRedisUrl(&'static str);
@@ -51,7 +57,7 @@ impl FromStr for RedisEndpoint {
     }
 }
 
-/// To the parser `a,b` is a host, and its absence an outage.
+/// The parser takes `a,b` for the name of one host, and the node would take its absence for an outage.
 fn has_several_hosts(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -75,21 +81,19 @@ fn sentinel(rest: &str) -> Result<Kind, InvalidRedisUrl> {
             .parse()
             .map_err(|_| InvalidRedisUrl("the database is a number"))?,
     };
-    // The credentials are the server's: Sentinels usually ask for none.
-    let node = server(&format!(
+    // The credentials are the master's: Sentinels usually ask for none.
+    let any_host = server(&format!(
         "redis://{}localhost",
         credentials.unwrap_or_default()
     ))?;
-    Ok(Kind::Sentinel {
+    Ok(Kind::Sentinel(SentinelGroup {
         sentinels: servers(None, hosts)?,
         master: master.to_owned(),
-        user: node.redis_settings().username().map(str::to_owned),
-        password: node.redis_settings().password().map(str::to_owned),
-        db,
-    })
+        settings: any_host.redis_settings().clone().set_db(db),
+    }))
 }
 
-/// `user:password@` with the `@`, and what follows.
+/// `user:password@` with the `@`, and the rest.
 fn split_credentials(text: &str) -> (Option<&str>, &str) {
     match text.rfind('@') {
         Some(at) => (Some(&text[..=at]), &text[at + 1..]),
@@ -116,8 +120,16 @@ fn server(url: &str) -> Result<ConnectionInfo, InvalidRedisUrl> {
     let info = url.into_connection_info().map_err(|_| {
         InvalidRedisUrl("expected redis://host:6379, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://")
     })?;
-    // A request is one small write: without this, Nagle's algorithm delays it behind the one before.
-    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    // A user need not be allowed to say which library it uses.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    Ok(info
+        .set_redis_settings(settings)
+        .set_tcp_settings(tcp_settings()))
+}
+
+/// A request is one small write. With Nagle's algorithm it would wait until the one before it is acknowledged.
+pub(super) fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 impl fmt::Debug for RedisEndpoint {
@@ -135,9 +147,10 @@ impl fmt::Display for RedisEndpoint {
         };
         match &self.0 {
             Kind::Server(server) => write!(f, "redis at {}", server.addr()),
-            Kind::Sentinel {
-                sentinels, master, ..
-            } => write!(f, "redis master {master} by sentinels {}", hosts(sentinels)),
+            Kind::Sentinel(group) => {
+                let (master, sentinels) = (&group.master, hosts(&group.sentinels));
+                write!(f, "redis master {master} by sentinels {sentinels}")
+            }
             Kind::Cluster(servers) => write!(f, "redis cluster at {}", hosts(servers)),
         }
     }

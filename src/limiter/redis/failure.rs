@@ -1,31 +1,29 @@
-//! What an error of Redis's means, and so what follows from it.
+//! What an error of Redis means, and what follows from it.
 
-use deadpool_redis::{
-    PoolError,
-    redis::{ErrorKind, RedisError},
-};
+use deadpool_redis::redis::{ErrorKind, RedisError};
 
 use super::{
     endpoint::{Kind, RedisEndpoint},
-    keys::KeyPrefix,
+    key::KeyPrefix,
 };
-use crate::limiter::{Refusal, StoreError};
+use crate::limiter::{Misconfiguration, WindowStoreError};
 
-/// The commands that a request, the clock and the probe need, as an ACL grants them.
+/// The commands that requests, the clock and the probe need, as an ACL grants them.
 const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +expire +persist";
 
 /// Sorts errors.
 ///
-/// | Redis says | it is about | and so |
+/// | Redis answers | that concerns | and so |
 /// |---|---|---|
-/// | `WRONGTYPE` | the key of one client ([`StoreError::Key`]) | this client is counted by the node, everybody else by Redis |
-/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or refuses to authenticate | the user ([`Refusal::Permission`]) | as if it were away, and a line says what to grant |
-/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Refusal::ClusterMember`]) | the program does not start; later, as if it were away, and a line says which URL to use |
-/// | the same to a `redis+cluster://` URL | slots that have moved ([`StoreError::Failed`]) | it is away; connecting anew finds them |
-/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`StoreError::Failed`]) | it is away |
-/// | nothing, or the connection breaks | [`StoreError::Timeout`], [`StoreError::Failed`], [`StoreError::Connect`] | it is away |
+/// | `WRONGTYPE` | the key of one client ([`WindowStoreError::Key`]) | the node counts this client itself; Redis counts all others |
+/// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or it does not let the user in | the user ([`Misconfiguration::Permission`]) | as if Redis were away; one log line says what to grant |
+/// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Misconfiguration::ClusterMember`]) | at the start, the program ends; later, as if Redis were away; one log line says which URL to use |
+/// | the same to a `redis+cluster://` URL | slots that have moved ([`WindowStoreError::Failed`]) | Redis is away; a new connection finds them |
+/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | Redis is away |
+/// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | Redis is away |
 ///
-/// `EXECABORT` says only that one of the commands before it was refused: what counts is how that one was.
+/// `EXECABORT` says only that Redis did not accept one of the commands before it. What counts is its answer to that
+/// one.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     is_cluster: bool,
@@ -40,34 +38,31 @@ impl Failures {
         }
     }
 
-    /// What `error` means to a caller that has used `key`.
-    pub(super) fn sort(&self, error: RedisError, key: &str) -> StoreError {
+    /// What `error` means to a caller that used `key`.
+    pub(super) fn sort(&self, error: RedisError, key: &str) -> WindowStoreError {
         if codes(&error).iter().any(|code| code == "WRONGTYPE") {
-            return StoreError::Key {
+            return WindowStoreError::Key {
                 key: key.to_owned(),
                 error: error.into(),
             };
         }
-        match self.refusal(&error) {
-            Some(refusal) => StoreError::Refused(refusal, error.into()),
-            None => StoreError::Failed(error.into()),
+        match self.misconfiguration(&error) {
+            Some(what) => WindowStoreError::Misconfigured(what, error.into()),
+            None => WindowStoreError::Failed(error.into()),
         }
     }
 
     /// What `error` means to a caller that wants to connect.
-    pub(super) fn sort_connect(&self, error: PoolError) -> StoreError {
-        match error {
-            PoolError::Backend(error) => match self.refusal(&error) {
-                Some(refusal) => StoreError::Refused(refusal, error.into()),
-                None => StoreError::Connect(error.into()),
-            },
-            error => StoreError::Connect(error.into()),
+    pub(super) fn sort_connect(&self, error: RedisError) -> WindowStoreError {
+        match self.misconfiguration(&error) {
+            Some(what) => WindowStoreError::Misconfigured(what, error.into()),
+            None => WindowStoreError::Connect(error.into()),
         }
     }
 
-    fn refusal(&self, error: &RedisError) -> Option<Refusal> {
+    fn misconfiguration(&self, error: &RedisError) -> Option<Misconfiguration> {
         let permission = || {
-            Some(Refusal::Permission {
+            Some(Misconfiguration::Permission {
                 grant: self.grant.clone(),
             })
         };
@@ -76,27 +71,29 @@ impl Failures {
         }
         codes(error).iter().find_map(|code| match code.as_str() {
             "NOPERM" | "NOAUTH" | "WRONGPASS" => permission(),
-            "MOVED" | "ASK" | "CROSSSLOT" if !self.is_cluster => Some(Refusal::ClusterMember),
+            "MOVED" | "ASK" | "CROSSSLOT" if !self.is_cluster => {
+                Some(Misconfiguration::ClusterMember)
+            }
             _ => None,
         })
     }
 }
 
-/// The first word of everything that the server has said.
+/// The first words of all errors that the server returned.
 fn codes(error: &RedisError) -> Vec<String> {
     let errors = error.clone().into_server_errors();
     let errors = errors.iter().flat_map(|errors| errors.iter());
     errors.map(|(_, error)| error.code().to_owned()).collect()
 }
 
-/// The command that gives the user of an endpoint exactly what it needs.
+/// The command that grants the user of an endpoint exactly what Shunt needs.
 fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
     let (user, db, more) = match &endpoint.0 {
         Kind::Server(server) => {
             let settings = server.redis_settings();
             (settings.username(), settings.db(), "")
         }
-        Kind::Sentinel { user, db, .. } => (user.as_deref(), *db, " +role"),
+        Kind::Sentinel(group) => (group.settings.username(), group.settings.db(), " +role"),
         Kind::Cluster(servers) => {
             let user = servers.first().and_then(|s| s.redis_settings().username());
             (user, 0, " +cluster|slots +ping")
@@ -126,18 +123,21 @@ mod tests {
         let server = failures("redis://localhost");
         let sort = |code: &str| server.sort(said(code), "rate_limit:192.0.2.1");
         assert!(
-            matches!(sort("WRONGTYPE"), StoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
+            matches!(sort("WRONGTYPE"), WindowStoreError::Key { key, .. } if key == "rate_limit:192.0.2.1")
         );
         for code in ["NOPERM", "NOAUTH", "WRONGPASS"] {
-            let refused = matches!(
+            let misconfigured = matches!(
                 sort(code),
-                StoreError::Refused(Refusal::Permission { .. }, _)
+                WindowStoreError::Misconfigured(Misconfiguration::Permission { .. }, _)
             );
-            assert!(refused, "{code}");
+            assert!(misconfigured, "{code}");
         }
         for code in ["MOVED", "ASK", "CROSSSLOT"] {
-            let refused = matches!(sort(code), StoreError::Refused(Refusal::ClusterMember, _));
-            assert!(refused, "{code}");
+            let misconfigured = matches!(
+                sort(code),
+                WindowStoreError::Misconfigured(Misconfiguration::ClusterMember, _)
+            );
+            assert!(misconfigured, "{code}");
         }
         for code in [
             "OOM",
@@ -152,11 +152,11 @@ mod tests {
             "EXECABORT",
             "ERR",
         ] {
-            assert!(matches!(sort(code), StoreError::Failed(_)), "{code}");
+            assert!(matches!(sort(code), WindowStoreError::Failed(_)), "{code}");
         }
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let broken = server.sort(broken.into(), "rate_limit:192.0.2.1");
-        assert!(matches!(broken, StoreError::Failed(_)));
+        assert!(matches!(broken, WindowStoreError::Failed(_)));
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         let cluster = failures("redis+cluster://localhost:7000");
         for code in ["MOVED", "ASK", "CROSSSLOT"] {
             let error = cluster.sort(said(code), "rate_limit:192.0.2.1");
-            assert!(matches!(error, StoreError::Failed(_)), "{code}");
+            assert!(matches!(error, WindowStoreError::Failed(_)), "{code}");
         }
     }
 

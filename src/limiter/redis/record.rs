@@ -15,27 +15,27 @@ pub(super) struct Record<'a> {
     pub(super) at: LogTime,
     /// What tells it from others of the same time.
     pub(super) member: i32,
-    /// Earlier requests of the client that have to stand in its log too.
+    /// Earlier requests of the client that have to be in its log before this one is decided.
     pub(super) earlier: &'a [LogEntry],
-    /// Whether entries that are further ahead than [`AHEAD`] are removed first. The same member has been logged already then,
-    /// perhaps at another time.
+    /// Whether entries that are further ahead than [`AHEAD`] are removed first. In that case this member is in the log
+    /// already, perhaps with another time.
     pub(super) removes_ahead: bool,
 }
 
-/// What Redis has answered.
+/// What Redis answered.
 pub(super) struct Recorded {
     pub(super) decision: Decision,
-    /// Whether the entry that decides is further ahead than [`AHEAD`], so that the client is refused for longer than
-    /// a window.
+    /// Whether the entry that decides is further ahead than [`AHEAD`]. Then the client is refused for longer than a
+    /// window.
     pub(super) is_from_ahead: bool,
 }
 
-/// Nodes differ by milliseconds, and so may log a request a little ahead of another's time. What is further ahead than this
-/// belongs to no timeline that is known.
+/// The times of nodes differ by milliseconds, so one may log a request a little ahead of another's time. An entry that
+/// is further ahead than this belongs to no known timeline.
 pub(super) const AHEAD: Duration = Duration::from_secs(1);
 
 impl Record<'_> {
-    /// What [`add_to`](Self::add_to) adds where there are no earlier requests.
+    /// How many commands [`add_to`](Self::add_to) adds if there are no earlier requests.
     const COMMANDS: usize = 6;
 
     /// How many commands [`add_to`](Self::add_to) adds.
@@ -43,7 +43,7 @@ impl Record<'_> {
         Self::COMMANDS + usize::from(!self.earlier.is_empty()) + usize::from(self.removes_ahead)
     }
 
-    /// The table in [the module above](super) says why these, and why in this order.
+    /// Adds the commands. The table in [the module above](super) says why these, and why in this order.
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
         let Self { key, quota, at, .. } = self;
         if !self.earlier.is_empty() {
@@ -69,9 +69,9 @@ impl Record<'_> {
             .add_command(expire(key, *quota));
     }
 
-    /// The decision, or `None` if the log has the member already: then the request is not logged yet.
+    /// The decision. `None` if the member is taken: then the request is not logged yet.
     ///
-    /// `replies` are those to its own commands, in their order.
+    /// `replies` has one reply for each command, in the order of the commands.
     pub(super) fn decision(&self, replies: &[Value]) -> RedisResult<Option<Recorded>> {
         for reply in replies {
             if let Value::ServerError(error) = reply {
@@ -97,7 +97,7 @@ impl Record<'_> {
     }
 }
 
-/// A score in the reply to `ZRANGE … WITHSCORES`. Whose member it belongs to does not matter.
+/// The score number `index` in the reply to `ZRANGE … WITHSCORES`, whatever its member.
 fn score(reply: &Value, index: usize) -> RedisResult<Option<LogTime>> {
     let Value::Array(items) = reply else {
         return Err(not_a_score());
@@ -116,8 +116,8 @@ fn score(reply: &Value, index: usize) -> RedisResult<Option<LogTime>> {
 
 fn micros(score: &Value) -> RedisResult<LogTime> {
     let whole = |score: f64| {
-        // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly; others, and infinity, end at the
-        // limits of i64.
+        // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly. The conversion puts larger
+        // ones, and infinity, at the limits of i64.
         Ok(LogTime::from_micros(score as i64))
     };
     match score {
@@ -138,7 +138,7 @@ fn not_a_score() -> RedisError {
     (kind, "scores were expected").into()
 }
 
-/// The commands that add `entries` to a log, where they are not there yet, and decide nothing.
+/// The commands that add `entries` to a log unless they are in it already. They decide nothing.
 pub(super) fn add_commands(
     key: &str,
     entries: &[LogEntry],
@@ -153,9 +153,9 @@ pub(super) fn add_commands(
     ]
 }
 
-/// With room for `arguments` numbers or words, so that it does not grow with each.
+/// A command with room for `arguments` numbers or words, so that it does not grow with each.
 fn command(name: &str, key: &str, arguments: usize) -> Cmd {
-    /// The longest there are: Unix times in µs.
+    /// The longest argument: a Unix time in µs.
     const ARGUMENT: usize = 16;
     let mut command =
         Cmd::with_capacity(2 + arguments, name.len() + key.len() + arguments * ARGUMENT);
@@ -172,7 +172,7 @@ fn add_entries(key: &str, entries: &[LogEntry]) -> Cmd {
     add
 }
 
-/// What counts no more.
+/// Removes entries that have left the window.
 fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
     let mut remove = command("ZREMRANGEBYSCORE", key, 2);
     let newest = now - quota.window();
@@ -180,7 +180,7 @@ fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
     remove
 }
 
-/// What belongs to no timeline that is known.
+/// Removes entries that belong to no known timeline.
 fn remove_ahead(key: &str, now: LogTime) -> Cmd {
     let mut remove = command("ZREMRANGEBYSCORE", key, 2);
     let last = (now + AHEAD).as_micros();
@@ -188,7 +188,7 @@ fn remove_ahead(key: &str, now: LogTime) -> Cmd {
     remove
 }
 
-/// What can change no decision.
+/// Removes entries that can change no decision.
 fn remove_surplus(key: &str, quota: Quota) -> Cmd {
     let mut remove = command("ZREMRANGEBYRANK", key, 2);
     remove.arg(0).arg(-i64::from(quota.limit()) - 2);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_read_whatever_the_members_and_the_protocol() {
+    fn scores_are_read_with_any_members_and_either_protocol() {
         let micros = 1_800_000_000_000_001;
         for (first, second, expected) in [
             ("1800000000000001", "1.8000000000000010e+15", [micros; 2]),

@@ -1,57 +1,58 @@
 //! The timeline of the window logs: Redis's clock without its steps.
 //!
-//! The times in the logs have to go on evenly. If Redis's clock is set back and they followed, what was logged before would
-//! lie in the future and count until the clock has caught up; if it is set forward, everything would leave the window at
-//! once, on each node at another moment. So a log time is Redis's time *and a correction*, which changes whenever the
-//! clock is stepped, so that the sum does not. Until the first step it is zero.
+//! The times in the logs have to go on evenly. If Redis's clock is set back and log times followed, entries from before
+//! would lie in the future, and count until the clock has caught up. If it is set forward, all entries would leave the
+//! window at once, on each node at another moment. So a log time is Redis's time *and a correction*. Whenever the clock
+//! is stepped, the correction changes so that the sum does not. Until the first step it is zero.
 //!
-//! All nodes must use the same correction, and one that starts later must know it. It stands in Redis, in one key, the
-//! *mark*, with a number that grows with every step and the latest log time at which a node has confirmed it: every node
-//! does so once a second, right after it has measured Redis's clock. [`settle`] decides what it means that they disagree:
+//! All nodes must use the same correction, and a node that starts later must know it. It is kept in Redis, in one key,
+//! the *mark*, together with a number that grows with every step, and the latest log time at which a node has confirmed
+//! the mark. Every node does so once a second, right after it has measured Redis's clock. If its own time and the mark
+//! disagree, [`settle`] decides what this means:
 //!
 //! | a node finds | because | the logs |
 //! |---|---|---|
 //! | its own time ahead of Redis's | Redis's clock was set back | go on |
-//! | its own time behind, and the mark as old as it should be for it | Redis's clock was set forward | go on |
-//! | its own time behind, and the mark as young as it should be for Redis's | this machine stood still, others did not | are where Redis and the others are |
-//! | no time of its own, and the mark ahead of Redis's | Redis's clock was set back while no node ran | go on from the mark |
+//! | its own time behind, and the mark as old as it should be by its own time | Redis's clock was set forward | go on |
+//! | its own time behind, and the mark as old as it should be by Redis's time | this machine stood still, others did not | are where Redis and the others are |
+//! | no time of its own, and the mark ahead of Redis's time | Redis's clock was set back while no node ran | go on from the mark |
 //!
-//! A step forward that is smaller than [`SILENCE`] cannot be told from a pause of this machine, and is followed.
-//! What Redis itself forgets when its clock is set forward, because keys expire by it, is gone in any case.
+//! A step forward that is smaller than [`SILENCE`] looks like a pause of this machine, and log times follow it. What
+//! Redis itself forgets when its clock is set forward, because keys expire by it, is lost in any case.
 
 use std::fmt;
 
-/// A difference that is no step, µs. Entries may be so far ahead without harm.
+/// The largest difference that is no step, µs. Entries that are so far ahead do no harm.
 pub(super) const STEP_MICROS: i64 = 100_000;
 
-/// A mark is at most so old while any node runs, µs: it is confirmed once a second.
+/// A mark is never older than this while any node runs, µs. It is confirmed once a second.
 pub(super) const SILENCE: i64 = 3_000_000;
 
-/// A log time that a mark names is below this (the year 2112). Redis's scores are f64, which hold whole microseconds up to
-/// 2^53: so there is room for the time that passes from then on.
+/// A log time in a mark is below this (the year 2112). Redis's scores are f64, which hold whole microseconds up to
+/// 2^53: this leaves room for the time that passes from then on.
 const MAX_LATEST: i64 = 1 << 52;
 
 /// No correction is larger, µs: 71 years, more than from a clock that begins in 1970 to today.
 const MAX_CORRECTION: i64 = 1 << 51;
 
-/// No timeline has seen more steps: one a second for a century.
+/// No timeline has seen more steps than this: one a second for a century.
 const MAX_STEPS: u64 = 1 << 32;
 
-/// What log times are besides Redis's time.
+/// What has to be added to Redis's time to get the log time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Timeline {
-    /// How many steps it has seen. Of two timelines the one with more is valid.
+    /// How many steps it has seen. Of two timelines, the one with more steps is valid.
     steps: u64,
-    /// µs; added to Redis's time. Two nodes that notice a step at the same moment may disagree by their errors of
-    /// measurement: then the larger is valid.
+    /// µs, added to Redis's time. Two nodes that notice a step at the same moment may disagree by their errors of
+    /// measurement. Then the larger correction is valid.
     correction: i64,
 }
 
-/// What stands in Redis.
+/// What Redis holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) timeline: Timeline,
-    /// The log time at which it was written, µs.
+    /// The log time at which the mark was written, µs.
     pub(super) latest: i64,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct Own {
     pub(super) timeline: Timeline,
     /// Its log time, carried forward by its own clock only, µs.
     pub(super) now: i64,
-    /// By how much that may be wrong although no clock was stepped, µs.
+    /// How far `now` may be off although no clock was stepped, µs.
     pub(super) tolerance: i64,
 }
 
@@ -75,8 +76,8 @@ impl Timeline {
         self.correction
     }
 
-    /// The next one, in which it is `now` when Redis's clock says `redis_now`; or Redis's time itself, if that would be no
-    /// correction any more.
+    /// The timeline after a step: its log time is `now` when Redis's clock says `redis_now`. If no possible correction
+    /// gives this, it is Redis's time itself.
     fn continued(self, now: i64, redis_now: i64) -> Self {
         let correction = now.saturating_sub(redis_now);
         Self {
@@ -132,7 +133,7 @@ impl fmt::Display for Mark {
 }
 
 impl Mark {
-    /// `None` if it is not what [`Display`](fmt::Display) writes.
+    /// Reads what [`Display`](fmt::Display) writes. `None` for anything else.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let timeline = Timeline {
@@ -144,8 +145,8 @@ impl Mark {
         words.next().is_none().then_some(mark)
     }
 
-    /// Whether a node can have written it, now that Redis's clock says `redis_now`. Any other is no help, and in the way of
-    /// one that is.
+    /// Whether a node can have written it, now that Redis's clock says `redis_now`. Any other mark has to be ignored
+    /// and replaced.
     pub(super) fn is_possible(&self, redis_now: i64) -> bool {
         let times = [self.latest, self.timeline.at(redis_now)];
         times.iter().all(|time| (0..MAX_LATEST).contains(time))
@@ -153,7 +154,7 @@ impl Mark {
             && self.timeline.steps <= MAX_STEPS
     }
 
-    /// Whether it is older than any that a running node has confirmed by the clock that says `redis_now`.
+    /// Whether it is too old for one that a running node has confirmed by the clock that says `redis_now`.
     pub(super) fn is_silent(&self, redis_now: i64) -> bool {
         self.timeline.at(redis_now).saturating_sub(self.latest) > SILENCE
     }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_node_goes_on_whichever_way_the_clock_is_set() {
+    fn a_running_node_goes_on_when_the_clock_is_set_back_or_forward() {
         for step in [-HOUR, -5 * SECOND, -SECOND / 2, 5 * SECOND, HOUR] {
             let timeline = settle(NOW + step, own(ZERO, NOW), mark(ZERO, NOW - SECOND));
             assert_eq!(timeline.steps, 1, "{step}");
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_node_that_starts_after_a_step_goes_on_from_the_mark() {
-        // Nobody has noticed yet.
+        // No other node has noticed yet.
         let timeline = settle(NOW - HOUR, None, mark(ZERO, NOW - SECOND));
         assert_eq!(timeline.at(NOW - HOUR), NOW - SECOND);
         // Others have.
@@ -326,7 +327,7 @@ mod tests {
             prop_assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
         }
 
-        /// Whatever stands in Redis, and whatever its clock says: what a node writes then is a mark for the others.
+        /// Redis may hold anything, and its clock may say anything: what a node writes then is a possible mark.
         #[test]
         fn what_is_settled_is_a_possible_mark(
             steps: u64,
@@ -342,10 +343,10 @@ mod tests {
             prop_assert!(written.is_possible(redis_now), "{written}");
         }
 
-        /// Nodes that measure once a second, each at its own moment, while Redis's clock is stepped to and fro: log times never
-        /// go back, and go forward only as time does.
+        /// Nodes measure once a second, each at its own moment, while Redis's clock is stepped to and fro. Log times
+        /// never go back, and go forward only as time does.
         #[test]
-        fn log_times_go_on_evenly_whatever_redis_clock_does(
+        fn log_times_go_on_evenly_while_redis_clock_is_stepped(
             steps in prop::collection::vec((1..20_i64, prop_oneof![
                 (-4 * HOUR)..-STEP_MICROS * 2, (SILENCE + 2 * SECOND)..4 * HOUR,
             ]), 1..8),

@@ -6,18 +6,18 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{count_visit, insert_under};
 use crate::links::{NewLink, ShortCode, Write, store::TargetHash};
 
-/// As `INSERT_SHARED`, but what it did shows: that the link was there before proves nothing. Unique by
-/// `urls_short_code_key` and `urls_url_sha256_key`.
-const INSERT_SHARED: &str = "
+/// As `INSERT_DEDUPLICATED`, but tells whether it inserted a row: finding a link that was there before proves nothing. Unique
+/// by `urls_short_code_key` and `urls_url_sha256_key`.
+const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES ($1, $2, $3)
     ON CONFLICT DO NOTHING";
 
-/// Has whatever is deferred to the commit happen now: the write does not live to see it.
+/// Makes deferred constraints fail now: the write is rolled back before the commit.
 const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// As [`LinkStore::rehearse`](crate::links::LinkStore::rehearse). The write is rolled back, which needs no right to delete and
-/// announces nothing to other nodes; the transaction around it is committed, and waits for whatever a commit waits for, such
-/// as a standby.
+/// As [`LinkStore::rehearse`](crate::links::LinkStore::rehearse). Rolls the write back, which needs no right to delete and
+/// announces nothing to other nodes; commits the transaction around it, which waits for what every commit waits for, such as
+/// a standby.
 pub(super) fn rehearse<'c>(
     connection: &'c mut PgConnection,
     write: &'c Write,
@@ -25,23 +25,12 @@ pub(super) fn rehearse<'c>(
     Box::pin(async move {
         let mut transaction = connection.begin().await?;
         match write {
-            Write::Insert {
-                code,
-                target,
-                shared,
-                terms,
-            } => {
-                let link = NewLink {
-                    code,
-                    target,
-                    shared: *shared,
-                    terms: *terms,
-                };
+            Write::Insert(link) => {
                 let unused = ShortCode::unused();
-                // If the link is there by now, one like it that is not.
-                if !try_insert(&mut transaction, &link, code, link.target_hash()).await? {
-                    let hash = shared.then(rand::random::<TargetHash>);
-                    try_insert(&mut transaction, &link, &unused, hash).await?;
+                // The link may exist by now; then a new link of the same kind is tried.
+                if !try_insert(&mut transaction, link, &link.code, link.target_hash()).await? {
+                    let hash = link.deduplicated.then(rand::random::<TargetHash>);
+                    try_insert(&mut transaction, link, &unused, hash).await?;
                 }
             }
             Write::Visit(code) => {
@@ -55,17 +44,17 @@ pub(super) fn rehearse<'c>(
     })
 }
 
-/// Whether a row was inserted, which it is no more.
+/// Inserts a row and rolls it back. Returns whether it was inserted.
 async fn try_insert(
     connection: &mut PgConnection,
-    link: &NewLink<'_>,
+    link: &NewLink,
     code: &ShortCode,
     hash: Option<TargetHash>,
 ) -> Result<bool, sqlx::Error> {
     let mut attempt = connection.begin().await?;
     let inserted = match hash {
         Some(hash) => {
-            let insert = sqlx::query(INSERT_SHARED)
+            let insert = sqlx::query(INSERT_DEDUPLICATED)
                 .bind(code.as_str())
                 .bind(link.target.as_str())
                 .bind(hash.as_slice());

@@ -1,9 +1,12 @@
-//! What takes a look inside: room that runs out by the file's own limit.
+//! What needs a look inside: a file that has reached the number of pages it may have.
 
 use std::time::Duration;
 
 use super::*;
-use crate::links::{Alias, Schemes, TargetUrl};
+use crate::{
+    db::{SqliteOptions, StartUp},
+    links::{Alias, Schemes, TargetUrl},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -11,8 +14,8 @@ fn code(text: &str) -> ShortCode {
     Alias::parse(text).expect("a code").into_code()
 }
 
-async fn limit_pages(store: &SqliteStore, pages: u32) {
-    let mut writer = store.connections.writer().await.expect("the writer");
+async fn limit_pages(sqlite: &Sqlite, pages: u32) {
+    let mut writer = sqlite.writer().await.expect("the writer");
     let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
     let limit = sqlx::query(limit).execute(&mut *writer);
     limit.await.expect("a limit");
@@ -20,7 +23,7 @@ async fn limit_pages(store: &SqliteStore, pages: u32) {
 
 #[tokio::test]
 async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
-    for shared in [true, false] {
+    for deduplicated in [true, false] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}", directory.path().join("links.db").display());
         let options = SqliteOptions {
@@ -28,9 +31,10 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
             max_connections: 2,
             timeout: TIMEOUT,
         };
-        let store = SqliteStore::open(&options, StartUp { within: TIMEOUT }).await;
-        let store = store.expect("a store");
-        limit_pages(&store, 30).await;
+        let sqlite = Sqlite::open(&options, StartUp { within: TIMEOUT }).await;
+        let sqlite = Arc::new(sqlite.expect("a database"));
+        let store = SqliteLinks::new(sqlite.clone());
+        limit_pages(&sqlite, 30).await;
         let mut acknowledged = Vec::new();
         let refused = loop {
             let number = acknowledged.len();
@@ -38,9 +42,9 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
             let target = format!("https://example.com/{number}/{}", "x".repeat(4_000));
             let target = TargetUrl::parse(&target, &Schemes::default()).expect("a URL");
             let link = NewLink {
-                code: &code,
-                target: &target,
-                shared,
+                code,
+                target,
+                deduplicated,
                 terms: Terms::default(),
             };
             match store.insert(&link).await {
@@ -48,7 +52,7 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
                 Ok(Created::CodeTaken) => unreachable!("no two are the same"),
                 Err(error) => {
                     assert!(format!("{error:?}").contains("full"), "{error:?}");
-                    break Write::from(&link);
+                    break Write::Insert(link);
                 }
             }
         };
@@ -60,36 +64,7 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
             .rehearse(&refused)
             .await
             .expect_err("there is no room");
-        limit_pages(&store, 1_000).await;
+        limit_pages(&sqlite, 1_000).await;
         store.rehearse(&refused).await.expect("there is room");
     }
-}
-
-#[tokio::test]
-async fn damage_is_forgotten_once_all_of_the_database_is_in_order() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("sqlite://{}", directory.path().join("links.db").display());
-    let options = SqliteOptions {
-        url: url.parse().expect("a URL"),
-        max_connections: 2,
-        timeout: TIMEOUT,
-    };
-    let store = SqliteStore::open(&options, StartUp { within: TIMEOUT }).await;
-    let store = store.expect("a store");
-    store.damage.note(&StoreError::FileDamaged);
-    store.rehearse(&Write::any()).await.expect("none is known");
-    store.damage.found();
-    let refused = store.rehearse(&Write::any()).await;
-    assert!(matches!(refused, Err(StoreError::FileDamaged)));
-    let trouble = |error| panic!("{error}");
-    let in_order = async {
-        while store.damage.known().is_err() {
-            sleep(RETRY_INTERVAL).await;
-        }
-    };
-    tokio::select! {
-        () = store.maintain(&trouble) => {}
-        done = timeout(TIMEOUT, in_order) => done.expect("it is in order"),
-    }
-    store.rehearse(&Write::any()).await.expect("it is written");
 }

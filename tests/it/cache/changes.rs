@@ -1,4 +1,4 @@
-//! Who changes a link need not know who remembers it.
+//! A change counts on every node that remembers the link, without the author of the change knowing of nodes.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{HEARD, Pair, TARGET, counted, follow, make, status};
 
-/// Rows enough for a statement that removes them to be announced as one.
+/// So many rows that a statement that removes them is announced as one change.
 const MANY: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256)
     SELECT 'many-' || n, 'https://example.com/' || n, sha256(n::text::bytea)
     FROM generate_series(1, 1500) AS n";
 
-/// Nobody but the database says that anything was changed: an administrator with psql does not.
+/// The database announces the change: an administrator with psql does not.
 #[tokio::test]
 async fn a_change_counts_on_every_node_whoever_makes_it() {
     needs!("postgres");
@@ -74,7 +74,7 @@ async fn a_change_counts_on_every_node_whoever_makes_it() {
                 (!before).then_some(())
             })
             .await;
-            // A change of one link is none of another.
+            // A change of one link changes nothing about another.
             let hits = counted(node, "hit").await;
             let status = status(&node.client(), &bystander).await;
             let remembered = counted(node, "hit").await == hits + 1.0;
@@ -86,7 +86,7 @@ async fn a_change_counts_on_every_node_whoever_makes_it() {
     }
 }
 
-/// As many notifications as rows would be more work than to look up again what is in use.
+/// A notification for each row would be more work than looking up again the links in use.
 #[tokio::test]
 async fn a_mass_deletion_is_announced_as_one_change() {
     needs!("postgres");
@@ -112,21 +112,21 @@ async fn a_mass_deletion_is_announced_as_one_change() {
     a.client().shorten(TARGET).await.code();
     execute(&mut psql, MANY).await;
     let none: [&str; 0] = [];
-    assert_eq!(announced().await, none, "nobody knew those codes");
+    assert_eq!(announced().await, none, "no node knew those codes");
 
     let delete = "DELETE FROM urls WHERE short_code IN ('many-1', 'many-2')";
     execute(&mut psql, delete).await;
     assert_eq!(announced().await, ["many-1", "many-2"]);
     execute(&mut psql, "DELETE FROM urls").await;
     assert_eq!(announced().await, ["*"]);
-    // Nor is a visit a change: links whose visits are limited are not remembered.
+    // A visit is no change: links whose visits are limited are not remembered.
     make(&a.client(), "limited", &[("max_visits", "3")]).await;
     assert_eq!(announced().await, ["limited"]);
     assert_eq!(status(&a.client(), "limited").await, 302);
     assert_eq!(announced().await, none);
 }
 
-/// Look-ups are under way at every moment: none of them may bring back what was before.
+/// Look-ups are under way at every moment. None of them may bring back what was before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_everybody_follows_is_gone_when_it_is_deleted_and_back_when_it_is_made_again() {
     needs!("postgres");
@@ -174,7 +174,7 @@ async fn ask_too_early(node: &Node, codes: &[String]) {
     assert_eq!(counted(node, "negative_hit").await, remembered + asked);
 }
 
-/// A random code of a shared link is not announced, and neither is anything else here.
+/// The random code of a deduplicated link is not announced, and with the triggers disabled neither is anything else.
 #[tokio::test]
 async fn a_link_is_found_everywhere_once_the_memory_of_a_miss_is_over() {
     needs!("postgres");
@@ -191,7 +191,7 @@ async fn a_link_is_found_everywhere_once_the_memory_of_a_miss_is_over() {
         assert_eq!(status, 302, "at once where it is made");
     }
     let acknowledged = Instant::now();
-    // Not to wait for something, but because this is what is promised.
+    // Sleeps to test the promise itself, not to wait for something.
     sleep_until(acknowledged + miss_ttl).await;
     for code in &codes {
         assert_eq!(status(&pair.a.client(), code).await, 302, "{code}");

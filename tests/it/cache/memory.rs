@@ -79,7 +79,7 @@ async fn a_link_for_three_visits_makes_three_redirects_whichever_nodes_are_asked
     needs!("postgres");
     let Pair { a, b, .. } = Pair::start(|node| node).await;
     make(&a.client(), "three", &[("max_visits", "3")]).await;
-    // Who only looks uses up nothing, and nothing is remembered of it that could be used twice.
+    // An onlooker uses up nothing, and no answer to it is remembered that could be used twice.
     for node in [&a, &b, &a, &b] {
         let head = node.client().request(Method::HEAD, "/three");
         assert_eq!(Answer::to(head).await.expect("an answer").status, 200);
@@ -91,7 +91,7 @@ async fn a_link_for_three_visits_makes_three_redirects_whichever_nodes_are_asked
     assert_eq!(statuses, [vec![302; 3], vec![410; 17]].concat());
 }
 
-/// Whoever asks for a link that is old may wait for a tenth of a second, not for a database that is slow.
+/// A request for an old link may wait for a tenth of a second, and does not wait for a slow database.
 #[tokio::test]
 async fn an_old_link_is_looked_up_again_and_served_as_it_was_if_that_takes_long() {
     needs!("postgres");

@@ -1,10 +1,11 @@
-//! Redirects from memory: what they save, and that nobody is told what is no longer true.
+//! Redirects from memory: what they save, and that they are never told from memory what is no longer true.
 
 mod changes;
 mod memory;
 mod outages;
 mod single_flight;
 mod sqlite;
+mod visits;
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ const TARGET: &str = "https://example.com/";
 /// Within this time a change counts everywhere.
 const HEARD: Duration = Duration::from_secs(2);
 
-/// A node that looks a link up again when it has a reason to, not because time has passed.
+/// A node that looks a link up again only for a reason, not because time has passed.
 fn node() -> NodeBuilder {
     Node::builder()
         .set("limiter.enabled", "false")
         .set("cache.ttl", "1day")
 }
 
-/// Starts a node and waits until it hears of changes: before, it believes nothing that it remembers.
+/// Starts a node and waits until it hears of changes: before that it believes nothing that it remembers.
 async fn start(builder: &NodeBuilder) -> Node {
     let node = builder.start().await;
     watches(&node, true).await;
@@ -65,7 +66,7 @@ async fn asked(node: &Node) -> f64 {
         .await
 }
 
-/// How many look-ups came out so: `hit`, `negative_hit`, `miss` or `stale`.
+/// How many look-ups had this result: `hit`, `negative_hit`, `miss` or `stale`.
 async fn counted(node: &Node, result: &str) -> f64 {
     let label = format!("result=\"{result}\"");
     node.metric("shunt_cache_lookups_total", &[&label]).await
@@ -83,7 +84,8 @@ async fn make(client: &Client, code: &str, terms: &[(&str, &str)]) {
     assert_eq!(answer.code(), code);
 }
 
-/// Follows a link until the node is sure to remember it: the news that it was made may come after it was followed first.
+/// Follows a link until the node is sure to remember it: the announcement that it was made may come after it was followed
+/// first.
 async fn follow(node: &Node, code: &str) {
     let client = node.client();
     eventually("the link is remembered", async || {

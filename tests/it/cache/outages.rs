@@ -1,4 +1,4 @@
-//! The database cannot be heard, or not be asked, and is back again.
+//! The database cannot be heard or cannot be asked, and then it is back.
 
 use std::{
     ops::RangeInclusive,
@@ -16,7 +16,7 @@ use super::{HEARD, TARGET, asked, counted, follow, make, node, start, status, wa
 /// `database.timeout` of these tests.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a request may take beyond a bound, on a machine that is busy with other tests.
+/// How much longer than a bound a request may take on a machine that is busy with other tests.
 const MARGIN: Duration = Duration::from_millis(1_500);
 
 const LINKS: RangeInclusive<u32> = 1..=20;
@@ -37,7 +37,7 @@ async fn node_that_remembers(database: &Database) -> Node {
         make(&client, &known(number), &[]).await;
     }
     make(&client, "never-followed", &[]).await;
-    // News comes in order: after this there is none of the others any more.
+    // Announcements come in order: after this one, those of the other links have come.
     make(&client, "canary", &[]).await;
     follow(&node, "canary").await;
     delete(&mut database.connect().await, "canary").await;
@@ -56,7 +56,7 @@ async fn delete(psql: &mut PgConnection, code: &str) {
     assert_eq!(execute(psql, &delete).await, 1);
 }
 
-/// A listener that is gone, and a database that can be asked: so it is asked.
+/// The listener is gone and the database can be asked, so the node asks it.
 #[tokio::test]
 async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     needs!("postgres");
@@ -70,7 +70,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
 
     let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
     execute(&mut administrator, &close).await;
-    // What a listener does last is to say that it hears, or to try its connection.
+    // The last statement of a listener is the end of its probe, or a heartbeat.
     let listeners = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = '{name}' AND application_name = 'shunt'
@@ -113,7 +113,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
         assert_eq!(node.log_lines(line).len(), 1, "{line}");
     }
     assert!(
-        node.log_lines("the link store fails").is_empty(),
+        node.log_lines("the database fails").is_empty(),
         "it could be asked all the time"
     );
 }
@@ -126,7 +126,7 @@ fn redirects(node: &Node) -> Traffic {
     })
 }
 
-/// Nobody has noticed but in the time that an answer took.
+/// No request has failed, and none took longer than the bound.
 async fn assert_undisturbed(traffic: &Traffic, bound: Duration, when: &str) {
     traffic.answers(100).await;
     let seen = traffic.take();
@@ -139,7 +139,7 @@ async fn shorten_something(client: &Client) -> Answer {
     client.shorten("https://example.com/something").await
 }
 
-/// The node knows that its database does not answer, and has waited long enough for it to be a restart: from now on nobody
+/// The node knows that its database does not answer, and has waited for longer than a restart takes: from now on no request
 /// waits for it.
 async fn outage_is_noticed(node: &Node) {
     watches(node, false).await;
@@ -158,7 +158,7 @@ fn assert_most_are_quick(mut took: Vec<Duration>) {
     assert!(median < Duration::from_millis(50), "{took:?}");
 }
 
-/// What a node does that knows of an outage.
+/// How a node behaves that knows of an outage.
 async fn assert_calm(node: &Node) {
     let client = node.client();
     let (asked_before, stale) = (asked(node).await, counted(node, "stale").await);
@@ -188,10 +188,14 @@ async fn assert_calm(node: &Node) {
     let traffic = redirects(node);
     assert_undisturbed(&traffic, TIMEOUT, "once the outage is noticed").await;
     assert_eq!(traffic.stop().await.failed(), 0);
-    assert_eq!(asked(node).await, asked_before, "who is away is not asked");
+    assert_eq!(
+        asked(node).await,
+        asked_before,
+        "a database that is away is not asked"
+    );
 }
 
-/// After an outage a node believes nothing that it remembered.
+/// After an outage a node believes nothing that it remembers from before.
 async fn assert_everything_is_fresh_again(node: &Node, database: &Database) {
     let client = node.client();
     delete(&mut database.connect().await, &known(1)).await;
@@ -206,8 +210,8 @@ async fn assert_everything_is_fresh_again(node: &Node, database: &Database) {
         follow(node, &known(number)).await;
     }
     for line in [
-        "the link store fails",
-        "the link store is back",
+        "the database fails",
+        "the database is back",
         "changes that others make to links go unheard",
         "changes that others make to links are heard again",
     ] {
@@ -243,8 +247,8 @@ async fn links_that_are_known_work_while_the_database_is_frozen() {
     postgres.freeze();
     let frozen = Instant::now();
     outage_is_noticed(&node).await;
-    // Two seconds for the listener; five in which it could be a restart, and the attempt that is under way when they are
-    // over; and the last of those who waited.
+    // Two seconds for the listener; five in which it could be a restart, and the attempt that is under way at their end; and
+    // the last request that waited.
     let noticed = frozen.elapsed();
     let bound = Duration::from_secs(2 + 5) + 2 * TIMEOUT + 2 * MARGIN;
     assert!(noticed < bound, "{noticed:?}");

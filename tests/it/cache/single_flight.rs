@@ -1,4 +1,4 @@
-//! However many ask for a code at once, the database is asked once.
+//! When many clients ask for a code at once, the database is asked once.
 
 use std::time::{Duration, Instant};
 
@@ -43,15 +43,15 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Sends the same request from everybody, and waits until the node is at work on all of them.
+    /// Sends the same request from all clients, and waits until the node is at work on all of them.
     async fn ask(&mut self, path: &str) {
         self.send(path).await;
         eventually("all requests are read", async || {
             (unread(self.node.address().port()) == 0).then_some(())
         })
         .await;
-        // A worker goes on until a request has to wait for something: when it answers another, those that it has read
-        // are all waiting. Connections go to the workers in turn.
+        // A worker goes on until a request has to wait for something. So when it answers another request, all those that it
+        // has read are waiting. Connections go to the workers in turn.
         Box::pin(Self::gather(self.node, 4)).await;
     }
 

@@ -1,4 +1,4 @@
-//! In the embedded mode others that change the file are other programs.
+//! In the embedded mode other programs may change the file.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn what_another_program_does_to_the_file_is_noticed_and_what_the_node_does
     let node = node().set("database.url", &url);
     let node = start(&node.set("cache.miss_ttl", "1m")).await;
     let client = node.client();
-    // What the node itself does, it knows.
+    // The node knows what it does itself.
     for _ in 0..2 {
         assert_eq!(status(&client, "kept").await, 404);
     }

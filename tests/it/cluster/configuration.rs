@@ -4,8 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use testkit::{configuration, free_port, needs};
 
-/// `nginx -t` on the repository's files, which need nothing changed but what cannot be had here: certificates, and folders
-/// that only root can write to.
+/// `nginx -t` on the repository's files, which need nothing changed but what cannot be had here: certificates, and
+/// folders that only root can write to.
 fn check(site: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();

@@ -1,4 +1,4 @@
-//! The table of faults: each test does one thing to a cluster under load. `make faults` prints the figures.
+//! Each test does one thing to a cluster under load, and is a row of the table of faults that `make faults` prints.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use rustix::process::Signal;
 use testkit::{Cluster, Proxy, eventually, needs};
 
 use super::figures::{
-    Figures, HAMMERS, QUOTA, WRITERS, cluster, hasty_cluster, under_load, under_load_of,
+    Figures, HAMMERS, QUOTA, WRITERS, cluster, cluster_that_loses_postgres,
+    cluster_that_loses_redis, under_load, under_load_of,
 };
 
-/// Answers, as they should be: redirects for reads, links for writes, and for hammers a limit.
+/// Every read was a redirect, every write a link, and every answer to a hammer its limit.
 fn assert_no_failure(figures: &Figures) {
     assert_eq!(figures.reads.failed(), 0, "{:?}", figures.reads);
     assert_eq!(figures.writes.failed(), 0, "{:?}", figures.writes);
@@ -54,7 +55,7 @@ async fn always(_: &Cluster) -> bool {
     true
 }
 
-/// What local counting can add while Redis is away: a quota for each client on each node.
+/// How many requests nodes can admit while each counts for itself: a quota for each hammer on each node.
 fn local_quotas(nodes: usize) -> usize {
     nodes * QUOTA * usize::from(HAMMERS)
 }
@@ -85,12 +86,12 @@ async fn a_node_is_killed() {
     assert_eq!(
         figures.reads.failed(),
         0,
-        "every idempotent request is answered: {:?}",
+        "nginx sends each GET to another node: {:?}",
         figures.reads
     );
     assert!(
         figures.writes.failed() <= usize::from(WRITERS),
-        "only what was under way: {:?}",
+        "only requests that the node had received: {:?}",
         figures.writes
     );
     assert_only_expected(&figures);
@@ -110,8 +111,12 @@ async fn every_node_is_restarted_in_turn() {
                 (node.probe().get("/readyz?strict").await.status == 200).then_some(())
             })
             .await;
-            // As whoever rolls a release out waits for the load balancer to notice.
-            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            // nginx leaves a node alone for a second after it failed. A roll-out waits for that.
+            eventually("nginx sends it requests", async || {
+                let answered = node.metric("shunt_http_requests_total", &[]).await;
+                (answered > 0.0).then_some(())
+            })
+            .await;
         }
     };
     let figures = under_load(
@@ -125,7 +130,7 @@ async fn every_node_is_restarted_in_turn() {
     assert_eq!(figures.over_admitted, 0);
 }
 
-/// `forgotten`: how often Redis forgets everybody.
+/// Redis goes away and comes back. It loses its data `forgotten` times.
 async fn redis_fault(
     fault: &str,
     forgotten: usize,
@@ -142,7 +147,8 @@ async fn redis_fault(
         heal(cluster).await;
     };
     let closed = async |cluster: &Cluster| breakers_are(cluster, false).await;
-    let figures = under_load(fault, &mut hasty_cluster(2).await, harm_and_heal, closed).await;
+    let mut cluster = cluster_that_loses_redis(2).await;
+    let figures = under_load(fault, &mut cluster, harm_and_heal, closed).await;
     assert_no_failure(&figures);
     let most = local_quotas(2) + forgotten * QUOTA * usize::from(HAMMERS);
     assert!(
@@ -184,7 +190,7 @@ async fn postgres_is_restarted() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         cluster.postgres.restart().await;
     };
-    let mut cluster = cluster(2).await;
+    let mut cluster = cluster_that_loses_postgres(2).await;
     let figures = under_load(
         "Postgres is killed and started again",
         &mut cluster,
@@ -211,12 +217,17 @@ async fn nginx_is_reloaded() {
     needs!("redis-server", "postgres", "nginx");
     let reload = async |cluster: &mut Cluster| {
         for _ in 0..3 {
+            let before = cluster.nginx.workers();
             cluster.nginx.reload();
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            eventually("other workers have taken over", async || {
+                let now = cluster.nginx.workers();
+                (!now.is_empty() && now.is_disjoint(&before)).then_some(())
+            })
+            .await;
         }
     };
-    // nginx closes idle connections when it reloads, and a request that is just then sent on one has to be sent again.
-    // New connections are never refused.
+    // When nginx reloads, it closes idle connections, and a client that sends on one at that moment has to send again.
+    // nginx never refuses a new connection.
     let figures = under_load_of(
         "nginx is reloaded three times",
         &mut cluster(2).await,
@@ -232,7 +243,7 @@ async fn nginx_is_reloaded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_is_cut_off_from_redis() {
     needs!("redis-server", "postgres", "nginx");
-    let mut cluster = hasty_cluster(2).await;
+    let mut cluster = cluster_that_loses_redis(2).await;
     let proxy = Proxy::start(cluster.redis.port()).await;
     let through_proxy = format!("redis://{}", proxy.address());
     cluster.builders[0] = cluster.builders[0].clone().set("redis.url", &through_proxy);

@@ -1,8 +1,7 @@
-//! What clients notice when Redis or Postgres is killed, frozen and restarted, and when a database takes no writes.
+//! What clients notice when Redis or Postgres is killed, frozen and restarted, and when a database fails in part.
 
 mod no_room;
 mod partial;
-mod partial_sqlite;
 mod postgres;
 mod redis;
 mod redis_clock;

@@ -1,5 +1,5 @@
-//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not acknowledged,
-//! and redirects go on.
+//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not
+//! acknowledged, and redirects go on.
 
 use std::{path::Path, process::Command};
 
@@ -123,8 +123,8 @@ enum Log {
 
 impl Log {
     fn is_said(self, node: &Node, back: usize) {
-        let fails = node.log_lines("the link store fails");
-        let is_back = node.log_lines("the link store is back");
+        let fails = node.log_lines("the database fails");
+        let is_back = node.log_lines("the database is back");
         match self {
             Self::Once => assert_eq!(fails.len(), 1, "{fails:?}"),
             Self::Truth => assert!((1..10).contains(&fails.len()), "{fails:?}"),
@@ -178,7 +178,7 @@ async fn survives(
     })
     .await;
     eventually("that is said", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back > 0).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Postgres is away.
+//! Postgres is killed, frozen or late.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,11 @@ use testkit::{Node, NodeBuilder, Postgres, Traffic, eventually, free_port, needs
 fn node() -> NodeBuilder {
     Node::builder()
         .set("limiter.enabled", "false")
-        .set("database.timeout", "1s")
+        // Long enough for a busy machine, and less than a client waits.
+        .set("database.timeout", "5s")
 }
 
-/// New links, without end.
+/// Eight clients that make links.
 fn writes(node: &Node) -> Traffic {
     Traffic::start(&vec![node.client(); 8], |client, number| {
         let url = format!("https://example.com/{number}");
@@ -77,13 +78,13 @@ async fn killed_and_restarted_under_writes() {
     })
     .await;
     assert_eq!(
-        node.log_lines("the link store fails").len(),
+        node.log_lines("the database fails").len(),
         1,
         "one line, not one per request"
     );
 }
 
-/// The pool still holds connections to the server that was. No request may pay for them.
+/// The pool still holds connections to the server that was killed. No request may fail because of them.
 #[tokio::test]
 async fn a_restart_between_two_requests_goes_unnoticed() {
     needs!("postgres");
@@ -124,17 +125,15 @@ async fn frozen_it_costs_a_request_no_more_than_the_timeout() {
     needs!("postgres");
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    let node = node().postgres(&database).start().await;
+    let timeout = Duration::from_secs(3);
+    let node = node().postgres(&database).set("database.timeout", "3s");
+    let node = node.start().await;
     let code = node.client().shorten("https://example.com/").await.code();
     postgres.freeze();
     for _ in 0..3 {
         let answer = node.client().get(&format!("/{code}")).await;
         assert_eq!(answer.status, 503);
-        assert!(
-            answer.took < Duration::from_millis(2_500),
-            "{:?}",
-            answer.took
-        );
+        assert!(answer.took < 2 * timeout, "{:?}", answer.took);
     }
     // What needs no database works.
     assert_eq!(node.client().get("/").await.status, 200);

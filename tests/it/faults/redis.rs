@@ -1,22 +1,22 @@
-//! Redis is away.
+//! Redis is killed, frozen or full.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually, needs};
 
-/// `limiter.redis.timeout` of these tests: more than the default of 100 ms, because a machine that is busy with other tests
-/// may stall for that long, and then the breaker opens once more than these tests expect.
-const TIMEOUT: Duration = Duration::from_millis(500);
+/// `limiter.redis.timeout` of these tests. The default is 100 ms. A busy machine may not run Redis or the node for that
+/// long, and then the breaker opens more often than these tests expect.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a request may take beyond the timeout.
-const MARGIN: Duration = Duration::from_millis(500);
+/// How much longer than the timeout a request may take on a busy machine.
+const MARGIN: Duration = Duration::from_secs(1);
 
 fn node(redis: &Redis) -> NodeBuilder {
     Node::builder()
         .redis(redis)
         .set("limiter.quota", "100000/minute")
-        .set("limiter.redis.timeout", "500ms")
+        .set("limiter.redis.timeout", "2s")
 }
 
 /// Eight clients at addresses of their own.
@@ -72,10 +72,10 @@ async fn survives(
     traffic.answers(500).await;
     assert_calm(&traffic.take(), "while redis is away");
     assert!(decided_by(node, "local").await > 0.0);
-    // Nobody waits any more: 500 answers in a row are far faster than one timeout each would allow.
+    // No request waits for Redis any more.
     traffic.answers(500).await;
     let waiting = traffic.take();
-    assert!(waiting.slowest < TIMEOUT + MARGIN, "{waiting:?}");
+    assert!(waiting.slowest < TIMEOUT, "{waiting:?}");
 
     heal(redis).await;
     breaker_is(node, false).await;
@@ -135,14 +135,14 @@ async fn out_of_memory_under_traffic() {
     survives(
         &mut redis,
         &node,
-        // Redis answers, but takes no writes: a breaker that asks with PING would open and close for ever.
+        // Redis answers, but takes no writes: a breaker that asks with PING would open and close again and again.
         async |redis| redis.command::<()>("CONFIG SET maxmemory 1").await,
         async |redis| redis.command::<()>("CONFIG SET maxmemory 0").await,
     )
     .await;
 }
 
-/// A frozen Redis is noticed even if nobody asks, so the first request after a quiet time does not wait.
+/// A node notices a frozen Redis even without requests, so the first request after a quiet time does not wait.
 #[tokio::test]
 async fn a_frozen_redis_is_noticed_without_requests() {
     needs!("redis-server");

@@ -37,8 +37,8 @@ fn assert_not_locked_out(answer: &Answer, what: &str) {
     assert!(retry_after <= WINDOW, "{what}: {retry_after:?}");
 }
 
-/// A client that has used nothing has its quota, on all nodes together, and no more. Returns when it began to use it: on a
-/// machine that stalls for a window, nothing can be said.
+/// A client that has used nothing has its quota, on all nodes together, and no more. Returns when it began to use it:
+/// on a machine that stalls for a window, nothing can be said.
 async fn has_a_quota(nodes: &[&Node], client: [u8; 4], what: &str) -> Instant {
     let began = Instant::now();
     for number in 0..LIMIT + nodes.len() {
@@ -150,8 +150,8 @@ async fn a_node_that_starts_after_a_step_that_no_node_has_seen_goes_on_from_wher
     assert_eq!(after.log_lines("redis's clock was set back").len(), 1);
 }
 
-/// The others notice the step a moment later. If this node went by the clock meanwhile, each would take what the other has
-/// logged for old, or for the future.
+/// The others notice the step a moment later. If this node went by the clock meanwhile, each would take what the other
+/// has logged for old, or for the future.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_make_of_it() {
     needs!("redis-server", "libfaketimeMT.so.1");

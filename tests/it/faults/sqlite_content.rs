@@ -1,5 +1,5 @@
-//! The files of SQLite are changed in place under a running node, or its log is removed: what was acknowledged is there, and
-//! what would be lost is not acknowledged.
+//! The files of SQLite are changed in place under a running node, or its log is removed: what was acknowledged is
+//! there, and what would be lost is not acknowledged.
 
 use std::{
     fs::{self, File},
@@ -73,7 +73,7 @@ async fn no_link_is_made(node: &Node) {
         let answer = shorten(node, number).await;
         assert_eq!(answer.status, 503, "{answer:?}");
     }
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
+    assert_eq!(node.log_lines("the database is back").len(), 0);
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn what_other_programs_do_with_sqlite_is_no_alarm() {
     let number = codes.len();
     codes.extend(make(&node, number..number + 5).await);
     assert_eq!(node.probe().get("/readyz").await.json()["status"], "ready");
-    assert_eq!(node.log_lines("the link store fails").len(), 0);
+    assert_eq!(node.log_lines("the database fails").len(), 0);
     drop(node);
     let node = builder.start().await;
     for code in codes {

@@ -1,5 +1,5 @@
-//! The file of SQLite is removed or replaced under a running node, which still has it open: what it writes there, nobody
-//! finds again.
+//! The file of SQLite is removed or replaced under a running node, which still has it open: what it writes there,
+//! nobody finds again.
 
 use std::{
     fs,
@@ -100,7 +100,7 @@ async fn a_file_that_is_removed_is_noticed_within_a_second_and_written_to_no_mor
             assert_eq!(answer.status, 503, "{answer:?}");
         }
         assert_all_are_found(&node, &codes).await;
-        assert_eq!(node.log_lines("the link store fails").len(), 1);
+        assert_eq!(node.log_lines("the database fails").len(), 1);
         let strict = node.probe().get("/readyz?strict").await;
         assert_eq!(strict.status, 503);
     }
@@ -160,11 +160,11 @@ async fn a_file_that_is_put_back_is_written_to_again_by_itself() {
     })
     .await;
     eventually("that is said", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
+    assert_eq!(node.log_lines("the database fails").len(), 1);
     let made = shorten(&node, 3).await.code();
     drop(node);
     let node = place.builder.start().await;

@@ -1,17 +1,18 @@
-//! What a store says to be stored is committed; what a commit refuses, nobody is told to be stored.
+//! A store acknowledges only what is committed: when the commit fails, so does the request.
 
-use shunt::links::{
-    Created, LinkStore, LookUp, NewLink, ShortCode, StoreError, TargetUrl, Terms, Write,
+use shunt::{
+    db::DatabaseError,
+    links::{Created, LinkStore, LookUp, NewLink, ShortCode, TargetUrl, Terms, Write},
 };
 
-use super::links::{Place, code, contract, url};
+use super::place::{Place, code, contract, url};
 
 contract!(
     what_a_commit_refuses_is_not_said_to_be_stored,
     a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing,
 );
 
-/// Has each commit that inserts or updates a link fail, after the statement has succeeded.
+/// Makes each commit that inserts or updates a link fail, after the statement has succeeded.
 async fn refuse_commits(place: &Place) {
     let sql = match place {
         Place::Sqlite(_) => {
@@ -51,7 +52,7 @@ fn kinds() -> [(&'static str, bool, Terms); 4] {
         max_visits,
     };
     [
-        ("shared", true, Terms::default()),
+        ("deduplicated", true, Terms::default()),
         ("alias", false, Terms::default()),
         ("expiring", false, own(Some(1_000), None)),
         ("counted", false, own(None, Some(5))),
@@ -61,13 +62,13 @@ fn kinds() -> [(&'static str, bool, Terms); 4] {
 async fn insert(
     store: &dyn LinkStore,
     code: &ShortCode,
-    shared: bool,
+    deduplicated: bool,
     terms: Terms,
-) -> Result<Created, StoreError> {
+) -> Result<Created, DatabaseError> {
     let link = NewLink {
-        code,
-        target: &target(code),
-        shared,
+        code: code.clone(),
+        target: target(code),
+        deduplicated,
         terms,
     };
     store.insert(&link).await
@@ -87,20 +88,20 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
     let made = insert(&*store, &limited, false, terms).await;
     assert_eq!(made.expect("an answer"), Created::Stored(limited.clone()));
     refuse_commits(&place).await;
-    for (name, shared, terms) in kinds() {
-        let refused = insert(&*store, &code(name), shared, terms).await;
-        assert!(matches!(refused, Err(StoreError::Database(_))), "{name}");
+    for (name, deduplicated, terms) in kinds() {
+        let refused = insert(&*store, &code(name), deduplicated, terms).await;
+        assert!(matches!(refused, Err(DatabaseError::Failed(_))), "{name}");
         let found = store.look_up(&[code(name)]).await.expect("an answer");
         assert_eq!(found, [LookUp::Unknown], "{name}");
     }
     let refused = store.count_visit(&limited).await;
-    assert!(matches!(refused, Err(StoreError::Database(_))));
+    assert!(matches!(refused, Err(DatabaseError::Failed(_))));
     assert_eq!(place.number("SELECT sum(visits) FROM urls").await, 0);
 
     // On the same connections.
     allow_commits(&place).await;
-    for (name, shared, terms) in kinds() {
-        let made = insert(&*store, &code(name), shared, terms).await;
+    for (name, deduplicated, terms) in kinds() {
+        let made = insert(&*store, &code(name), deduplicated, terms).await;
         assert_eq!(made.expect("an answer"), Created::Stored(code(name)));
         let found = store.look_up(&[code(name)]).await.expect("an answer");
         assert!(matches!(found[..], [LookUp::Found(_)]), "{name}");
@@ -113,19 +114,19 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
 async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(place: Place) {
     let store = place.open().await;
     let mut writes = Vec::new();
-    for (name, shared, terms) in kinds() {
-        // Of one that is there already, and of one that is not.
+    for (name, deduplicated, terms) in kinds() {
+        // A link that is there already, and one that is not.
         let there = code(&format!("{name}-there"));
-        let made = insert(&*store, &there, shared, terms).await;
+        let made = insert(&*store, &there, deduplicated, terms).await;
         made.expect("an answer");
         for code in [there, code(&format!("{name}-new"))] {
             let target = target(&code);
-            writes.push(Write::Insert {
+            writes.push(Write::Insert(NewLink {
                 code,
                 target,
-                shared,
+                deduplicated,
                 terms,
-            });
+            }));
         }
     }
     writes.push(Write::Visit(code("counted-there")));

@@ -1,133 +1,18 @@
 //! The contract of `LinkStore`.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::join_all;
-use shunt::links::{
-    Alias, Created, LinkStore, NewLink, PostgresOptions, PostgresStore, Resolved, Schemes,
-    ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms, Visit,
-};
-use tempfile::TempDir;
-use testkit::{Database, Postgres, eventually};
+use shunt::links::{Created, LinkStore, LookUp, NewLink, Resolved, TargetUrl, Terms};
+use testkit::eventually;
 
-const START_UP: StartUp = StartUp {
-    within: Duration::from_secs(20),
-};
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A database that any number of nodes can open.
-pub(super) enum Place {
-    Sqlite(TempDir),
-    Postgres(Database),
-}
-
-impl Place {
-    pub(super) fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().expect("a temporary directory"))
-    }
-
-    pub(super) async fn postgres() -> Self {
-        Self::Postgres(Postgres::shared_by_tests().await.database().await)
-    }
-
-    pub(super) async fn open(&self) -> Arc<dyn LinkStore> {
-        match self {
-            Self::Sqlite(directory) => {
-                let url = format!("sqlite://{}", directory.path().join("links.db").display());
-                let options = SqliteOptions {
-                    url: url.parse().expect("a URL"),
-                    max_connections: 4,
-                    timeout: TIMEOUT,
-                };
-                Arc::new(
-                    SqliteStore::open(&options, START_UP)
-                        .await
-                        .expect("a store"),
-                )
-            }
-            Self::Postgres(database) => {
-                let options = PostgresOptions {
-                    url: database.url().parse().expect("a URL"),
-                    max_connections: 8,
-                    timeout: TIMEOUT,
-                };
-                Arc::new(
-                    PostgresStore::connect(&options, START_UP)
-                        .await
-                        .expect("a store"),
-                )
-            }
-        }
-    }
-
-    /// The path of the file, if it is one.
-    pub(super) fn file(&self) -> Option<PathBuf> {
-        match self {
-            Self::Sqlite(directory) => Some(directory.path().join("links.db")),
-            Self::Postgres(_) => None,
-        }
-    }
-
-    /// Runs statements, past the store.
-    pub(super) async fn execute(&self, sql: &'static str) {
-        let done = match self {
-            Self::Sqlite(_) => {
-                use sqlx::{Connection, SqliteConnection};
-                let url = format!("sqlite://{}", self.file().expect("a file").display());
-                let mut connection = SqliteConnection::connect(&url).await.expect("the file");
-                let run = sqlx::raw_sql(sql).execute(&mut connection);
-                run.await.map(drop)
-            }
-            Self::Postgres(database) => {
-                let run = sqlx::raw_sql(sql);
-                run.execute(&mut database.connect().await).await.map(drop)
-            }
-        };
-        done.expect(sql);
-    }
-
-    /// The number that a statement returns, past the store.
-    pub(super) async fn number(&self, sql: &'static str) -> i64 {
-        match self {
-            Self::Sqlite(directory) => {
-                use sqlx::{Connection, SqliteConnection};
-                let url = format!("sqlite://{}", directory.path().join("links.db").display());
-                let mut connection = SqliteConnection::connect(&url).await.expect("the file");
-                let numbers: Vec<i64> = sqlx::query_scalar(sql)
-                    .fetch_all(&mut connection)
-                    .await
-                    .expect(sql);
-                numbers[0]
-            }
-            Self::Postgres(database) => database.number(sql).await,
-        }
-    }
-}
-
-/// Every scenario on every store.
-macro_rules! contract {
-    ($($scenario:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                super::$scenario($crate::stores::links::Place::sqlite()).await;
-            })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $scenario() {
-                testkit::needs!("postgres");
-                super::$scenario($crate::stores::links::Place::postgres().await).await;
-            })+
-        }
-    };
-}
-
-pub(super) use contract;
+use super::place::{Place, code, contract, url};
 
 contract!(
     what_was_stored_is_found,
-    one_target_has_one_shared_link,
+    one_target_has_one_deduplicated_link,
     a_code_belongs_to_one_link,
-    links_of_ones_own_are_not_shared,
+    links_of_ones_own_are_not_deduplicated,
     codes_differ_by_case,
     long_targets_are_told_apart,
     two_hundred_at_once_make_one_link,
@@ -138,38 +23,52 @@ contract!(
     a_database_that_a_later_release_migrated_still_opens,
 );
 
-pub(super) fn url(text: &str) -> TargetUrl {
-    TargetUrl::parse(text, &Schemes::default()).expect("a URL")
-}
-
-pub(super) fn code(text: &str) -> ShortCode {
-    Alias::parse(text).expect("a code").into_code()
-}
-
-/// Inserts a shared link, as `POST /shorten` without anything special does.
-async fn share(store: &dyn LinkStore, text: &str, target: &TargetUrl) -> Created {
-    let link = NewLink {
-        code: &code(text),
-        target,
-        shared: true,
-        terms: Terms::default(),
-    };
-    store.insert(&link).await.expect("an answer")
+/// Inserts a deduplicated link, as `POST /shorten` without anything special does.
+async fn deduplicated(store: &dyn LinkStore, text: &str, target: &TargetUrl) -> Created {
+    insert(store, text, target, true, Terms::default()).await
 }
 
 async fn own(store: &dyn LinkStore, text: &str, target: &TargetUrl, terms: Terms) -> Created {
+    insert(store, text, target, false, terms).await
+}
+
+async fn insert(
+    store: &dyn LinkStore,
+    text: &str,
+    target: &TargetUrl,
+    deduplicated: bool,
+    terms: Terms,
+) -> Created {
     let link = NewLink {
-        code: &code(text),
-        target,
-        shared: false,
+        code: code(text),
+        target: target.clone(),
+        deduplicated,
         terms,
     };
     store.insert(&link).await.expect("an answer")
 }
 
+async fn look_up(store: &dyn LinkStore, text: &str) -> LookUp {
+    let mut found = store.look_up(&[code(text)]).await.expect("an answer");
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+/// Asks as a visitor does: uses up a visit if the link's visits are limited.
 async fn follow(store: &dyn LinkStore, text: &str) -> Resolved {
-    let found = store.resolve(&code(text), Visit::Counted).await;
-    found.expect("an answer")
+    match look_up(store, text).await {
+        LookUp::Unknown => Resolved::Unknown,
+        LookUp::Gone => Resolved::Gone,
+        LookUp::Found(link) if !link.limited => Resolved::Found(link.url),
+        LookUp::Found(link) => {
+            let counted = store.count_visit(&code(text)).await;
+            if counted.expect("an answer") {
+                Resolved::Visited(link.url)
+            } else {
+                Resolved::Gone
+            }
+        }
+    }
 }
 
 fn stored(text: &str) -> Created {
@@ -179,7 +78,10 @@ fn stored(text: &str) -> Created {
 async fn what_was_stored_is_found(place: Place) {
     let store = place.open().await;
     let target = url("https://example.com/?q=ü");
-    assert_eq!(share(&*store, "first1", &target).await, stored("first1"));
+    assert_eq!(
+        deduplicated(&*store, "first1", &target).await,
+        stored("first1")
+    );
     assert_eq!(
         follow(&*store, "first1").await,
         Resolved::Found(target.to_string())
@@ -188,23 +90,32 @@ async fn what_was_stored_is_found(place: Place) {
     store.ping().await.expect("alive");
 }
 
-async fn one_target_has_one_shared_link(place: Place) {
+async fn one_target_has_one_deduplicated_link(place: Place) {
     let (one, other) = (place.open().await, place.open().await);
-    let target = url("https://example.com/shared");
-    assert_eq!(share(&*one, "shared1", &target).await, stored("shared1"));
-    assert_eq!(share(&*other, "shared2", &target).await, stored("shared1"));
+    let target = url("https://example.com/deduplicated");
     assert_eq!(
-        share(&*one, "shared3", &url("https://example.com/")).await,
-        stored("shared3")
+        deduplicated(&*one, "dedup1", &target).await,
+        stored("dedup1")
+    );
+    assert_eq!(
+        deduplicated(&*other, "dedup2", &target).await,
+        stored("dedup1")
+    );
+    assert_eq!(
+        deduplicated(&*one, "dedup3", &url("https://example.com/")).await,
+        stored("dedup3")
     );
     assert_eq!(place.number("SELECT count(*) FROM urls").await, 2);
 }
 
 async fn a_code_belongs_to_one_link(place: Place) {
     let store = place.open().await;
-    share(&*store, "taken1", &url("https://example.com/1")).await;
+    deduplicated(&*store, "taken1", &url("https://example.com/1")).await;
     let other = url("https://example.com/2");
-    assert_eq!(share(&*store, "taken1", &other).await, Created::CodeTaken);
+    assert_eq!(
+        deduplicated(&*store, "taken1", &other).await,
+        Created::CodeTaken
+    );
     let own = own(&*store, "taken1", &other, Terms::default()).await;
     assert_eq!(own, Created::CodeTaken);
     assert_eq!(
@@ -213,7 +124,7 @@ async fn a_code_belongs_to_one_link(place: Place) {
     );
 }
 
-async fn links_of_ones_own_are_not_shared(place: Place) {
+async fn links_of_ones_own_are_not_deduplicated(place: Place) {
     let store = place.open().await;
     let target = url("https://example.com/");
     assert_eq!(
@@ -225,17 +136,20 @@ async fn links_of_ones_own_are_not_shared(place: Place) {
         stored("mine2")
     );
     assert_eq!(
-        share(&*store, "everyones", &target).await,
+        deduplicated(&*store, "everyones", &target).await,
         stored("everyones")
     );
-    assert_eq!(share(&*store, "unused", &target).await, stored("everyones"));
+    assert_eq!(
+        deduplicated(&*store, "unused", &target).await,
+        stored("everyones")
+    );
 }
 
 async fn codes_differ_by_case(place: Place) {
     let store = place.open().await;
-    share(&*store, "CaseCode", &url("https://example.com/upper")).await;
+    deduplicated(&*store, "CaseCode", &url("https://example.com/upper")).await;
     assert_eq!(follow(&*store, "casecode").await, Resolved::Unknown);
-    share(&*store, "casecode", &url("https://example.com/lower")).await;
+    deduplicated(&*store, "casecode", &url("https://example.com/lower")).await;
     assert_eq!(
         follow(&*store, "CaseCode").await,
         Resolved::Found("https://example.com/upper".into())
@@ -257,9 +171,12 @@ async fn long_targets_are_told_apart(place: Place) {
         url(&format!("https://example.com/{noise}1")),
         url(&format!("https://example.com/{noise}2")),
     );
-    assert_eq!(share(&*store, "long1", &one).await, stored("long1"));
-    assert_eq!(share(&*store, "long2", &other).await, stored("long2"));
-    assert_eq!(share(&*store, "long3", &one).await, stored("long1"));
+    assert_eq!(deduplicated(&*store, "long1", &one).await, stored("long1"));
+    assert_eq!(
+        deduplicated(&*store, "long2", &other).await,
+        stored("long2")
+    );
+    assert_eq!(deduplicated(&*store, "long3", &one).await, stored("long1"));
     assert_eq!(
         follow(&*store, "long2").await,
         Resolved::Found(other.to_string())
@@ -271,7 +188,9 @@ async fn two_hundred_at_once_make_one_link(place: Place) {
     let target = url("https://example.com/at-once");
     let requests = (0..200).map(|number| {
         let (node, target) = (nodes[number % 2].clone(), target.clone());
-        tokio::spawn(async move { share(&*node, &format!("at-once-{number}"), &target).await })
+        tokio::spawn(
+            async move { deduplicated(&*node, &format!("at-once-{number}"), &target).await },
+        )
     });
     let results: HashSet<String> = join_all(requests)
         .await
@@ -314,8 +233,8 @@ async fn visits_are_used_up_exactly(place: Place) {
     };
     own(&*nodes[0], "limited", &target, terms).await;
     for _ in 0..20 {
-        let looked = nodes[0].resolve(&code("limited"), Visit::Uncounted).await;
-        assert_eq!(looked.expect("an answer"), Resolved::Withheld);
+        let looked = look_up(&*nodes[0], "limited").await;
+        assert!(matches!(looked, LookUp::Found(link) if link.limited));
     }
     let visits = (0..50).map(|number| {
         let node = nodes[number % 2].clone();
@@ -326,15 +245,14 @@ async fn visits_are_used_up_exactly(place: Place) {
         .into_iter()
         .filter(|visit| matches!(visit, Ok(Resolved::Visited(_))));
     assert_eq!(found.count(), 7);
-    let looked = nodes[1].resolve(&code("limited"), Visit::Uncounted).await;
-    assert_eq!(looked.expect("an answer"), Resolved::Gone);
+    assert_eq!(look_up(&*nodes[1], "limited").await, LookUp::Gone);
 }
 
 async fn what_was_stored_survives_the_store(place: Place) {
     let target = url("https://example.com/");
     let store = place.open().await;
-    share(&*store, "lasting", &target).await;
-    store.close().await;
+    deduplicated(&*store, "lasting", &target).await;
+    store.database.close().await;
     let reopened = place.open().await;
     assert_eq!(
         follow(&*reopened, "lasting").await,
@@ -345,7 +263,7 @@ async fn what_was_stored_survives_the_store(place: Place) {
 async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
     let nodes = join_all((0..5).map(|_| place.open())).await;
     let target = url("https://example.com/");
-    share(&*nodes[0], "started", &target).await;
+    deduplicated(&*nodes[0], "started", &target).await;
     for node in &nodes {
         assert_eq!(
             follow(&**node, "started").await,
@@ -356,11 +274,11 @@ async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
 
 /// During an upgrade the previous release may have to start once more.
 async fn a_database_that_a_later_release_migrated_still_opens(place: Place) {
-    place.open().await.close().await;
+    place.open().await.database.close().await;
     let later =
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', true, '', 0) RETURNING version";
     assert_eq!(place.number(later).await, 9999);
     let store = place.open().await;
-    share(&*store, "older", &url("https://example.com/")).await;
+    deduplicated(&*store, "older", &url("https://example.com/")).await;
 }

@@ -3,6 +3,7 @@
 mod commits;
 mod links;
 mod model;
+mod place;
 pub mod redis_kinds;
 mod redis_log;
 mod shield;

@@ -180,23 +180,15 @@ async fn of_64_at_once_exactly_l_are_admitted(store: &dyn WindowStore) {
 }
 
 async fn the_stores_own_clock_moves_forward(store: &dyn WindowStore) {
-    let policy = policy("1/50ms");
-    assert!(
-        store
-            .record(&policy, client(1))
-            .await
-            .expect("a decision")
-            .admitted
-    );
-    let refused = store.record(&policy, client(1)).await.expect("a decision");
+    // Longer than a busy machine stalls.
+    let window = Duration::from_secs(2);
+    let policy = policy("1/2s");
+    let record = async || store.record(&policy, client(1)).await.expect("a decision");
+    assert!(record().await.admitted);
+    let refused = record().await;
     assert!(!refused.admitted);
-    assert!(refused.reset_after <= Duration::from_millis(50));
-    tokio::time::sleep(refused.reset_after + Duration::from_millis(5)).await;
-    assert!(
-        store
-            .record(&policy, client(1))
-            .await
-            .expect("a decision")
-            .admitted
-    );
+    assert!(refused.reset_after <= window);
+    // A store that follows another machine's clock may be some milliseconds behind it.
+    tokio::time::sleep(refused.reset_after + Duration::from_millis(50)).await;
+    assert!(record().await.admitted);
 }

@@ -10,18 +10,19 @@ use std::{
 };
 
 use futures_util::future::{join_all, select};
-use shunt::links::{
-    LinkStore, NewLink, ShortCode, SqliteOptions, SqliteStore, StartUp, TargetUrl, Terms,
+use shunt::{
+    db::{Database, Sqlite, SqliteOptions, StartUp},
+    links::{LinkStore, NewLink, ShortCode, SqliteLinks, TargetUrl, Terms},
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
-use super::links::{code, url};
+use super::place::{code, url};
 
-/// Without being folded in, they make a log of 70 MB.
+/// So many that they make a log of 70 MB if it is not folded in.
 const LINKS: usize = 5_000;
 
-/// 16 MiB, at which a node begins it anew by itself, and what may be written until that has happened.
+/// 16 MiB, at which a node begins the log anew, and as much again for what may be written until it has.
 const BOUND: u64 = 32 << 20;
 
 struct Place {
@@ -29,7 +30,7 @@ struct Place {
 }
 
 impl Place {
-    /// In memory, where that can be: a commit waits for the disk, and there are thousands.
+    /// In memory, where there is such a folder: each of thousands of commits waits for the disk.
     fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() {
@@ -54,7 +55,7 @@ impl Place {
         std::fs::metadata(self.file(suffix)).map_or(0, |file| file.len())
     }
 
-    async fn open(&self) -> Arc<SqliteStore> {
+    async fn open(&self) -> (Arc<SqliteLinks>, Database) {
         let options = SqliteOptions {
             url: self.url().parse().expect("a URL"),
             max_connections: 4,
@@ -63,21 +64,23 @@ impl Place {
         let start_up = StartUp {
             within: Duration::from_secs(20),
         };
-        let store = SqliteStore::open(&options, start_up).await;
-        Arc::new(store.expect("a store"))
+        let sqlite = Sqlite::open(&options, start_up).await;
+        let sqlite = Arc::new(sqlite.expect("a database"));
+        let store = SqliteLinks::new(sqlite.clone());
+        (Arc::new(store), Database::Sqlite(sqlite))
     }
 }
 
-/// Makes links while the store does what it does beside. How large the log was at the most.
-async fn make_links(place: &Place, store: &Arc<SqliteStore>) -> u64 {
+/// Makes links while the database does its background work. Returns how large the log was at most.
+async fn make_links(place: &Place, store: &SqliteLinks, database: &Database) -> u64 {
     let largest = AtomicU64::new(0);
     let writes = async {
         for number in 0..LINKS {
             let (code, target) = link(number);
             let link = NewLink {
-                code: &code,
-                target: &target,
-                shared: true,
+                code,
+                target,
+                deduplicated: true,
                 terms: Terms::default(),
             };
             store.insert(&link).await.expect("an answer");
@@ -87,8 +90,8 @@ async fn make_links(place: &Place, store: &Arc<SqliteStore>) -> u64 {
         }
     };
     let ignore = |_| {};
-    let maintained = store.maintain(&ignore);
-    select(Box::pin(writes), maintained).await;
+    let maintained = database.maintain(&ignore);
+    select(Box::pin(writes), Box::pin(maintained)).await;
     largest.into_inner()
 }
 
@@ -97,8 +100,8 @@ fn link(number: usize) -> (ShortCode, TargetUrl) {
     (code(&format!("link-{number}")), target)
 }
 
-/// Look-ups without end, as clients that follow links cause them.
-fn look_ups(store: &Arc<SqliteStore>, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
+/// Look-ups without end, as clients cause them that follow links.
+fn look_ups(store: &Arc<SqliteLinks>, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
     let (store, stop) = (store.clone(), stop.clone());
     tokio::spawn(async move {
         let mut number = 0;
@@ -113,10 +116,10 @@ fn look_ups(store: &Arc<SqliteStore>, stop: &Arc<AtomicBool>) -> tokio::task::Jo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_stays_small_while_links_are_made_and_followed() {
     let place = Place::new();
-    let store = place.open().await;
+    let (store, database) = place.open().await;
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..3).map(|_| look_ups(&store, &stop)).collect();
-    let largest = make_links(&place, &store).await;
+    let largest = make_links(&place, &store, &database).await;
     stop.store(true, Ordering::Relaxed);
     join_all(readers).await;
     assert!(largest < BOUND, "{largest} bytes");
@@ -124,11 +127,11 @@ async fn it_stays_small_while_links_are_made_and_followed() {
     assert!(folded_in > 1 << 20, "{folded_in} bytes in the file itself");
 }
 
-/// One reads at every moment: what SQLite waits for, before it begins the log anew by itself, never comes.
+/// At every moment some connection reads. SQLite alone would wait for a moment without readers, which never comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_overlap_for_ever_do_not_let_it_grow() {
     let place = Place::new();
-    let store = place.open().await;
+    let (store, database) = place.open().await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut connections = Vec::new();
     for _ in 0..3 {
@@ -158,34 +161,34 @@ async fn readers_that_overlap_for_ever_do_not_let_it_grow() {
             }
         })
     };
-    let largest = make_links(&place, &store).await;
+    let largest = make_links(&place, &store, &database).await;
     stop.store(true, Ordering::Relaxed);
     overlapping.await.expect("no panic");
     assert!(largest < BOUND, "{largest} bytes");
 }
 
-/// As a release left it that never folded it in, and was killed.
+/// The state that a killed node leaves whose log was never folded in.
 #[tokio::test]
 async fn a_large_one_that_is_found_at_the_start_is_folded_in() {
     let place = Place::new();
-    let store = place.open().await;
-    // Whoever reads what was at the beginning keeps all of it.
+    let (store, database) = place.open().await;
+    // A reader of the beginning's state keeps all of the log from being folded in.
     let mut reader = SqliteConnection::connect(&place.url())
         .await
         .expect("the file");
     let begin = sqlx::raw_sql("BEGIN; SELECT count(*) FROM urls");
     begin.execute(&mut reader).await.expect("a snapshot");
-    make_links(&place, &store).await;
+    make_links(&place, &store, &database).await;
     let grown = place.size("-wal");
     assert!(grown > BOUND, "{grown} bytes");
     drop(reader);
 
     let ignore = |_| {};
-    let maintained = store.maintain(&ignore);
+    let maintained = database.maintain(&ignore);
     let folded_in = testkit::eventually("it is folded in", async || {
         (place.size("-wal") < 16 << 20).then_some(())
     });
-    select(Box::pin(folded_in), maintained).await;
+    select(Box::pin(folded_in), Box::pin(maintained)).await;
     let found = store.look_up(&[link(LINKS - 1).0]).await;
     assert!(
         format!("{found:?}").contains("https://example.com/"),

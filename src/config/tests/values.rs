@@ -1,0 +1,112 @@
+//! How values are written, and their bounds.
+
+use super::*;
+
+#[test]
+fn what_is_remembered_of_links_has_bounds() {
+    for (file, capacity, ttl, miss_ttl) in [
+        ("capacity = 0\nttl = \"1s\"\nmiss_ttl = \"0s\"", 0, 1_000, 0),
+        (
+            "capacity = 10000000\nttl = \"1day\"\nmiss_ttl = \"1m\"",
+            10_000_000,
+            86_400_000,
+            60_000,
+        ),
+    ] {
+        let cache = load(&format!("[cache]\n{file}"), &[], &[])
+            .expect("a configuration")
+            .cache;
+        let milliseconds = (cache.ttl.as_millis(), cache.miss_ttl.as_millis());
+        assert_eq!((cache.capacity, milliseconds), (capacity, (ttl, miss_ttl)));
+    }
+}
+
+#[test]
+fn the_shield_and_its_write_back_can_be_set_up_to_their_bounds() {
+    for (text, millis) in [("10ms", 10), ("1s", 1_000), ("10s", 10_000)] {
+        let file = format!("[limiter]\nshield = false\nwrite_back = \"{text}\"");
+        let limiter = load(&file, &[], &[]).expect("a configuration").limiter;
+        assert!(!limiter.shield);
+        assert_eq!(limiter.write_back.as_millis(), millis, "{text}");
+    }
+    let environment = [
+        ("SHUNT__LIMITER__SHIELD", "false"),
+        ("SHUNT__LIMITER__WRITE_BACK", "2s"),
+    ];
+    let limiter = load("", &environment, &[])
+        .expect("a configuration")
+        .limiter;
+    assert!(!limiter.shield);
+    assert_eq!(limiter.write_back.as_secs(), 2);
+}
+
+#[test]
+fn lists_are_written_with_commas_in_the_environment() {
+    let environment = [(
+        "SHUNT__HTTP__TRUSTED_PROXIES",
+        "10.0.0.0/8, 127.0.0.1,fd00::/8",
+    )];
+    let config = load("", &environment, &[]).expect("a configuration");
+    let networks =
+        ["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"].map(|n| n.parse().expect("a network"));
+    assert_eq!(config.http.trusted_proxies, networks);
+    let config = load(
+        "[http]\ntrusted_proxies = [\"10.0.0.0/8\"]",
+        &[("SHUNT__HTTP__TRUSTED_PROXIES", "")],
+        &[],
+    );
+    assert!(
+        config
+            .expect("a configuration")
+            .http
+            .trusted_proxies
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_is_unset_can_be_set_and_unset_again() {
+    let unset = load("", &[], &[]).expect("defaults");
+    assert_eq!(unset.http.client_ip_header, None);
+    assert!(unset.http.cors_origins.is_empty());
+    let file = "[http]\nclient_ip_header = \"CF-Connecting-IP\"\n\
+        cors_origins = [\"https://App.example/\"]\n\
+        [links]\nschemes = [\"https\", \"MailTo\"]";
+    let shown = load(file, &[], &[])
+        .expect("a configuration")
+        .to_toml()
+        .expect("TOML");
+    for line in [
+        "client_ip_header = \"cf-connecting-ip\"",
+        "cors_origins = [\"https://app.example\"]",
+        "schemes = [\"https\", \"mailto\"]",
+    ] {
+        assert!(shown.contains(line), "no {line} in {shown}");
+    }
+    let environment = [
+        ("SHUNT__HTTP__CLIENT_IP_HEADER", ""),
+        ("SHUNT__HTTP__CORS_ORIGINS", ""),
+    ];
+    let config = load(file, &environment, &[]).expect("a configuration");
+    assert_eq!(config.http.client_ip_header, None);
+    assert!(config.http.cors_origins.is_empty());
+}
+
+#[test]
+fn policies_come_from_a_file_or_from_variables() {
+    let file = r#"
+        [limiter.policies.shorten]
+        quota = "5/minute"
+        routes = ["shorten"]
+        clients = ["192.0.2.0/24"]
+    "#;
+    let environment = [
+        ("SHUNT__LIMITER__POLICIES__DAILY__QUOTA", "500/day"),
+        ("SHUNT__LIMITER__POLICIES__DAILY__ROUTES", "shorten,follow"),
+    ];
+    let config = load(file, &environment, &[]).expect("a configuration");
+    let policies = &config.limiter.policies;
+    assert_eq!(policies.keys().collect::<Vec<_>>(), ["daily", "shorten"]);
+    assert_eq!(policies["shorten"].quota.limit(), 5);
+    assert_eq!(policies["daily"].routes.len(), 2);
+}

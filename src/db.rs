@@ -1,0 +1,93 @@
+//! Databases: their connections, migrations and health.
+//!
+//! A store of one feature, such as the links in Postgres, holds an `Arc` of a [`Postgres`] or an [`Sqlite`] and brings
+//! the SQL. Several stores share one such handle, so that they share its connections and its bounds. A feature asks its
+//! store by way of [`Health`], which logs when a database begins and ceases to fail, and does not ask a database that is
+//! away.
+//!
+//! Nothing here knows what is stored: a feature hands over, as a [`Trial`], what must succeed before one of its
+//! operations counts as healthy again. Only this module and the stores know `sqlx`.
+
+mod error;
+mod health;
+mod metrics;
+mod postgres;
+mod sqlite;
+
+use std::{sync::Arc, time::Duration};
+
+pub use error::DatabaseError;
+pub use health::{Access, Checks, Health, Operation, Trial, Troubles};
+pub use metrics::{HealthOperation, register_database_metrics};
+pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
+pub use sqlite::{Sqlite, SqliteOptions, SqliteUrl};
+
+/// How long a database may take at start: to be reachable and to be migrated.
+#[derive(Clone, Copy, Debug)]
+pub struct StartUp {
+    /// The whole bound, over all attempts.
+    pub within: Duration,
+}
+
+/// The database of a node.
+#[derive(Clone)]
+pub enum Database {
+    /// A server that several nodes may use.
+    Postgres(Arc<Postgres>),
+    /// A file of this node: the embedded mode.
+    Sqlite(Arc<Sqlite>),
+}
+
+impl Database {
+    /// The name in metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
+    /// Whether other nodes may use the same one. Then an outage is no reason to send requests to another node.
+    pub fn is_networked(&self) -> bool {
+        match self {
+            Self::Postgres(_) => true,
+            Self::Sqlite(_) => false,
+        }
+    }
+
+    /// The background work of the database, if it has any. Tells `trouble` what it notices, again and again while that
+    /// lasts. Never returns.
+    pub async fn maintain(&self, trouble: &(dyn Fn(DatabaseError) + Send + Sync)) {
+        match self {
+            Self::Postgres(_) => std::future::pending().await,
+            Self::Sqlite(sqlite) => sqlite.maintain(trouble).await,
+        }
+    }
+
+    /// Its connections at the moment.
+    pub fn usage(&self) -> PoolUsage {
+        match self {
+            Self::Postgres(postgres) => postgres.pool.usage(),
+            Self::Sqlite(sqlite) => sqlite.usage(),
+        }
+    }
+
+    /// Closes its connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(postgres) => postgres.pool.close().await,
+            Self::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+}
+
+/// Connections to a database; for SQLite those that read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In use at the moment.
+    pub in_use: usize,
+    /// Open and idle.
+    pub idle: usize,
+    /// The most there may be.
+    pub max: usize,
+}

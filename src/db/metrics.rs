@@ -1,0 +1,82 @@
+//! What is measured of a database: its checks, its failures and its connections.
+
+use std::sync::Arc;
+
+use prometheus::{IntGaugeVec, Opts};
+
+use super::{Health, Operation, Troubles};
+use crate::telemetry::{self, Metrics};
+
+/// What [`Health`] itself asks a database for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthOperation {
+    /// To answer at all.
+    Ping,
+    /// To do again, without an effect, what has failed.
+    Trial,
+}
+
+impl telemetry::Operation for HealthOperation {
+    const ALL: &'static [Self] = &[Self::Ping, Self::Trial];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ping => Operation::PING.name,
+            Self::Trial => "trial",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Registers what `health` knows of its database when the metrics are asked for.
+///
+/// # Errors
+/// If it is registered already.
+pub fn register_database_metrics(
+    metrics: &Metrics,
+    health: Arc<Health>,
+) -> Result<(), prometheus::Error> {
+    let failing = IntGaugeVec::new(
+        Opts::new(
+            "shunt_store_failing",
+            "1 while the database fails at reads or at writes, at some or at all of them",
+        ),
+        &["store", "what"],
+    )?;
+    let connections = IntGaugeVec::new(
+        Opts::new("shunt_pool_connections", "Connections of a pool"),
+        &["store", "state"],
+    )?;
+    let max_connections = IntGaugeVec::new(
+        Opts::new(
+            "shunt_pool_max_connections",
+            "The most connections of a pool",
+        ),
+        &["store"],
+    )?;
+    metrics.read_on_request(
+        vec![
+            Box::new(failing.clone()),
+            Box::new(connections.clone()),
+            Box::new(max_connections.clone()),
+        ],
+        move || {
+            let (store, usage) = (health.database().name(), health.database().usage());
+            let set = |gauge: &IntGaugeVec, labels: &[&str], count: usize| {
+                gauge.with_label_values(labels).set(count as i64);
+            };
+            set(&connections, &[store, "in_use"], usage.in_use);
+            set(&connections, &[store, "idle"], usage.idle);
+            set(&max_connections, &[store], usage.max);
+
+            let Troubles { reads, writes, .. } = health.known_troubles();
+            for (what, troubles) in [("reads", reads), ("writes", writes)] {
+                let fails = usize::from(!troubles.is_empty());
+                set(&failing, &[store, what], fails);
+            }
+        },
+    )
+}

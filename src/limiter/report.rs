@@ -1,0 +1,114 @@
+//! What the log says about Redis.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::{
+    ClockStep, Misconfiguration, OnRedisFailure, WindowStoreError, once_a_minute::OnceAMinute,
+};
+use crate::telemetry::chain;
+
+/// Writes the log lines, each once per outage, or once a minute if any request may cause it.
+pub(super) struct Report {
+    meanwhile: OnRedisFailure,
+    /// The misconfiguration that was logged last. A Redis that comes back clears it.
+    misconfiguration: Mutex<Option<Misconfiguration>>,
+    taken_key: OnceAMinute,
+}
+
+impl Report {
+    /// `meanwhile` holds while Redis is away.
+    pub(super) fn new(meanwhile: OnRedisFailure) -> Self {
+        Self {
+            meanwhile,
+            misconfiguration: Mutex::default(),
+            taken_key: OnceAMinute::default(),
+        }
+    }
+
+    /// The breaker has just opened because of `error`.
+    pub(super) fn is_away(&self, error: &WindowStoreError) {
+        if !self.is_misconfigured(error) {
+            warn!(
+                error = chain(error),
+                meanwhile = %self.meanwhile,
+                "redis is away"
+            );
+        }
+    }
+
+    /// Redis cannot be reached again because of `error`, which may differ from the one that opened the breaker.
+    pub(super) fn is_still_away(&self, error: &WindowStoreError) {
+        self.is_misconfigured(error);
+    }
+
+    /// Whether Redis is there, but not as the configuration says. Logs each misconfiguration once.
+    fn is_misconfigured(&self, error: &WindowStoreError) -> bool {
+        let WindowStoreError::Misconfigured(misconfiguration, _) = error else {
+            return false;
+        };
+        let mut logged = self.misconfiguration();
+        if logged.as_ref() != Some(misconfiguration) {
+            warn!(
+                error = chain(error),
+                grant = misconfiguration.grant(),
+                meanwhile = %self.meanwhile,
+                "redis cannot be used as it is configured"
+            );
+            *logged = Some(misconfiguration.clone());
+        }
+        true
+    }
+
+    /// The breaker has just closed.
+    pub(super) fn is_back(&self, away_for: Duration) {
+        *self.misconfiguration() = None;
+        info!(?away_for, "redis is back");
+    }
+
+    /// The key of one client's log holds something else. Any request of that client causes this.
+    pub(super) fn key_is_taken(&self, error: &WindowStoreError) {
+        if self.taken_key.is_due() {
+            warn!(
+                error = chain(error),
+                "a client is counted by each node for itself: delete its key, or set redis.prefix"
+            );
+        }
+    }
+
+    /// Redis's clock was stepped, or seems so from here.
+    pub(super) fn clock_step(&self, step: ClockStep) {
+        let ClockStep {
+            redis_micros,
+            log_micros,
+        } = step;
+        let seconds = |micros: i64| format!("{:+.1}s", micros as f64 / 1e6);
+        let (by, logs_by) = (seconds(redis_micros), seconds(log_micros));
+        if log_micros.abs() >= redis_micros.abs() / 2 {
+            warn!(
+                by,
+                logs_by,
+                "this node's time and redis's differ: redis's clock was stepped, or this machine stood still"
+            );
+        } else if redis_micros < 0 {
+            warn!(
+                by,
+                "redis's clock was set back; the window logs go on as if it were not"
+            );
+        } else {
+            warn!(
+                by,
+                "redis's clock was set forward; the window logs go on as if it were not, except keys that have expired"
+            );
+        }
+    }
+
+    fn misconfiguration(&self) -> MutexGuard<'_, Option<Misconfiguration>> {
+        let misconfiguration = self.misconfiguration.lock();
+        misconfiguration.unwrap_or_else(PoisonError::into_inner)
+    }
+}

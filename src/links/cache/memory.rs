@@ -1,0 +1,186 @@
+//! What is remembered of codes, and whether it may be believed.
+//!
+//! Links and misses are kept apart, so that no number of unknown codes pushes a link out.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use quick_cache::{Weighter, sync::Cache};
+
+use super::{CacheOptions, CacheUsage};
+use crate::links::{Link, LookUp, ShortCode};
+
+/// A URL up to this long counts as one entry, a longer one as several: a bound on entries is a bound on memory.
+pub(super) const BYTES_PER_ENTRY: usize = 256;
+
+/// Links that may be remembered, for each miss that may be.
+pub(super) const MISS_SHARE: usize = 8;
+
+/// Where codes lead, as far as is known.
+pub(super) struct Memory {
+    options: CacheOptions,
+    links: Cache<ShortCode, Arc<Entry>, UrlLength>,
+    misses: Cache<ShortCode, Miss>,
+    epoch: AtomicU64,
+}
+
+/// A stretch of time in which no change goes unheard, or in which any may: odd numbers are the former. Another one begins when
+/// changes begin or cease to be reported, and when everything may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl Epoch {
+    fn is_watched(self) -> bool {
+        !self.0.is_multiple_of(2)
+    }
+}
+
+struct Entry {
+    url: Box<str>,
+    expires_at: Option<Instant>,
+    looked_up_at: Instant,
+    /// The epoch in which the look-up began.
+    epoch: Epoch,
+}
+
+#[derive(Clone)]
+struct Miss {
+    gone: bool,
+    until: Instant,
+}
+
+#[derive(Clone)]
+struct UrlLength;
+
+impl Weighter<ShortCode, Arc<Entry>> for UrlLength {
+    fn weight(&self, _: &ShortCode, entry: &Arc<Entry>) -> u64 {
+        entry.url.len().div_ceil(BYTES_PER_ENTRY).max(1) as u64
+    }
+}
+
+/// What is remembered of a code.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remembered {
+    /// It leads here.
+    Fresh(String),
+    /// It led here when the store was asked last.
+    Stale(String, Staleness),
+    /// It led somewhere, but no more.
+    Gone,
+    /// It leads nowhere.
+    Unknown,
+    /// Nothing.
+    Nothing,
+}
+
+/// Why a link is not fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::links) enum Staleness {
+    /// Its time is over, but no change of it was reported.
+    Old,
+    /// It may have changed unheard.
+    Doubtful,
+}
+
+impl Memory {
+    pub(super) fn new(options: CacheOptions) -> Self {
+        let misses = options.capacity.div_ceil(MISS_SHARE);
+        Self {
+            options,
+            links: Cache::with_weighter(options.capacity, options.capacity as u64, UrlLength),
+            misses: Cache::new(misses),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn get(&self, code: &ShortCode) -> Remembered {
+        let now = Instant::now();
+        if let Some(entry) = self.links.get(code) {
+            let epoch = self.epoch();
+            let staleness = if entry.epoch != epoch || !epoch.is_watched() {
+                Some(Staleness::Doubtful)
+            } else if now.duration_since(entry.looked_up_at) >= self.options.ttl {
+                Some(Staleness::Old)
+            } else {
+                None
+            };
+            let expired = entry.expires_at.is_some_and(|at| at <= now);
+            return match staleness {
+                None if expired => Remembered::Gone,
+                // Its time may have been prolonged.
+                Some(_) if expired => Remembered::Nothing,
+                None => Remembered::Fresh(entry.url.to_string()),
+                Some(staleness) => Remembered::Stale(entry.url.to_string(), staleness),
+            };
+        }
+        match self.misses.get(code) {
+            Some(miss) if now >= miss.until => Remembered::Nothing,
+            Some(Miss { gone: true, .. }) => Remembered::Gone,
+            Some(Miss { gone: false, .. }) => Remembered::Unknown,
+            None => Remembered::Nothing,
+        }
+    }
+
+    /// Remembers the answer to a look-up that began in `epoch`.
+    pub(super) fn remember(&self, code: &ShortCode, answer: &LookUp, epoch: Epoch) {
+        let now = Instant::now();
+        match answer {
+            LookUp::Found(Link { limited: true, .. }) => self.forget(code),
+            LookUp::Found(link) => {
+                let entry = Entry {
+                    url: link.url.as_str().into(),
+                    expires_at: link.expires_in.and_then(|left| now.checked_add(left)),
+                    looked_up_at: now,
+                    epoch,
+                };
+                self.misses.remove(code);
+                self.links.insert(code.clone(), Arc::new(entry));
+            }
+            LookUp::Gone | LookUp::Unknown => {
+                self.links.remove(code);
+                let miss = Miss {
+                    gone: *answer == LookUp::Gone,
+                    until: now + self.options.miss_ttl,
+                };
+                self.misses.insert(code.clone(), miss);
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, code: &ShortCode) {
+        self.links.remove(code);
+        self.misses.remove(code);
+    }
+
+    /// Everything may have changed: links become doubtful, misses are forgotten.
+    pub(super) fn doubt_everything(&self) {
+        self.epoch.fetch_add(2, Ordering::AcqRel);
+        self.misses.clear();
+    }
+
+    /// From now on all changes are heard, or from now on any may go unheard.
+    pub(super) fn set_watching(&self, watching: bool) {
+        let next = |epoch| (Epoch(epoch).is_watched() != watching).then_some(epoch + 1);
+        // Fails only if it is so already.
+        let _ = self
+            .epoch
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(super) fn usage(&self) -> CacheUsage {
+        CacheUsage {
+            links: self.links.len(),
+            misses: self.misses.len(),
+            watching: self.epoch().is_watched(),
+        }
+    }
+}
