@@ -12,8 +12,8 @@ use crate::{
     },
     descriptors,
     http::{
-        AppState, Cors, Draining, HttpMetrics, Listener, Management, RateLimit, RateLimitRule,
-        Timeouts, TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, HttpMetrics, Listener, Management, RateLimit, Rule, Timeouts,
+        TrustedProxies, management_server, public_server,
     },
     lifecycle::Application,
     limiter::{
@@ -209,14 +209,12 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
 fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<RateLimit> {
     let mut rules = Vec::new();
     for (name, policy) in &config.policies {
-        rules.push(RateLimitRule {
-            policy: Policy {
-                name: name.parse()?,
-                quota: policy.quota,
-            },
-            routes: policy.routes.clone(),
-            clients: policy.clients.clone(),
-        });
+        let (routes, clients) = (policy.routes.clone(), policy.clients.clone());
+        let policy = Policy {
+            name: name.parse()?,
+            quota: policy.quota,
+        };
+        rules.push(Rule::new(policy, routes, clients));
     }
     Ok(RateLimit::new(
         limiter,

@@ -1,7 +1,20 @@
 //! HTTP: the public listener and the management listener.
 //!
-//! A request passes, from the outside in: `slow_client` (the socket; `intake` says how much of it at a time), `observe` (request id, metrics, access
-//! line), `rate_limit`, the routes, a handler. Those are plain functions, each of which calls the next.
+//! A request passes these, from the outside in. Each calls the next.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `server` | puts the public listener together |
+//! | `net` | sockets: which bytes reach the parser, and how long a client may take |
+//! | `serve` | the way of a request: the limit, its route, the common headers |
+//! | `edge` | what the service knows of a request, found out once |
+//! | `rate_limit` | asks the limiter, and announces the outcome in headers |
+//! | `routes` | which handler answers which route |
+//! | `redirect`, `home`, `shorten`, `assets` | the handlers |
+//! | `problem`, `page`, `refuse` | errors: as problem+json, as a page, as the client wants it |
+//! | `observe`, `metrics` | metrics and the access line |
+//!
+//! `management` is the other listener: probes and metrics.
 
 mod assets;
 mod edge;
@@ -14,7 +27,9 @@ mod page;
 mod problem;
 mod rate_limit;
 mod redirect;
+mod refuse;
 mod routes;
+mod serve;
 mod server;
 mod shorten;
 mod state;
@@ -22,7 +37,7 @@ mod state;
 pub use edge::{Cors, TrustedProxies};
 pub use management::{Management, management_server};
 pub use metrics::HttpMetrics;
-pub use net::{Gate, Listener};
-pub use rate_limit::{RateLimit, RateLimitRule};
+pub use net::{Gate, Listener, Peer};
+pub use rate_limit::{RateLimit, Rule};
 pub use server::{Timeouts, public_server};
 pub use state::{AppState, Draining};

@@ -1,7 +1,7 @@
-//! What a browser fetches by itself: its icon, `robots.txt`, and what it looks for under `/.well-known/`.
+//! What a browser fetches by itself: the icon, `robots.txt`, and what it looks for under `/.well-known/`.
 //!
-//! They are under no limit, because no person has asked for them: opening the page is one request. Each answer is a constant,
-//! which costs less than a refusal would.
+//! No quota counts these, because no person has asked for them: opening the page is one request. Each answer is a
+//! constant, which costs less than a refusal.
 
 use actix_web::{
     HttpResponse,
@@ -16,15 +16,15 @@ use actix_web::{
 const FAVICON: &[u8] = include_bytes!("assets/favicon.ico");
 const TOUCH_ICON: &[u8] = include_bytes!("assets/apple-touch-icon.png");
 
-/// The page may be found, links may not.
+/// Search engines may find the page, but no links.
 const ROBOTS: &[u8] = b"User-agent: *\nAllow: /$\nDisallow: /\n";
 
-/// As any other error to a script; in this one form for every client, so that one copy in a cache will do.
+/// The same form as any other error that a script gets. Every client gets this form, so one copy in a cache is enough.
 const NOT_FOUND: &[u8] = b"{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,\
     \"error\":\"There is nothing here\"}\n";
 
 const A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
-/// An operator may put something there: a shared cache must not deny that for long.
+/// An operator may put something there, and a shared cache must not hide that for long.
 const AN_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Something that a browser fetches by itself.
@@ -32,7 +32,7 @@ const AN_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 pub(super) enum Asset {
     /// `/favicon.ico`
     Favicon,
-    /// `/apple-touch-icon.png`, and the like with a size, and with `-precomposed`: one size is for all.
+    /// `/apple-touch-icon.png`, also with a size or `-precomposed` in its name. All get the same size.
     TouchIcon,
     /// `/robots.txt`
     Robots,

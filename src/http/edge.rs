@@ -1,19 +1,33 @@
-//! The edge: from a raw request to what the service knows of it.
+//! The edge: what the service knows of a request, found out once, before anything acts on it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `context` | the request and all that is known of it; every handler gets one |
+//! | `resource` | what a path names |
+//! | `client_address`, `forwarded` | the client: the peer, or the address that a trusted proxy names |
+//! | `request_id` | `X-Request-Id` |
+//! | `origin` | the scheme and the authority that a request came to |
+//! | `accept` | whether the client asks for a page |
+//! | `onlooker` | machines that only look at a link |
+//! | `body` | reading bodies, with a bound on size and time |
+//! | `cors` | which pages of other sites may shorten |
 
+mod accept;
+mod body;
 mod client_address;
+mod context;
 mod cors;
 mod forwarded;
-mod local_address;
 mod onlooker;
 mod origin;
 mod request_id;
 mod resource;
 
-pub use client_address::TrustedProxies;
-pub use cors::Cors;
-pub(super) use {
-    onlooker::{ONLOOKERS, Onlooker},
-    origin::origin_for,
-    request_id::{REQUEST_ID, request_id},
-    resource::{Resource, code, form_action},
+pub(super) use self::{
+    body::{discard_body, read_body},
+    context::RequestContext,
+    onlooker::Onlooker,
+    request_id::REQUEST_ID,
+    resource::{Resource, code},
 };
+pub use self::{client_address::TrustedProxies, cors::Cors};

@@ -1,15 +1,15 @@
 //! `GET /`
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::header::{self, ContentType},
 };
 
-use super::page;
+use super::{edge::RequestContext, page};
 
-/// The page for a browser, one line of text for anything else.
-pub(super) fn home(request: &HttpRequest) -> HttpResponse {
-    if page::is_wanted(request.headers()) {
+/// The page for a browser, one line of text for any other client.
+pub(super) fn home(context: &RequestContext) -> HttpResponse {
+    if context.wants_page() {
         page::form_page()
     } else {
         page::not_to_be_served_again()

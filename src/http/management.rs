@@ -1,4 +1,4 @@
-//! The management listener: probes and metrics. Never public, never limited.
+//! The management listener: probes and metrics. It is never public and never limited.
 
 use std::{
     net::TcpListener,
@@ -30,11 +30,11 @@ pub struct Management {
     pub draining: Draining,
     /// All metrics.
     pub metrics: Metrics,
-    /// Whether the last `/readyz` said no: only changes are logged.
+    /// Whether the last `/readyz` said no, because only changes are logged.
     pub not_ready: AtomicBool,
 }
 
-/// The management listener's server. It does not stop by itself.
+/// The management listener's server. It serves until it is told to stop.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -64,11 +64,11 @@ async fn livez() -> HttpResponse {
         .body(json_line(&json!({ "status": "alive" })))
 }
 
-/// Whether requests should be sent here. 503 while draining, and when nothing useful can be served. A dependency that all nodes
-/// have in common is no reason for that: without it each of them serves what it remembers, and taking all of them out of
-/// a load balancer would end that too. It is reported, as `degraded`.
+/// Whether a load balancer should send requests here. 503 while draining, and when the node can serve nothing useful. A
+/// failed dependency that all nodes have in common is no reason for 503: without it each node serves what it remembers,
+/// which would end if a load balancer took out all of them. The answer reports it, as `degraded`.
 ///
-/// With `?strict` anything that does not work is a reason: for whoever replaces one node after another.
+/// With `?strict` everything that does not work is a reason. That is for scripts that replace one node after another.
 async fn readyz(management: Data<Management>, request: HttpRequest) -> HttpResponse {
     let strict = is_strict(request.query_string());
     let Readiness {
@@ -113,7 +113,7 @@ struct Readiness {
     dependencies: Map<String, Value>,
     /// What does not work, and why: one sentence each.
     reasons: Vec<String>,
-    /// Whether there is anything that this node can serve, and not others as well or better.
+    /// Whether this node can serve anything that other nodes cannot serve equally well or better.
     serves: bool,
 }
 

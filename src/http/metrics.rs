@@ -1,39 +1,26 @@
-//! What is measured of the public listener: connections, requests, and what the limiter has decided of them.
+//! What is measured of the public listener: connections, requests, and the limiter's decisions.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounterVec};
 
-use super::edge::ONLOOKERS;
+use super::{edge::Onlooker, net::ConnectionMetrics};
 use crate::{public::Route, telemetry::Metrics};
-
-/// What is counted of connections.
-#[derive(Clone)]
-pub(super) struct ConnectionMetrics {
-    /// Those that are open.
-    pub(super) open: IntGauge,
-    /// Ended: a request took too long to arrive.
-    pub(super) ended_slow: IntCounter,
-    /// Ended: answers were not taken in time.
-    pub(super) ended_unread: IntCounter,
-    /// Ended: all connections together had too much waiting.
-    pub(super) ended_for_memory: IntCounter,
-}
 
 /// What the public listener counts.
 pub struct HttpMetrics {
     /// Connections.
     pub(super) connections: ConnectionMetrics,
-    /// By route, method and status.
+    /// Answered requests, by route, method and status.
     pub(super) requests: IntCounterVec,
-    /// Per route, in the order of [`Route::ALL`].
+    /// How long answers took, for each route in the order of [`Route::ALL`].
     pub(super) seconds: Vec<Histogram>,
-    /// By kind: machines that only looked at a link whose visits are limited.
+    /// Onlookers at links whose visits are limited, by kind.
     pub(super) onlookers: IntCounterVec,
-    /// By policy, outcome and source.
+    /// The limiter's outcomes, by policy, outcome and source.
     pub(super) decisions: IntCounterVec,
 }
 
 impl HttpMetrics {
-    /// Those of one listener.
+    /// The metrics of one listener.
     ///
     /// # Errors
     /// If they are registered already.
@@ -48,22 +35,12 @@ impl HttpMetrics {
             "Requests of machines that only looked at a link whose visits are limited",
             &["kind"],
         )?;
-        for kind in ONLOOKERS {
-            // There from the start, so that expressions can subtract it.
-            onlookers.with_label_values(&[kind]);
+        for onlooker in Onlooker::ALL {
+            // Zero from the start, so that expressions can subtract it.
+            onlookers.with_label_values(&[onlooker.name()]);
         }
-        let ended = metrics.counters(
-            "shunt_http_connections_ended_total",
-            "Connections that were ended because their clients were too slow or wanted too much",
-            &["reason"],
-        )?;
         Ok(Self {
-            connections: ConnectionMetrics {
-                open: metrics.gauge("shunt_http_connections", "Open connections")?,
-                ended_slow: ended.with_label_values(&["slow_request"]),
-                ended_unread: ended.with_label_values(&["unread_answers"]),
-                ended_for_memory: ended.with_label_values(&["memory"]),
-            },
+            connections: ConnectionMetrics::new(metrics)?,
             requests: metrics.counters(
                 "shunt_http_requests_total",
                 "Requests answered",

@@ -1,14 +1,29 @@
-//! Sockets: what arrives and leaves before a request exists and after its answer does.
+//! Sockets: what happens to bytes before a request exists, and after its answer does.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `listener`, `gate` | listening, and ceasing to listen without losing a request |
+//! | `slow_client` | bounds on the time and the memory that one client may take |
+//! | `intake` | which bytes reach the parser, and when |
+//! | `backlog` | bounds on the memory that all clients together may take |
+//! | `closing` | `connection: close` on the answers that actix-http makes by itself |
+//! | `connection` | what the requests on a connection share with its socket |
 
 mod backlog;
 mod closing;
+mod connection;
+mod gate;
 mod intake;
 mod listener;
+mod metrics;
 mod slow_client;
 
-pub use listener::{Gate, Listener};
-pub(super) use {
+use self::connection::LastAnswer;
+pub(super) use self::{
     backlog::Backlog,
-    intake::Intake,
-    slow_client::{LastAnswer, Limits, SlowClientGuard, Terms},
+    connection::Connection,
+    intake::{Intake, TakingBody},
+    metrics::ConnectionMetrics,
+    slow_client::{Bounds, Limits, SlowClientGuard},
 };
+pub use self::{connection::Peer, gate::Gate, listener::Listener};

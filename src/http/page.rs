@@ -1,68 +1,34 @@
-//! The small page that a browser gets. It works without JavaScript.
+//! The small page for browsers. It works without JavaScript.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder, ResponseError,
+    HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{
-            self, ContentType, HeaderMap, HeaderValue, Quality, QualityItem, from_comma_delimited,
-        },
+        header::{self, ContentType},
     },
 };
 use askama::Template;
-use mime::Mime;
 
-use super::problem::ApiError;
-
-/// Nothing but the page's own style, and its form only to ourselves.
+/// The page may use its own style and nothing else, and may send its form only to this service.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html";
 
 #[derive(Template, Default)]
 #[template(path = "page.html")]
 struct Page<'a> {
     title: &'a str,
-    error: Option<String>,
+    error: Option<&'a str>,
     note: Option<&'a str>,
     shortened: Option<Shortened<'a>>,
-    /// Where the form is sent, if it is shown; see [`form_action`](super::edge::form_action).
+    /// The URL for the form, if the page shows it; see [`form_action`].
     form: Option<&'static str>,
-    /// What stands in the form's field.
+    /// The text in the form's field.
     url: &'a str,
 }
 
 struct Shortened<'a> {
     short_url: &'a str,
     target: &'a str,
-}
-
-/// Whether the client asks for a page: browsers do, scripts do not. It names `text/html`, and likes it no less than the
-/// kinds of JSON that it names. `*/*` is what scripts say.
-///
-/// An answer that depends on this says `Vary: Accept`.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let lines = || headers.get_all(header::ACCEPT);
-    let names_html = |line: &HeaderValue| {
-        let mut parts = line.as_bytes().windows(HTML.len());
-        parts.any(|part| part.eq_ignore_ascii_case(HTML.as_bytes()))
-    };
-    // Most of those that are no browser need no parsing.
-    if !lines().any(names_html) {
-        return false;
-    }
-    let Ok(accepted) = from_comma_delimited::<_, QualityItem<Mime>>(lines()) else {
-        return false;
-    };
-    let quality = |names: &[&str]| {
-        let named = accepted
-            .iter()
-            .filter(|a| names.contains(&a.item.essence_str()));
-        named.map(|accepted| accepted.quality).max()
-    };
-    let html = quality(&[HTML]);
-    html > Some(Quality::ZERO) && html >= quality(&["application/json", "application/problem+json"])
 }
 
 /// The form.
@@ -90,7 +56,7 @@ pub(super) fn shortened_page(
     page.answer(not_to_be_served_again())
 }
 
-/// What is shown of a link that leads only those who follow it to its target.
+/// The answer to a preview, for a link that leads only its visitors to the target.
 pub(super) fn onlooker_page() -> HttpResponse {
     let page = Page {
         title: "A link",
@@ -102,40 +68,40 @@ pub(super) fn onlooker_page() -> HttpResponse {
     page.answer(response)
 }
 
-/// 200 for what a cache must not answer others with: the headers are about this client's quota. Back in its history a
-/// browser may still show it.
+/// 200 for an answer that a cache must not give to other clients, because its headers are about this client's quota. A
+/// browser may still show it when its user goes back in the history.
 pub(super) fn not_to_be_served_again() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     response
 }
 
-/// The form, with what was typed and what is wrong with it.
-pub(super) fn form_page_with_error(
-    error: &ApiError,
-    url: &str,
+/// An error, with the form unless the page is at a path where no form can be. `url` stands in the form's field.
+pub(super) fn error_page(
+    response: HttpResponseBuilder,
+    title: &str,
+    error: &str,
     form: Option<&'static str>,
+    url: &str,
 ) -> HttpResponse {
-    error_answer(error, form, url)
-}
-
-/// An error, and the form unless the page is somewhere where no form could be.
-pub(super) fn error_page(error: &ApiError, form: Option<&'static str>) -> HttpResponse {
-    error_answer(error, form, "")
-}
-
-fn error_answer(error: &ApiError, form: Option<&'static str>, url: &str) -> HttpResponse {
-    let status = error.status_code();
     let page = Page {
-        title: status.canonical_reason().unwrap_or("Error"),
-        error: Some(error.to_string()),
+        title,
+        error: Some(error),
         form,
         url,
         ..Page::default()
     };
-    let mut response = HttpResponse::build(status);
-    error.add_headers(&mut response);
     page.answer(response)
+}
+
+/// The URL for the form on a page at this path. It is relative to the page, so that it also works behind a proxy that
+/// serves this service under a path of its own. `None` if the path does not say where the service begins.
+pub(super) fn form_action(path: &str) -> Option<&'static str> {
+    match path.strip_prefix('/')?.split_once('/') {
+        None => Some("shorten"),
+        Some((_, "")) => Some("../shorten"),
+        Some(_) => None,
+    }
 }
 
 impl Page<'_> {
@@ -150,5 +116,25 @@ impl Page<'_> {
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .insert_header((header::VARY, "Accept"))
             .body(html)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::form_action;
+
+    #[test]
+    fn a_form_leads_to_the_same_place_from_every_page() {
+        for (path, action) in [
+            ("/", Some("shorten")),
+            ("/abc", Some("shorten")),
+            ("/abc%2F", Some("shorten")),
+            ("/abc/", Some("../shorten")),
+            ("//", Some("../shorten")),
+            ("/a/b", None),
+            ("*", None),
+        ] {
+            assert_eq!(form_action(path), action, "{path}");
+        }
     }
 }

@@ -1,25 +1,20 @@
-//! Asks the limiter, and tells the client in headers.
+//! Asks the limiter, and tells the client the outcome in headers.
 
 mod headers;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Payload};
-use futures_util::{StreamExt, future::join_all};
+use actix_web::http::header::HeaderMap;
+use futures_util::future::join_all;
 use ipnet::IpNet;
 use smallvec::{SmallVec, smallvec};
-use tokio::time::timeout;
 
 use self::headers::Announcement;
-
-use super::{AppState, HttpMetrics, net::Intake, problem::ApiError, routes, shorten::MAX_BODY};
+use super::{HttpMetrics, problem::ApiError};
 use crate::{
     limiter::{ClientId, Limiter, Outcome, Policy, Source},
     public::Route,
 };
-
-/// How long a refused request's body may still take to arrive.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which requests are under which policies.
 pub struct RateLimit {
@@ -31,58 +26,43 @@ pub struct RateLimit {
 }
 
 /// A policy, and the requests that it covers.
-pub struct RateLimitRule {
-    /// The policy.
-    pub policy: Policy,
-    /// Its routes; empty: all.
-    pub routes: Vec<Route>,
-    /// Its clients' networks; empty: all.
-    pub clients: Vec<IpNet>,
-}
-
-struct Rule {
+pub struct Rule {
     policy: Announcement,
     routes: Vec<Route>,
     clients: Vec<IpNet>,
 }
 
-/// Nearly always one.
+/// For each policy that covers a request: nearly always one.
 type PerPolicy<T> = SmallVec<[T; 1]>;
 
 impl RateLimit {
-    /// A request that any of `rules` covers is under all that cover it, every other one under `default`.
+    /// A request that `rules` cover is under every rule that covers it; any other request is under `default`.
     /// Clients in `exempt` are not limited, nor are routes that the table of routes exempts.
     pub fn new(
         limiter: Arc<Limiter>,
         default: Policy,
-        rules: Vec<RateLimitRule>,
+        rules: Vec<Rule>,
         exempt: Vec<IpNet>,
         ipv6_prefix: u8,
     ) -> Self {
-        let rules = rules.into_iter().map(|rule| Rule {
-            policy: Announcement::new(rule.policy),
-            routes: rule.routes,
-            clients: rule.clients,
-        });
         Self {
             limiter,
             default: Announcement::new(default),
-            rules: rules.collect(),
+            rules,
             exempt,
             ipv6_prefix,
         }
     }
 
+    /// The policies that cover a request.
     fn policies(&self, route: Route, client: IpAddr) -> PerPolicy<&Announcement> {
-        let within = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&client));
-        if !route.is_limited() || within(&self.exempt) {
+        if !route.is_limited() || contains(&self.exempt, client) {
             return SmallVec::new();
         }
         let covering: PerPolicy<_> = self
             .rules
             .iter()
-            .filter(|rule| rule.routes.is_empty() || rule.routes.contains(&route))
-            .filter(|rule| rule.clients.is_empty() || within(&rule.clients))
+            .filter(|rule| rule.covers(route, client))
             .map(|rule| &rule.policy)
             .collect();
         if covering.is_empty() {
@@ -93,39 +73,66 @@ impl RateLimit {
     }
 
     /// Logs the request under every policy that covers it.
-    async fn rule(&self, route: Route, client: IpAddr) -> Verdict<'_> {
+    pub(super) async fn decide(&self, route: Route, client: IpAddr) -> Outcomes<'_> {
         let policies = self.policies(route, client);
         let client = ClientId::new(client, self.ipv6_prefix);
         if let [policy] = policies[..] {
-            let ruling = self.limiter.decide(policy.policy(), client).await;
-            return Verdict(smallvec![(policy, ruling)]);
+            let outcome = self.limiter.decide(policy.policy(), client).await;
+            return Outcomes(smallvec![(policy, outcome)]);
         }
         let decisions = policies
             .iter()
             .map(|policy| self.limiter.decide(policy.policy(), client));
-        let rulings = join_all(decisions).await;
-        Verdict(policies.into_iter().zip(rulings).collect())
+        let outcomes = join_all(decisions).await;
+        Outcomes(policies.into_iter().zip(outcomes).collect())
     }
 }
 
-/// What all policies together say about a request.
-struct Verdict<'a>(PerPolicy<(&'a Announcement, Outcome)>);
+impl Rule {
+    /// `policy` for the routes in `routes` (all if empty) and clients in the networks `clients` (all if empty).
+    pub fn new(policy: Policy, routes: Vec<Route>, clients: Vec<IpNet>) -> Self {
+        Self {
+            policy: Announcement::new(policy),
+            routes,
+            clients,
+        }
+    }
 
-impl Verdict<'_> {
-    fn error(&self) -> Option<ApiError> {
-        let decided = |wanted: fn(&Outcome) -> bool| self.0.iter().any(|(_, r)| wanted(r));
-        if decided(|ruling| matches!(ruling, Outcome::Unavailable)) {
+    fn covers(&self, route: Route, client: IpAddr) -> bool {
+        (self.routes.is_empty() || self.routes.contains(&route))
+            && (self.clients.is_empty() || contains(&self.clients, client))
+    }
+}
+
+fn contains(networks: &[IpNet], client: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&client))
+}
+
+/// What the limiter says of a request, under each policy that covers it.
+pub(super) struct Outcomes<'a>(PerPolicy<(&'a Announcement, Outcome)>);
+
+impl Outcomes<'_> {
+    /// Why the request must not be answered, if so. It must be admitted under every policy.
+    pub(super) fn error(&self) -> Option<ApiError> {
+        let any = |wanted: fn(&Outcome) -> bool| self.0.iter().any(|(_, outcome)| wanted(outcome));
+        if any(|outcome| matches!(outcome, Outcome::Unavailable)) {
             Some(ApiError::Unavailable)
-        } else if decided(|ruling| matches!(ruling, Outcome::Decided(d, _) if !d.admitted)) {
+        } else if any(|outcome| matches!(outcome, Outcome::Decided(d, _) if !d.admitted)) {
             Some(ApiError::RateLimited)
         } else {
             None
         }
     }
 
-    fn count(&self, metrics: &HttpMetrics) {
-        for (announcement, ruling) in &self.0 {
-            let (outcome, source) = match ruling {
+    /// Adds the headers that tell the client what is left of its quotas.
+    pub(super) fn announce(&self, headers: &mut HeaderMap) {
+        headers::add(headers, &self.0);
+    }
+
+    /// Counts each outcome.
+    pub(super) fn count(&self, metrics: &HttpMetrics) {
+        for (announcement, outcome) in &self.0 {
+            let (outcome, source) = match outcome {
                 Outcome::Decided(decision, source) => {
                     let outcome = if decision.admitted {
                         "admitted"
@@ -145,43 +152,5 @@ impl Verdict<'_> {
             let labels = [announcement.policy().name.as_str(), outcome, source];
             metrics.decisions.with_label_values(&labels).inc();
         }
-    }
-}
-
-/// Decides first, so that a refused request costs nothing more.
-pub(super) async fn rate_limit(
-    state: &AppState,
-    route: Route,
-    client: IpAddr,
-    request: &HttpRequest,
-    payload: Payload,
-) -> HttpResponse {
-    let Some(limit) = &state.rate_limit else {
-        let answer = routes::answer(state, route, request, payload).await;
-        return answer.unwrap_or_else(|error| error.answer(request));
-    };
-    let verdict = limit.rule(route, client).await;
-    verdict.count(&state.metrics);
-    let answer = match verdict.error() {
-        Some(error) => {
-            take_in(request, payload).await;
-            Err(error)
-        }
-        None => routes::answer(state, route, request, payload).await,
-    };
-    let mut response = answer.unwrap_or_else(|error| error.answer(request));
-    headers::add(response.headers_mut(), &verdict.0);
-    response
-}
-
-/// Takes in a body that is on its way anyhow: actix-web closes a connection whose request was not read to its end, and
-/// a client that is over its quota (or nginx in front of many) would connect anew for every refusal.
-async fn take_in(request: &HttpRequest, mut payload: Payload) {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| (1..=MAX_BODY).contains(&length)) {
-        let _taking = Intake::take_body(request);
-        let drain = async { while let Some(Ok(_)) = payload.next().await {} };
-        let _ = timeout(DRAIN_TIMEOUT, drain).await;
     }
 }

@@ -1,32 +1,48 @@
-//! Every public route.
+//! Which handler answers which route. The table of routes is in [`Route`].
 
-use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use actix_web::{
+    HttpResponse,
+    dev::Payload,
+    web::{self, ServiceConfig},
+};
 
 use super::{
-    AppState, edge::Resource, home::home, problem::ApiError, redirect::follow, shorten::shorten,
+    AppState,
+    edge::{RequestContext, Resource},
+    home::home,
+    problem::ApiError,
+    redirect::redirect,
+    refuse::refuse,
+    shorten::shorten,
 };
 use crate::public::Route;
 
-/// `GET /`, `POST /shorten`, `GET /<code>`, and what a browser fetches by itself; nothing else.
-///
-/// Written out instead of given to actix-web's router, which would match every path against a regular expression, at
-/// more than a third of what it takes to answer with a redirect.
+/// Answers requests for all paths but [`Resource::Nothing`], without actix-web's router. That matches a path with a
+/// variable, such as `/{code}`, against a regular expression, which takes more than a third of the instructions of a
+/// redirect.
 pub(super) async fn answer(
     state: &AppState,
-    route: Route,
-    request: &HttpRequest,
+    context: &RequestContext,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    match route {
-        Route::Home => Ok(home(request)),
-        Route::Shorten => shorten(state, request, payload).await,
-        Route::Follow => follow(state, request).await,
-        Route::Asset | Route::Other => match Resource::of_path(request.path()) {
-            Resource::Asset(asset) if route == Route::Asset => Ok(asset.answer()),
-            resource => Err(match resource.methods() {
-                [] => ApiError::NotFound,
-                allowed => ApiError::MethodNotAllowed { allowed },
-            }),
-        },
+    match (context.route(), context.resource()) {
+        (Route::Follow, _) => redirect(state, context).await,
+        (Route::Home, _) => Ok(home(context)),
+        (Route::Shorten, _) => shorten(state, context, payload).await,
+        (Route::Asset, Resource::Asset(asset)) => Ok(asset.answer()),
+        (Route::Asset | Route::Other, resource) => Err(match resource.methods() {
+            [] => ApiError::NotFound,
+            allowed => ApiError::MethodNotAllowed { allowed },
+        }),
     }
+}
+
+/// The services behind actix-web's router, which gets the requests for [`Resource::Nothing`]. The limit, the metrics
+/// and the access line stand around it. A handler gets the [`RequestContext`] as an argument.
+pub(super) fn configure(services: &mut ServiceConfig) {
+    services.default_service(web::to(not_found));
+}
+
+async fn not_found(context: RequestContext) -> HttpResponse {
+    refuse(&context, &ApiError::NotFound)
 }

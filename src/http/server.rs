@@ -5,29 +5,30 @@ use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 use actix_http::HttpService;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, HttpRequest, dev::AppConfig, web};
+use actix_web::{App, dev::AppConfig};
 use tokio::net::TcpStream;
 
 use super::{
     AppState, Listener,
-    net::{Backlog, Intake, Limits, SlowClientGuard, Terms},
-    observe::observe,
+    net::{Backlog, Bounds, Limits, SlowClientGuard},
+    routes,
+    serve::Serve,
 };
 
 /// How long things may take on the public listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// From the first byte of a request to its last; and for a client to take answers that it left lying.
+    /// From the first byte of a request to its last. Also the time for a client to take the answers that it left lying.
     pub request: Duration,
-    /// What answering one may take on top, at the very most.
+    /// The most that the answer may take after that.
     pub answer: Duration,
     /// Between requests on a kept-alive connection.
     pub keep_alive: Duration,
-    /// For requests under way once the listener is closed.
+    /// For requests under way, after the listener has closed.
     pub shutdown: Duration,
 }
 
-/// The public listener's server, for at most `max_connections` at once. It does not stop by itself.
+/// The public listener's server, for at most `max_connections` at once. It serves until it is told to stop.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -40,7 +41,7 @@ pub fn public_server(
 ) -> std::io::Result<Server> {
     let limits = Limits {
         request: timeouts.request + timeouts.answer,
-        // actix-http ends idle connections by itself; this is for those it does not see.
+        // actix-http ends idle connections by itself. This ends those that it does not see.
         idle: timeouts.keep_alive + Duration::from_secs(1),
         unread: timeouts.request,
     };
@@ -49,29 +50,23 @@ pub fn public_server(
     let stopping = builder.graceful_shutdown_signal();
     let server = builder
         .workers(workers)
-        // The next ones wait in the kernel until one of these ends.
+        // Further connections wait in the kernel until one of these ends.
         .max_concurrent_connections(max_connections.div_ceil(workers))
         .disable_signals()
         .shutdown_timeout(timeouts.shutdown.as_secs().max(1))
         .listen("public", listener.into_socket(), move || {
             let state = state.clone();
             let stopping = stopping.clone();
-            let terms = Rc::new(Terms {
+            let bounds = Rc::new(Bounds {
                 limits,
                 metrics: state.metrics.connections.clone(),
                 backlog: backlog.clone(),
             });
             let proxies = state.clone();
-            let app = App::new().default_service(web::to(move |request: HttpRequest, payload| {
-                let state = state.clone();
-                async move {
-                    let _serving = Intake::serve(&request);
-                    observe(&state, request, payload).await
-                }
-            }));
+            let app = App::new().configure(routes::configure).wrap(Serve(state));
             let http = HttpService::build()
                 .keep_alive(timeouts.keep_alive)
-                // It reads a clock that is half a second slow at times, and must not be early.
+                // actix-http reads a clock that may be half a second slow, and must not end a request too early.
                 .client_request_timeout(timeouts.request + Duration::from_millis(500))
                 .client_disconnect_timeout(Duration::from_secs(1))
                 .graceful_shutdown_signal(move || {
@@ -79,20 +74,18 @@ pub fn public_server(
                     async move { stopping.notified().await }
                 })
                 .on_connect_ext(|socket: &SlowClientGuard, data| {
-                    data.insert(socket.last_answer());
-                    data.insert(socket.intake());
+                    data.insert(socket.connection());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |socket: TcpStream| {
-                let terms = terms.clone();
+                let bounds = bounds.clone();
                 let proxies = proxies.clone();
                 async move {
-                    let peer = socket.peer_addr().ok();
-                    let client = peer.map(|peer| peer.ip());
-                    let client = client.filter(|&ip| !proxies.trusted_proxies.contains(ip));
-                    // Answers are one small write each: none may wait for the acknowledgement of another.
+                    let address = socket.peer_addr().ok();
+                    let peer = address.map(|address| proxies.trusted_proxies.peer(address.ip()));
+                    // Each answer is one small write, which must not wait for the acknowledgement of another.
                     let _ = socket.set_nodelay(true);
-                    Ok::<_, Infallible>((SlowClientGuard::new(socket, client, terms), peer))
+                    Ok::<_, Infallible>((SlowClientGuard::new(socket, peer, bounds), address))
                 }
             })
             .map_err(|never: Infallible| match never {})

@@ -1,24 +1,25 @@
 //! `POST /shorten`
 
 mod form;
+mod local_address;
+mod own_address;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
+    dev::Payload,
     http::header::{self, ContentType},
-    web::Payload,
 };
 use serde::Serialize;
 
-use self::form::ShortenForm;
+use self::{form::ShortenForm, own_address::base_url};
 use super::{
     AppState,
-    edge::{form_action, origin_for},
-    page,
+    edge::RequestContext,
+    page::{self, form_action},
     problem::{ApiError, json_line},
+    refuse::refuse_form,
 };
 use crate::links::{Alias, TargetUrl};
-
-pub(super) use form::MAX_BODY;
 
 #[derive(Serialize)]
 struct Shortened<'a> {
@@ -27,40 +28,40 @@ struct Shortened<'a> {
     original_url: &'a str,
 }
 
-/// The short link as JSON, or on a page for a browser. When this answers 200 the link is committed.
+/// Answers with the short link: on a page for a browser, as JSON for any other client. When the status is 200, the link
+/// is committed.
 pub(super) async fn shorten(
     state: &AppState,
-    request: &HttpRequest,
+    context: &RequestContext,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let form = ShortenForm::read(request, payload, state.request_timeout).await?;
-    let html = page::is_wanted(request.headers());
-    let action = form_action(request.path());
-    let made = make_link(request, state, &form).await;
-    match made {
-        Ok((short_url, _, target)) if html => {
-            Ok(page::shortened_page(&short_url, target.as_str(), action))
-        }
-        Ok((short_url, code, target)) => Ok(page::not_to_be_served_again()
-            .content_type(ContentType::json())
-            .insert_header((header::VARY, "Accept"))
-            .body(json_line(&Shortened {
-                short_url: &short_url,
-                code: &code,
-                original_url: target.as_str(),
-            }))),
-        Err(error) if html => Ok(page::form_page_with_error(&error, &form.url, action)),
-        Err(error) => Err(error),
+    let form = ShortenForm::read(context, payload, state.request_timeout).await?;
+    let (short_url, code, target) = match make_link(state, context, &form).await {
+        Ok(made) => made,
+        Err(error) => return Ok(refuse_form(context, &error, &form.url)),
+    };
+    if context.wants_page() {
+        let form = form_action(context.path());
+        return Ok(page::shortened_page(&short_url, target.as_str(), form));
     }
+    Ok(page::not_to_be_served_again()
+        .content_type(ContentType::json())
+        .insert_header((header::VARY, "Accept"))
+        .body(json_line(&Shortened {
+            short_url: &short_url,
+            code: &code,
+            original_url: target.as_str(),
+        })))
 }
 
+/// The short URL, the code and the target of the link that the form asks for.
 async fn make_link(
-    request: &HttpRequest,
     state: &AppState,
+    context: &RequestContext,
     form: &ShortenForm,
 ) -> Result<(String, String, TargetUrl), ApiError> {
     let target = TargetUrl::parse(&form.url, &state.schemes)?;
-    let origin = origin_for(request, state, &target)?;
+    let base = base_url(state, context.origin()?, &target)?;
     let code = match &form.alias {
         Some(alias) => {
             let alias = Alias::parse(alias)?;
@@ -68,5 +69,5 @@ async fn make_link(
         }
         None => state.links.shorten(&target, form.terms).await?,
     };
-    Ok((origin.link(code.as_str()), code.to_string(), target))
+    Ok((base.link(code.as_str()), code.to_string(), target))
 }

@@ -23,17 +23,17 @@ pub struct AppState {
     pub schemes: Schemes,
     /// The limit, if there is one.
     pub rate_limit: Option<RateLimit>,
-    /// Whose `X-Forwarded-*` headers are believed.
+    /// The proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// Which pages of other sites may shorten, if any.
     pub cors: Option<Cors>,
-    /// What short links begin with, unless it follows from the request.
+    /// What short links begin with. If it is not set, it follows from the request.
     pub public_url: Option<PublicUrl>,
-    /// Where the listener really is.
+    /// The address that the listener has.
     pub local_addr: SocketAddr,
-    /// How long a request's body may take to arrive.
+    /// The longest time for a request's body to arrive.
     pub request_timeout: Duration,
-    /// What is counted.
+    /// The metrics of the public listener.
     pub metrics: HttpMetrics,
     /// Whether the node is about to stop.
     pub draining: Draining,

@@ -7,19 +7,20 @@ use actix_web::http::header::{self, HeaderName};
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED: HeaderName = header::FORWARDED;
 
-/// In which header trusted proxies name the client. No other is looked at: proxies pass on what they do not write.
+/// The header in which trusted proxies name the client. All others are ignored, because proxies pass on headers that
+/// they do not write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClientIpHeader {
-    /// `X-Forwarded-For`: a list, to which each proxy appends the address that it was asked from.
+    /// `X-Forwarded-For`: a list, to which each proxy appends the address of its own client.
     #[default]
     XForwardedFor,
-    /// `Forwarded` (RFC 7239): such a list, as `for=` in each element.
+    /// `Forwarded` (RFC 7239): a list like that, with the address as `for=` in each element.
     Forwarded,
-    /// Any other, such as `CF-Connecting-IP` or `X-Real-IP`: one address.
+    /// Any other header, such as `CF-Connecting-IP` or `X-Real-IP`: one address.
     One(HeaderName),
 }
 
-/// A text that cannot be the name of a header.
+/// The text cannot be the name of a header.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "that cannot be the name of a header, as X-Forwarded-For, Forwarded or CF-Connecting-IP can"

@@ -1,4 +1,4 @@
-//! An origin whose pages may use the service.
+//! The sites whose pages may use the service.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use url::Url;
 /// A site whose pages may shorten links and read the answers: `https://app.example`, or `*` for every site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsOrigin {
-    /// Every page.
+    /// Every site.
     Any,
     /// As browsers write it: lower case, without a default port.
     One(String),
@@ -39,7 +39,7 @@ impl FromStr for CorsOrigin {
         if !plain {
             return Err(InvalidOrigin);
         }
-        // An extension's origin (`moz-extension://…`) has no meaning to the parser, and is written as it is.
+        // The parser knows no rules for an extension's origin (`moz-extension://…`), so that stays as it is written.
         Ok(Self::One(url.as_str().trim_end_matches('/').to_owned()))
     }
 }

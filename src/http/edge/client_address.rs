@@ -1,4 +1,4 @@
-//! Who sent a request: the TCP peer, or the client that a trusted proxy names.
+//! The client of a request: the TCP peer, or the address that a trusted proxy names.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,12 +7,12 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use super::forwarded;
-use crate::{limiter::OnceAMinute, public::ClientIpHeader};
+use crate::{http::net::Peer, limiter::OnceAMinute, public::ClientIpHeader};
 
-/// More entries than any chain of proxies has: what stands further to the left is not looked at.
+/// More entries than any chain of proxies has. Entries further to the left are ignored.
 const MAX_FORWARDED_ENTRIES: usize = 64;
 
-/// How much of what a proxy sent is logged, in bytes.
+/// How many bytes of an entry are logged.
 const MAX_LOGGED: usize = 64;
 
 /// The networks of proxies whose `X-Forwarded-*` headers are believed.
@@ -23,17 +23,17 @@ pub struct TrustedProxies {
     warning: OnceAMinute,
 }
 
-/// A search that ended at something else than an address.
+/// The search for the client ended at an entry that is not an address.
 #[derive(Debug)]
 struct Unnamed<'a> {
-    /// The proxy that wrote it: the client is not known any better.
+    /// The proxy that wrote the entry. It counts as the client.
     proxy: IpAddr,
-    /// What it wrote.
+    /// The entry.
     entry: &'a [u8],
 }
 
 impl TrustedProxies {
-    /// These networks, and no others. They name the client in `header`.
+    /// Trusts these networks and no others. Their proxies name the client in `header`.
     pub fn new(networks: Vec<IpNet>, header: ClientIpHeader) -> Self {
         Self {
             networks,
@@ -42,22 +42,32 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether headers from `address` are believed.
-    pub fn contains(&self, address: IpAddr) -> bool {
+    /// The other end of a connection, and whether its headers are believed.
+    pub fn peer(&self, address: IpAddr) -> Peer {
         let address = address.to_canonical();
-        self.networks.iter().any(|net| net.contains(&address))
+        Peer {
+            address,
+            is_proxy: self.contains(address),
+        }
     }
 
-    /// The client of a request from `peer`: the peer, unless it is trusted; then the one that it names.
+    fn contains(&self, canonical: IpAddr) -> bool {
+        self.networks.iter().any(|net| net.contains(&canonical))
+    }
+
+    /// The client of a request from `peer`: the peer, unless that is a proxy; then the address that the proxy names.
     ///
-    /// In a list that is the right-most address that is not itself trusted. What stands left of that was written by
-    /// the client and means nothing. If all are trusted, it is the left-most; without the header, the peer.
+    /// In a list that is the right-most address that is not itself trusted. The client wrote what stands to the left of
+    /// it, so that means nothing. If all are trusted, the client is the left-most; without the header, it is the peer.
     ///
-    /// A proxy that wrote something else than an address is the client itself: nothing vouches for what stands to the
-    /// left of its entry. A line in the log says so, once a minute at most.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let peer = peer.to_canonical();
-        if !self.contains(peer) {
+    /// If a proxy wrote an entry that is not an address, the proxy counts as the client, because nothing vouches for
+    /// what stands to the left of that entry. The log says so, at most once a minute.
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let Peer {
+            address: peer,
+            is_proxy,
+        } = peer;
+        if !is_proxy {
             return peer;
         }
         // Several header lines are one list (RFC 9110, 5.3).
@@ -113,7 +123,7 @@ impl TrustedProxies {
     }
 }
 
-/// The address in a header that holds one; several lines do not say which one holds.
+/// The address in a header that holds exactly one. If there are several lines, none of them counts.
 fn only_one<'a>(
     peer: IpAddr,
     mut lines: impl Iterator<Item = &'a [u8]>,
@@ -129,8 +139,7 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     parse_address(str::from_utf8(entry).ok()?)
 }
 
-/// `192.0.2.1`, `2001:db8::1`, and with a port as some proxies write them: `192.0.2.1:4711`,
-/// `[2001:db8::1]:4711`.
+/// `192.0.2.1` or `2001:db8::1`, also with a port, as some proxies write it: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
 pub(super) fn parse_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|e| e.strip_suffix(']'));
@@ -161,7 +170,7 @@ mod tests {
             headers.append(trusted.header.name().clone(), value);
         }
         let peer = peer.parse().expect("an address");
-        trusted.client(peer, &headers).to_string()
+        trusted.client(trusted.peer(peer), &headers).to_string()
     }
 
     fn client(peer: &str, lines: &[&str]) -> String {

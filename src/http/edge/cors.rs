@@ -1,10 +1,10 @@
-//! Pages of other sites (CORS): which of them may shorten links and read the answers.
+//! Which pages of other sites may shorten links and read the answers (CORS).
 //!
-//! Own code, as `actix-cors` is a middleware: it would stand around every request, redirects included, where this is
-//! about one route. The protocol is that of <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included, and
+//! this concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{
         Method,
         header::{self, HeaderMap, HeaderValue},
@@ -16,12 +16,13 @@ use crate::{
     public::{CorsOrigin, Route},
 };
 
-/// What a script may read besides the body.
+/// The headers that a script of such a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
 );
 
-/// Two hours, in seconds: browsers remember a preflight no longer, and an operator's change is felt within the day.
+/// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the
+/// day.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// The pages that may shorten links and read the answers: at least one.
@@ -34,23 +35,21 @@ impl Cors {
         (!origins.is_empty()).then_some(Self(origins))
     }
 
-    /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` if the request is
-    /// something else.
-    pub(in crate::http) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
-        let headers = request.headers();
-        let is_preflight = request.method() == Method::OPTIONS
+    /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` for any other request.
+    pub(in crate::http) fn preflight(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Result<HttpResponse, ApiError>> {
+        let is_preflight = method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !is_preflight {
             return None;
         }
         if self.allowed(headers).is_none() {
-            return Some(
-                ApiError::MethodNotAllowed {
-                    allowed: Route::Shorten.methods(),
-                }
-                .answer(request),
-            );
+            let allowed = Route::Shorten.methods();
+            return Some(Err(ApiError::MethodNotAllowed { allowed }));
         }
         let answer = HttpResponse::NoContent()
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST"))
@@ -60,21 +59,21 @@ impl Cors {
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, MAX_AGE))
             .finish();
-        Some(answer)
+        Some(Ok(answer))
     }
 
-    /// Lets the page that a request came from read the answer, if it may. Cookies and passwords are never asked for.
-    pub(in crate::http) fn add(&self, request: &HttpRequest, answer: &mut HeaderMap) {
+    /// Lets the page that sent `request` read the answer, if its site may. It never asks for cookies or passwords.
+    pub(in crate::http) fn add(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         if !self.0.contains(&CorsOrigin::Any) {
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        if let Some(origin) = self.allowed(request.headers()) {
+        if let Some(origin) = self.allowed(request) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
 
-    /// What `Access-Control-Allow-Origin` says to the page that a request came from.
+    /// The value of `Access-Control-Allow-Origin` for the page that sent these headers; `None` if its site may not.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut lines = headers.get_all(header::ORIGIN);
         let (Some(origin), None) = (lines.next(), lines.next()) else {

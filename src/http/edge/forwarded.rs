@@ -1,7 +1,7 @@
 //! `Forwarded` (RFC 7239), read from its right end.
 //!
-//! Own code, as the parsers that there are read from the left: a client that leaves a quote open there would hide the
-//! element that a trusted proxy has appended behind it.
+//! No crate does this: their parsers read from the left. There a client that leaves a quote open would hide the element
+//! that a trusted proxy appended behind it.
 
 use std::net::IpAddr;
 
@@ -15,8 +15,8 @@ pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     }
 }
 
-/// The address in `for=192.0.2.1`, `for="[2001:db8::1]:4711"` and the like, among other parameters; `None` for an
-/// obfuscated identifier, `unknown`, or no or several `for`.
+/// The address in `for=192.0.2.1`, `for="[2001:db8::1]:4711"` and the like, among other parameters. `None` for an
+/// obfuscated identifier, for `unknown`, and if there is no `for` or more than one.
 pub(super) fn parse_element(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
     let parameters = SplitFromRight {
@@ -35,12 +35,12 @@ pub(super) fn parse_element(element: &[u8]) -> Option<IpAddr> {
         .strip_prefix(b"\"")
         .and_then(|v| v.strip_suffix(b"\""));
     let node = str::from_utf8(bare.unwrap_or(value)).ok()?;
-    // A port may be obfuscated while the address is not.
+    // A port may be obfuscated even if the address is not.
     let address = node.split_once(":_").map_or(node, |(address, _)| address);
     parse_address(address)
 }
 
-/// The parts between separators that do not stand in a quoted string, the last one first.
+/// The parts between separators, the last one first. Separators in a quoted string do not count.
 struct SplitFromRight<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
@@ -65,7 +65,7 @@ impl<'a> Iterator for SplitFromRight<'a> {
     }
 }
 
-/// Whether an odd number of backslashes stands at the end.
+/// Whether this ends in an odd number of backslashes.
 fn is_escaped(before: &[u8]) -> bool {
     let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
     backslashes.count() % 2 == 1

@@ -1,22 +1,18 @@
-//! Machines that only look at a link: they fetch it before, or so that, a person may follow it.
+//! Machines that only look at a link, before a person may follow it.
 //!
-//! A link whose visits are limited does not lead them anywhere. They use up no visit, and are not told the target: else
-//! calling oneself a machine would be the way to it that costs nothing. Any other link leads them to its target like everybody.
+//! If the visits of a link are limited, it does not lead these machines anywhere. They use up no visit, and the answer
+//! does not tell them the target: else a client could get there without a visit by calling itself a machine. Any other
+//! link leads them to its target, as it leads every client.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        Method,
-        header::{self, HeaderMap},
-    },
+use actix_web::http::{
+    Method,
+    header::{self, HeaderMap},
 };
 
-use crate::http::{page, problem::ApiError};
-
-/// What machines that fetch links for a preview (or for a search engine, or a check) call themselves, in lower case.
+/// What machines call themselves that fetch links for a preview, a search engine or a check, in lower case.
 ///
-/// No crate: the lists there are for "whatever is not a browser", so they have `curl`, `wget` and HTTP libraries, and a link has to
-/// work for scripts.
+/// No crate has this list. Those that exist list all that is not a browser, with `curl`, `wget` and HTTP libraries, and
+/// links have to work for scripts.
 const PREVIEWS: [&str; 19] = [
     "bingpreview",
     "bitrix link preview",
@@ -37,31 +33,30 @@ const PREVIEWS: [&str; 19] = [
     "spider",
     "vkshare",
     "yahoo link preview",
-    // The convention of robots: where to read about them.
+    // Robots say by convention where to read about them.
     "+http",
 ];
-
-/// The kinds of machines that only look, as metrics name them.
-pub(in crate::http) const ONLOOKERS: [&str; 3] = ["head", "prefetch", "preview"];
 
 /// A machine that only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Onlooker {
     /// `HEAD`: it asks whether the link works.
     Head,
-    /// A browser that fetches what a person might open next.
+    /// A browser that fetches what its user might open next.
     Prefetch,
-    /// A program that shows what a link is about, where somebody has written it.
+    /// A program that shows what a link is about, next to the link.
     Preview,
 }
 
 impl Onlooker {
-    /// The one that has sent this request; `None` if somebody follows the link.
-    pub(in crate::http) fn of(request: &HttpRequest) -> Option<Self> {
-        let headers = request.headers();
+    /// Every kind.
+    pub(in crate::http) const ALL: [Self; 3] = [Self::Head, Self::Prefetch, Self::Preview];
+
+    /// The onlooker that sent a request with this method and these headers; `None` if it follows the link.
+    pub(in crate::http) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         if is_prefetch(headers) {
             Some(Self::Prefetch)
-        } else if request.method() == Method::HEAD {
+        } else if method == Method::HEAD {
             Some(Self::Head)
         } else if is_preview(headers) {
             Some(Self::Preview)
@@ -76,15 +71,6 @@ impl Onlooker {
             Self::Head => "head",
             Self::Prefetch => "prefetch",
             Self::Preview => "preview",
-        }
-    }
-
-    /// What it is told of a link that works, and that does not lead it anywhere.
-    pub(in crate::http) fn answer(self) -> Result<HttpResponse, ApiError> {
-        match self {
-            Self::Head | Self::Preview => Ok(page::onlooker_page()),
-            // Not a success, or the browser would answer the click that follows with it.
-            Self::Prefetch => Err(ApiError::Prefetched),
         }
     }
 }
@@ -114,7 +100,7 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 fn is_preview(headers: &HeaderMap) -> bool {
     headers.get_all(header::USER_AGENT).any(|agent| {
         let agent = String::from_utf8_lossy(agent.as_bytes()).to_ascii_lowercase();
-        // Signal calls itself so as well. An app in which people read would call itself a browser.
+        // Signal uses this name, and so does WhatsApp. An app in which people open pages would call itself a browser.
         agent.starts_with("whatsapp/")
             || agent == "viber"
             || PREVIEWS.iter().any(|name| agent.contains(name))
@@ -122,7 +108,8 @@ fn is_preview(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a word ends in `bot`: `Twitterbot/1.0`, `TelegramBot (like …`, `Synapse (bot; …`. Cubot is a brand of phones.
+/// Whether a word ends in `bot`: `Twitterbot/1.0`, `TelegramBot (like …`, `Synapse (bot; …`. Cubot is a brand of
+/// phones.
 fn has_bot(agent: &str) -> bool {
     let mut words = agent.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| word.ends_with("bot") && word != "cubot")
@@ -171,10 +158,11 @@ mod tests {
         ] {
             let request = TestRequest::default()
                 .method(method.clone())
-                .insert_header(header);
-            let found = Onlooker::of(&request.to_http_request());
+                .insert_header(header)
+                .to_http_request();
+            let found = Onlooker::of(&method, request.headers());
             assert_eq!(found, onlooker, "{method} {header:?}");
-            assert!(found.is_none_or(|onlooker| ONLOOKERS.contains(&onlooker.name())));
+            assert!(found.is_none_or(|onlooker| Onlooker::ALL.contains(&onlooker)));
         }
     }
 }

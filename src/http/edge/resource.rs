@@ -1,7 +1,8 @@
 //! What a path names: the page, shortening, a link, a file of the service, or nothing.
 //!
-//! Paths are matched kindly. A path means the same with unreserved characters percent-encoded (RFC 3986, section 6.2.2.2),
-//! and with a slash at its end. What chat programs and sentences glue to a link is no part of its code.
+//! Paths are matched kindly. A path means the same if unreserved characters are percent-encoded (RFC 3986, section
+//! 6.2.2.2), and if it ends in a slash. Characters that chat programs and sentences add to the end of a link are no
+//! part of its code.
 
 use std::borrow::Cow;
 
@@ -10,36 +11,36 @@ use percent_encoding::percent_decode_str;
 
 use crate::{http::assets::Asset, links::ShortCode, public::Route};
 
-/// The longest path that is decoded, in bytes: more than the longest code takes, whatever is encoded, with all that can be glued
-/// to it. This comes before the limit, so it costs the same for every client.
+/// The longest path that is decoded, in bytes: more than the longest code with every character encoded and with all
+/// that can be glued to it. Decoding comes before the limit, so its cost must be bounded.
 const MAX_DECODED: usize = 512;
 
-/// The most of a path that can be glued to a code, in bytes, as the client has sent it.
+/// The longest text that can be glued to a code, in bytes, as the client has sent it.
 const MAX_GLUED: usize = 64;
 
-/// What ends a sentence, closes a bracket or a quotation, or marks text up. Those of ASCII are what autolinkers leave out
-/// of a link (GitHub Flavored Markdown, 6.9), and closing brackets and quotation marks.
+/// Characters that end a sentence, close a bracket or a quotation, or mark text up. Those of ASCII are the ones that
+/// autolinkers leave out of a link (GitHub Flavored Markdown, 6.9), and closing brackets and quotation marks.
 const GLUE: &str = concat!(
     ".,;:!?)]}>'\"*_~`",
     "”’“‘»«›‹„‚…–—",
     "。、，．；：！？）］｝」』》〉】〕",
     "،؛؟।॥",
-    // Of no width: joiners, marks of direction, the byte-order mark.
+    // Characters of no width: joiners, marks of direction, the byte-order mark.
     "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{2069}\u{202c}\u{feff}",
 );
 
-/// What a path names, whatever a request does with it.
+/// What a path names, for any method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Resource {
     /// `/`
     Home,
     /// `/shorten`
     Shorten,
-    /// `/<code>`, if a link could have that code or not.
+    /// `/<code>`, even if no link could have that code.
     Link,
     /// What a browser fetches by itself.
     Asset(Asset),
-    /// Nothing that the service could have.
+    /// None of these. Services behind actix-web's router may have the path.
     Nothing,
 }
 
@@ -49,7 +50,7 @@ impl Resource {
         match path.strip_prefix('/') {
             Some("") => Self::Home,
             Some("shorten") => Self::Shorten,
-            // Nearly always.
+            // Nearly every request.
             Some(code) if code.bytes().all(ShortCode::allows) => Self::Link,
             Some(rest) => Self::of_unusual(rest),
             None => Self::Nothing,
@@ -67,7 +68,7 @@ impl Resource {
         }
         match rest.split_once('/') {
             None => Self::Link,
-            // One dot names the same folder, and is a full stop; two dots would lead out of it.
+            // One dot names the same folder, and is a full stop. Two dots would lead out of the folder.
             Some((_, "" | "..")) | Some(("", _)) => Self::Nothing,
             Some((_, glued)) if is_glued(glued) => Self::Link,
             Some(_) => Self::Nothing,
@@ -101,7 +102,7 @@ impl Resource {
     }
 }
 
-/// The code that the path of a [`Resource::Link`] means; `None` where no link could have it.
+/// The code that the path of a [`Resource::Link`] means; `None` if no link could have it.
 pub(in crate::http) fn code(path: &str) -> Option<ShortCode> {
     let rest = path.strip_prefix('/')?;
     ShortCode::parse(rest).or_else(|| unusual_code(rest))
@@ -121,10 +122,10 @@ fn unusual_code(rest: &str) -> Option<ShortCode> {
 }
 
 /// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs.
-/// Nothing is decoded twice, and no slash is made of `%2F`.
+/// Nothing is decoded twice, and `%2F` does not become a slash.
 fn normalised(rest: &str) -> Cow<'_, str> {
     let rest = match rest.strip_suffix('/') {
-        // An empty segment is another path: `//` is not `/`, nor `/a//` `/a/`.
+        // An empty segment makes another path: `//` is not `/`, and `/a//` is not `/a/`.
         Some(before) if !before.is_empty() => before,
         _ => rest,
     };
@@ -139,7 +140,7 @@ fn normalised(rest: &str) -> Cow<'_, str> {
             .get(..2)
             .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
-            // No percent-encoding at all: what was decoded might become one.
+            // This is not percent-encoding. Decoding the rest could make one of it.
             return Cow::Borrowed(rest);
         };
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -153,23 +154,13 @@ fn normalised(rest: &str) -> Cow<'_, str> {
     Cow::Owned(decoded)
 }
 
-/// Whether this, behind a code, is nothing that anybody would mean.
+/// Whether this text behind a code was added by accident: only spaces and [`GLUE`].
 fn is_glued(text: &str) -> bool {
     if text.len() > MAX_GLUED {
         return false;
     }
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.is_ok_and(|text| text.chars().all(|c| c.is_whitespace() || GLUE.contains(c)))
-}
-
-/// Where a form on a page at this path is to be sent, relative to the page, so that it also works behind a proxy that serves this
-/// under a path of its own; `None` where that cannot be said.
-pub(in crate::http) fn form_action(path: &str) -> Option<&'static str> {
-    match path.strip_prefix('/')?.split_once('/') {
-        None => Some("shorten"),
-        Some((_, "")) => Some("../shorten"),
-        Some(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -264,20 +255,5 @@ mod tests {
         assert_eq!(normalised(&longest), "a".repeat(64));
         let longer = "%61".repeat(10_000);
         assert_eq!(normalised(&longer), longer);
-    }
-
-    #[test]
-    fn a_form_leads_to_the_same_place_from_every_page() {
-        for (path, action) in [
-            ("/", Some("shorten")),
-            ("/abc", Some("shorten")),
-            ("/abc%2F", Some("shorten")),
-            ("/abc/", Some("../shorten")),
-            ("//", Some("../shorten")),
-            ("/a/b", None),
-            ("*", None),
-        ] {
-            assert_eq!(form_action(path), action, "{path}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What all connections together may have waiting, beyond the little that each may have for itself.
+//! A bound on what all connections together have waiting, beyond the little that each may have for itself.
 
 use std::{
     collections::HashMap,
@@ -14,21 +14,21 @@ const LIMIT: usize = 32 * 1024 * 1024;
 /// Of that, for the connections of one peer: 8 MiB.
 const PEER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// IPv6 addresses are handed out by networks of this length at the least.
+/// Providers hand out IPv6 networks of at most this prefix length, so a peer is counted by its network.
 const IPV6_PREFIX: u8 = 64;
 
-/// What memory is for. Each kind has a bound of its own, so that clients that do not read their answers take no room from
-/// requests.
+/// What memory is used for. Each kind has a bound of its own, so clients that do not read their answers take no room
+/// from requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Kind {
+pub(super) enum Kind {
     /// Requests that are larger than usual, while they arrive and are answered.
     Requests,
     /// Connections whose client does not take its answers.
     StuckAnswers,
 }
 
-/// Memory for requests and answers that are larger than usual, or wait longer: bounds for a whole node, so that it does
-/// not grow with the number of connections.
+/// Memory for requests and answers that are larger than usual, or wait longer. The bounds hold for the whole node, so
+/// memory does not grow with the number of connections.
 #[derive(Default)]
 pub(in crate::http) struct Backlog {
     requests: Mutex<Held>,
@@ -39,22 +39,22 @@ pub(in crate::http) struct Backlog {
 #[derive(Default)]
 struct Held {
     in_all: usize,
-    /// Only of peers that hold something, each of them more than a request of usual size: so it has a bound.
+    /// Only peers that hold something, each more than a request of usual size. So the map is bounded.
     by_peer: HashMap<ClientId, usize>,
 }
 
-/// What one connection has of it.
-pub(in crate::http) struct Share {
+/// The share of one connection.
+pub(super) struct Share {
     backlog: Arc<Backlog>,
-    /// `None` if the peer speaks for many clients.
+    /// `None` if the peer is a proxy, which speaks for many clients.
     peer: Option<ClientId>,
     kind: Kind,
     bytes: usize,
 }
 
 impl Backlog {
-    /// Nothing of it, at first. A `peer` that is known is one client, and gets no more than its part.
-    pub(in crate::http) fn share(self: &Arc<Self>, peer: Option<IpAddr>) -> Share {
+    /// A share, empty at first. A known `peer` is one client, and all its connections together get at most its part.
+    pub(super) fn share(self: &Arc<Self>, peer: Option<IpAddr>) -> Share {
         Share {
             backlog: self.clone(),
             peer: peer.map(|address| ClientId::new(address, IPV6_PREFIX)),
@@ -73,7 +73,7 @@ impl Backlog {
 }
 
 impl Held {
-    /// `false`, and nothing is taken, if there is not as much.
+    /// `false` if there is not enough; then nothing is taken.
     fn take(&mut self, bytes: usize, peer: Option<ClientId>) -> bool {
         if self.in_all + bytes > LIMIT {
             return false;
@@ -103,9 +103,9 @@ impl Held {
 }
 
 impl Share {
-    /// Makes room for `bytes` in all, of that kind; what it has of the other kind becomes part of it. `false`, and it has
-    /// what it had, if there is no room left.
-    pub(in crate::http) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
+    /// Makes room for `bytes` in total, of that kind. Bytes that the share has of the other kind become part of it.
+    /// `false` if there is no room left; then the share stays as it was.
+    pub(super) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
         let bytes = bytes.max(self.bytes);
         let has = if kind == self.kind { self.bytes } else { 0 };
         if bytes > has && !self.backlog.held(kind).take(bytes - has, self.peer) {
@@ -120,7 +120,7 @@ impl Share {
     }
 
     /// Gives everything back.
-    pub(in crate::http) fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if self.bytes > 0 {
             let mut held = self.backlog.held(self.kind);
             held.give_back(self.bytes, self.peer);

@@ -1,9 +1,9 @@
 //! Says `connection: close` where actix-http closes a connection without saying so.
 //!
-//! A request that actix-http cannot parse is answered by itself, with 400 or 431, and then the connection ends. On a
-//! kept-alive connection that answer promises nothing of the kind. A proxy that keeps connections open may then send
-//! somebody else's request into the closing one: that request is lost, and the proxy takes the node for dead. Anybody
-//! could bring this about, with `GET /<` as fast as it can be sent. This looks at what is written and adds the header.
+//! When actix-http cannot parse a request, it answers by itself, with 400 or 431, and ends the connection. On a
+//! kept-alive connection that answer does not say so. A proxy that keeps connections open may then send another
+//! client's request into the closing one. That request is lost, and the proxy thinks that the node is dead. Any client
+//! could cause this, by sending `GET /<` again and again. This looks at what is written and adds the header.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Status lines of answers that actix-http gives by itself, and what is written in their place.
+/// Status lines of the answers that actix-http makes by itself, each with its replacement.
 const ANSWERS: [(&[u8], &[u8]); 2] = [
     (
         b"HTTP/1.1 400 Bad Request\r\n",
@@ -25,14 +25,14 @@ const ANSWERS: [(&[u8], &[u8]); 2] = [
     ),
 ];
 
-/// How such an answer goes on if it does not say that the connection closes. Every answer of ours has a body, and a request
-/// id in front of its date.
+/// What follows in such an answer if it does not say that the connection closes. Every answer of ours has a body, and a
+/// request id in front of its date.
 const GOES_ON: &[u8] = b"content-length: 0\r\ndate: ";
 
 /// A socket whose last answer says that it is the last.
 pub(super) struct ClosingSocket<S> {
     socket: S,
-    /// Bytes of the status line's replacement that are written.
+    /// How many bytes of the replacement are written.
     replaced: usize,
 }
 
@@ -50,10 +50,10 @@ impl<S> ClosingSocket<S> {
     }
 }
 
-/// The status line that `answer` begins with and its replacement, if it is one of these answers. They are never behind
-/// another one in the same write on a connection without pipelining, which no proxy does.
+/// The status line that `answer` begins with, and its replacement, if it is one of these answers. On a connection
+/// without pipelining, which no proxy uses, such an answer never stands behind another one in the same write.
 fn replacement(answer: &[u8]) -> Option<(&'static [u8], &'static [u8])> {
-    // All that other answers pay.
+    // Other answers cost no more than this.
     if !answer.starts_with(b"HTTP/1.1 4") {
         return None;
     }
@@ -83,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClosingSocket<S> {
         let Some((line, instead)) = replacement(buffer) else {
             return Pin::new(&mut self.socket).poll_write(context, buffer);
         };
-        // The caller is told of its own bytes only, and so of none until all of these are written.
+        // The caller counts only its own bytes, so it hears of none until the whole replacement is written.
         while let Some(rest) = instead.get(self.replaced..).filter(|rest| !rest.is_empty()) {
             match Pin::new(&mut self.socket).poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(0)),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_actix_refuses_by_itself_says_that_the_connection_closes() {
+    async fn what_actix_answers_by_itself_says_that_the_connection_closes() {
         for status in ["400 Bad Request", "431 Request Header Fields Too Large"] {
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\ndate: today\r\n\r\n");
             let expected = format!(

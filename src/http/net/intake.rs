@@ -1,11 +1,11 @@
-//! What of a client's bytes reaches the parser, and when.
+//! Which of a client's bytes reach the parser, and when.
 //!
-//! actix-http parses whatever it is given, and goes on reading while an answer is being made or cannot be sent. A client
-//! that sends thousands of small requests at once, or never reads, would have thousands of parsed requests wait for their
-//! turn, at more than a kilobyte each. It also takes the body of a later request for that of the one it answers, and
-//! closes the connection. So the socket hands out a portion at a time, with one head in it, and none while a request is
-//! served, unless that request waits for its body. What is held back waits in the kernel, which has a bound, and whose
-//! protocol slows the client down.
+//! actix-http parses whatever it is given. It goes on reading while an answer is being made or cannot be sent. A client
+//! that sends thousands of small requests at once, or never reads, would have thousands of parsed requests wait for
+//! their turn, at more than a kilobyte each. actix-http also takes the body of a later request for that of the one it
+//! answers, and closes the connection. So the socket hands out one portion at a time, with one head in it. It hands out
+//! none while a request is being answered, unless that request waits for its body. The rest waits in the kernel, whose
+//! buffers are bounded and whose protocol slows the client down.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,9 +13,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use actix_web::{HttpRequest, http::header::CONTENT_LENGTH};
-
-/// No portion is longer, in bytes: chunks of a single byte are small, but their bookkeeping is not.
+/// No portion is longer, in bytes. Chunks of a single byte are small, but their bookkeeping is not.
 const LONGEST: usize = 8 * 1024;
 
 /// Whose turn it is on a connection.
@@ -24,61 +22,59 @@ enum Turn {
     /// The client's: a request may come.
     #[default]
     Client,
-    /// The service's: a request is being answered.
+    /// The service's: it answers a request.
     Service,
-    /// Both: the request that is being answered waits for its body, whose length in bytes is known unless it is chunked.
+    /// Both: the request that is being answered waits for its body. The length in bytes is known unless the body is
+    /// chunked.
     Body(Option<usize>),
 }
 
-/// Whether bytes are handed out. Belongs to a connection; in the hands of the requests on it.
+/// Whether the socket hands out bytes. The connection and the requests on it hold one each, of the same state.
 #[derive(Clone, Default)]
 pub(in crate::http) struct Intake(Rc<State>);
 
 #[derive(Default)]
 struct State {
     turn: Cell<Turn>,
-    /// The connection's task, if bytes were there that it was not given.
+    /// The connection's task, if the socket has bytes that the task was not given.
     held_back: RefCell<Option<Waker>>,
 }
 
 impl Intake {
-    /// The request is being answered for as long as what is returned lives.
-    pub(in crate::http) fn serve(request: &HttpRequest) -> Option<Serving> {
-        let intake: &Self = request.conn_data()?;
-        intake.0.turn.set(Turn::Service);
-        Some(Serving(intake.clone()))
+    /// The request is being answered for as long as the returned guard lives.
+    pub(in crate::http) fn serve(&self) -> Serving {
+        self.0.turn.set(Turn::Service);
+        Serving(self.clone())
     }
 
-    /// The request, which is being answered, waits for its body for as long as what is returned lives.
-    pub(in crate::http) fn take_body(request: &HttpRequest) -> Option<TakingBody> {
-        let intake: &Self = request.conn_data()?;
-        let length = request.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        intake.0.turn.set(Turn::Body(length));
-        intake.resume();
-        Some(TakingBody(intake.clone()))
+    /// The request that is being answered waits for its body for as long as the returned guard lives. `length` is in
+    /// bytes, if the request says it.
+    pub(in crate::http) fn take_body(&self, length: Option<usize>) -> TakingBody {
+        self.0.turn.set(Turn::Body(length));
+        self.resume();
+        TakingBody(self.clone())
     }
 
-    /// Whether nothing is handed out now.
-    pub(in crate::http) fn is_closed(&self) -> bool {
+    /// Whether the socket hands out nothing now.
+    pub(super) fn is_closed(&self) -> bool {
         self.0.turn.get() == Turn::Service
     }
 
-    /// How long the body is that is waited for, if one is, and if that is known.
-    pub(in crate::http) fn body(&self) -> Option<usize> {
+    /// The length of the body that a request waits for; `None` if none does, or the length is not known.
+    pub(super) fn body(&self) -> Option<usize> {
         match self.0.turn.get() {
             Turn::Body(length) => length,
             Turn::Client | Turn::Service => None,
         }
     }
 
-    /// There are bytes, and the task is to be woken when they may be handed out.
-    pub(in crate::http) fn hold_back(&self, context: &Context<'_>) {
+    /// There are bytes; the task is woken when the socket may hand them out.
+    pub(super) fn hold_back(&self, context: &Context<'_>) {
         *self.0.held_back.borrow_mut() = Some(context.waker().clone());
     }
 
-    /// Wakes the task if there is something that it may be given now.
-    pub(in crate::http) fn resume(&self) {
+    /// Wakes the task if bytes were held back and may be handed out now.
+    pub(super) fn resume(&self) {
         if !self.is_closed()
             && let Some(task) = self.0.held_back.borrow_mut().take()
         {
@@ -91,7 +87,7 @@ impl Intake {
 pub(in crate::http) struct Serving(Intake);
 
 impl Drop for Serving {
-    /// Nobody is woken: the answer is about to be written, and then the task looks.
+    /// Wakes no task: the connection's task writes the answer next, and then looks for bytes.
     fn drop(&mut self) {
         self.0.0.turn.set(Turn::Client);
     }
@@ -106,14 +102,14 @@ impl Drop for TakingBody {
     }
 }
 
-/// How much of what was read the parser gets before it has to deal with it: one head, and what follows it if that is no
-/// other.
-pub(in crate::http) struct Portion {
+/// How many of the bytes that were read the parser gets before it has to deal with them: one head, and what follows it
+/// up to the next head.
+pub(super) struct Portion {
     bytes: usize,
     has_head: bool,
     /// How many bytes followed the last head.
     of_body: usize,
-    /// Nothing but a carriage return has come since the last line feed.
+    /// Since the last line feed, nothing has come but a carriage return.
     at_line_start: bool,
     complete: bool,
 }
@@ -131,8 +127,9 @@ impl Default for Portion {
 }
 
 impl Portion {
-    /// How many of the bytes belong to this portion: of the body that is waited for, if its length is known.
-    pub(in crate::http) fn take(&mut self, bytes: &[u8], body: Option<usize>) -> usize {
+    /// How many of the bytes belong to this portion. `body` is the length of the body that a request waits for, if
+    /// known.
+    pub(super) fn take(&mut self, bytes: &[u8], body: Option<usize>) -> usize {
         let bytes = &bytes[..bytes.len().min(LONGEST - self.bytes)];
         let taken = match body {
             Some(length) => {
@@ -154,7 +151,8 @@ impl Portion {
         taken
     }
 
-    /// A head ends with an empty line; the parser also takes line feeds alone. Empty lines elsewhere do no harm.
+    /// A head ends with an empty line. The parser also accepts line feeds without carriage returns. Empty lines
+    /// elsewhere do no harm.
     fn take_head(&mut self, bytes: &[u8]) -> usize {
         let (mut line_start, mut head_end) = (0, 0);
         for line_feed in memchr::memchr_iter(b'\n', bytes) {
@@ -181,18 +179,18 @@ impl Portion {
         bytes.len()
     }
 
-    /// Whether a body of `length` bytes is handed out completely.
-    pub(in crate::http) fn has_body(&self, length: usize) -> bool {
+    /// Whether the whole of a body of `length` bytes is handed out.
+    pub(super) fn has_body(&self, length: usize) -> bool {
         self.of_body >= length
     }
 
-    /// Whether the parser has to deal with it before it gets more.
-    pub(in crate::http) fn is_complete(&self) -> bool {
+    /// Whether the parser has to deal with this portion before it gets more.
+    pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The next portion goes on where this one ended.
-    pub(in crate::http) fn begin_next(&mut self) {
+    /// The next portion begins where this one ended.
+    pub(super) fn begin_next(&mut self) {
         *self = Self {
             at_line_start: self.at_line_start,
             of_body: self.of_body,
@@ -201,8 +199,9 @@ impl Portion {
     }
 }
 
-/// Whether these bytes are a head, or the rest of one, and nothing else: what nearly every read brings. It goes over the bytes
-/// without a branch, many at a time, in a fraction of what looking for lines takes.
+/// Whether these bytes are a head, or the rest of one, and nothing else, as in nearly every read. The loop has no
+/// branches, so the compiler makes it compare many bytes at a time: a fraction of the time that looking for lines
+/// takes.
 fn is_one_head(bytes: &[u8]) -> bool {
     if !bytes.ends_with(b"\n\r\n") || matches!(bytes[0], b'\r' | b'\n') {
         return false;

@@ -1,19 +1,21 @@
-//! Listening, and ceasing to listen without losing anybody.
+//! The socket that listens.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::Gate;
+
 /// Connections that the kernel accepts before a worker does.
 const BACKLOG: i32 = 2048;
 
-/// What the kernel keeps for a connection in either direction, in bytes: of a client that sends what is not read yet, or does
-/// not take what it is sent. Left to itself, Linux makes 4 MiB and more of it. An answer is a few kilobytes, the largest
-/// request some 20. The kernel doubles the number, for its own bookkeeping.
+/// The kernel's buffers for a connection, in each direction, in bytes. They hold what a client has sent and the node
+/// has not read, and what the client has not taken. By default Linux lets them grow to 4 MiB and more. An answer has a
+/// few kilobytes, the largest request some 20. The kernel doubles the number, for its own bookkeeping.
 const KERNEL_BUFFER: usize = 32 * 1024;
 
-/// How long a client may leave bytes without an acknowledgement, or take none, until the kernel ends the connection, even one that
-/// this program has closed.
+/// How long a client may acknowledge no bytes, or take none, before the kernel ends the connection. This holds even for
+/// a connection that the program has closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// A socket that listens already, so that its port is known.
@@ -36,7 +38,7 @@ impl Listener {
         // A restarted node must not wait for its old connections' TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        // Connections take these on from their listener.
+        // Connections inherit these from their listener.
         socket.set_send_buffer_size(KERNEL_BUFFER)?;
         socket.set_recv_buffer_size(KERNEL_BUFFER)?;
         #[cfg(target_os = "linux")]
@@ -50,64 +52,21 @@ impl Listener {
         })
     }
 
-    /// Where it listens.
+    /// The address and port that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A handle that can turn new connections away while those in the queue are still accepted.
+    /// A handle that turns new connections away while the program still accepts those in the queue.
     ///
     /// # Errors
     /// If the process has no file descriptor left.
     pub fn gate(&self) -> io::Result<Gate> {
-        Ok(Gate(self.socket.try_clone()?))
+        Gate::new(&self.socket)
     }
 
     /// The socket itself.
     pub fn into_socket(self) -> std::net::TcpListener {
         self.socket
-    }
-}
-
-/// Turns new connections away before a listener is closed.
-///
-/// Closing a listener resets every connection that the kernel has accepted and the program has not, and a request on
-/// such a connection is lost: nginx must not repeat a `POST`. So first the kernel is told to take no new ones, while
-/// those that have begun are still accepted. Whoever opens one is refused before anything was sent, and any load balancer
-/// turns to another node.
-///
-/// The listener stays open until this is dropped.
-pub struct Gate(std::net::TcpListener);
-
-impl Gate {
-    /// From now on no new connection begins. Those that have begun can still be accepted.
-    ///
-    /// The listener is bound to a network interface that its connections do not come over: the kernel then refuses them as if
-    /// nobody listened, while connections that have begun belong to the interface that they began on. Needs no
-    /// privilege. A node that listens on every address goes on taking connections over loopback until it closes.
-    ///
-    /// # Errors
-    /// If the machine has no other interface, or the kernel refuses.
-    #[cfg(target_os = "linux")]
-    pub fn close(&self) -> io::Result<()> {
-        const LOOPBACK: &str = "lo";
-        let interface = if self.0.local_addr()?.ip().to_canonical().is_loopback() {
-            std::fs::read_dir("/sys/class/net")?
-                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                .find(|name| name != LOOPBACK)
-                .ok_or(io::ErrorKind::NotFound)?
-        } else {
-            LOOPBACK.to_owned()
-        };
-        socket2::SockRef::from(&self.0).bind_device(Some(interface.as_bytes()))
-    }
-
-    /// Elsewhere than on Linux new connections keep coming until the listener is closed.
-    ///
-    /// # Errors
-    /// None.
-    #[cfg(not(target_os = "linux"))]
-    pub fn close(&self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,18 +1,16 @@
-//! A bound on how long a client may take, and on what it may make a node keep for it.
+//! Bounds on the time that a client may take, and on the memory that a node keeps for it.
 //!
-//! actix-web bounds the head of the first request on a connection, but on a kept-alive connection neither
-//! the head of the next one nor any body: a client that sends a byte a second would hold its connection for
-//! as long as it likes. It bounds neither how long answers may lie unread. This wraps the socket and looks at nothing but
-//! the traffic. From the first byte read until the answer begins, one limit may pass; from an answer to the next
-//! request, another; and from the moment that the kernel takes no more of the answers until it has taken all, a third,
-//! however many bytes the client takes meanwhile. Then the connection ends.
+//! actix-web bounds the time for the head of the first request on a connection. On a kept-alive connection it bounds
+//! neither the head of the next request nor any body, so a client that sends a byte a second would hold its connection
+//! for as long as it likes. It does not bound how long answers may lie unread either. This wraps the socket and looks
+//! only at the traffic. The connection ends when one of three limits passes: from the first byte of a request to the
+//! first of its answer; from an answer to the next request; and from the moment that the kernel takes no more of the
+//! answers until it has taken all of them, however many bytes the client takes meanwhile.
 //!
-//! What reaches the parser, and when, is decided in [`intake`](super::intake).
+//! [`intake`](super::intake) decides which bytes reach the parser, and when.
 
 use std::{
-    cell::Cell,
     io,
-    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -28,157 +26,148 @@ use tokio::{
 };
 
 use super::{
+    Connection, ConnectionMetrics, LastAnswer, Peer,
     backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
 };
-use crate::http::metrics::ConnectionMetrics;
 
-/// How long a connection may be in each state.
+/// How long a connection may stay in each state.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Limits {
     /// From the first byte of a request to the first of its answer.
     pub(in crate::http) request: Duration,
-    /// Without either: nothing was sent, or half a request stands in the buffer behind an answered one.
+    /// Without either: the client sent nothing, or half a request waits in the buffer behind an answered one.
     pub(in crate::http) idle: Duration,
-    /// Until answers that the kernel would not take at once are taken, all of them.
+    /// Until the client has taken all of the answers that the kernel would not take at once.
     pub(in crate::http) unread: Duration,
 }
 
-/// What a request may take in without a share of the [`Backlog`], in bytes.
+/// A request of at most this many bytes needs no share of the [`Backlog`].
 const SMALL_REQUEST: usize = 8 * 1024;
 
-/// A byte of a large head is kept in a buffer that doubles as it grows.
+/// Bytes of memory for each byte of a large head: its buffer doubles when it grows.
 const BUFFERED: usize = 2;
 
-/// No request takes more, in bytes, however long a body goes on that is skipped: a head has 128 KiB at the most, and a body
-/// that is kept 32 KiB.
+/// No request takes more memory, in bytes: a head has at most 128 KiB, and a body that is kept 32 KiB. A longer body is
+/// skipped.
 const LARGEST_REQUEST: usize = (128 + 32) * 1024 * BUFFERED;
 
-/// What a request gets that there is no room for.
+/// The answer to a request for which there is no room.
 const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     cache-control: no-store\r\ncontent-length: 0\r\n\r\n";
 
-/// What a connection holds whose answers are stuck: actix-http stops at 32 KiB and the answer that it was at; and requests
-/// that wait behind it.
+/// What a connection with stuck answers holds, in bytes: 32 KiB of answers, at which actix-http stops, the answer that
+/// it was at, and the requests that wait behind it.
 const UNREAD: usize = 64 * 1024;
 
-/// How long a connection may last once its last answer is written. actix-http waits for the rest of a chunked body that
-/// nobody wants any more, for as long as it takes. A client that gets [`NO_ROOM`] has as long to read it: what it sends
-/// meanwhile is thrown away, for the kernel would reset a connection that closes with bytes unread.
+/// How long a connection may last once its last answer is written. actix-http would wait without a bound for the rest
+/// of a chunked body that is no longer wanted. A client that gets [`NO_ROOM`] has this long to read it. The node throws
+/// away what the client sends meanwhile, because the kernel resets a connection that closes with bytes unread.
 const AFTER_LAST_ANSWER: Duration = Duration::from_secs(1);
 
-/// Belongs to a connection; in the hands of the requests on it.
-#[derive(Clone, Default)]
-pub(in crate::http) struct LastAnswer(Rc<Cell<bool>>);
-
-impl LastAnswer {
-    /// The answer that is about to be written is the last one on its connection.
-    pub(in crate::http) fn is_next(&self) {
-        self.0.set(true);
-    }
-}
-
-/// What the connections of a node have in common.
-pub(in crate::http) struct Terms {
+/// The bounds that all connections of a node are under, and their metrics.
+pub(in crate::http) struct Bounds {
     pub(in crate::http) limits: Limits,
     pub(in crate::http) metrics: ConnectionMetrics,
     pub(in crate::http) backlog: Arc<Backlog>,
 }
 
-/// A socket that ends when its client is too slow, or wants too much kept for it.
+/// A socket that ends when its client is too slow, or when the node would have to keep too much for it.
 pub(in crate::http) struct SlowClientGuard {
     socket: ClosingSocket<TcpStream>,
-    terms: Rc<Terms>,
+    peer: Option<Peer>,
+    bounds: Rc<Bounds>,
     /// Whether a request is arriving or being answered.
     in_request: bool,
     deadline: Instant,
-    /// When the answers have to be taken that the kernel would not take at once.
+    /// The deadline for the client to take the answers that the kernel would not take at once.
     unread_until: Option<Instant>,
     last_answer: LastAnswer,
     intake: Intake,
     portion: Portion,
-    /// What was read and belongs to later portions.
+    /// Bytes that were read and belong to later portions.
     rest: Bytes,
     /// Bytes handed out since the last answer.
     taken: usize,
     share: Share,
-    /// There was no room for its request.
-    refused: bool,
-    /// One timer per connection, not one per request: left to ring, and then set anew if need be.
+    /// Whether there was no room for its request.
+    turned_away: bool,
+    /// One timer per connection, not one per request. It rings for an earlier deadline, and is then set for the current
+    /// one.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl SlowClientGuard {
-    /// `client` is the peer, unless that is a proxy, which speaks for many.
-    pub(in crate::http) fn new(
-        socket: TcpStream,
-        client: Option<IpAddr>,
-        terms: Rc<Terms>,
-    ) -> Self {
-        terms.metrics.open.inc();
+    /// `peer` is `None` if the client is gone already.
+    pub(in crate::http) fn new(socket: TcpStream, peer: Option<Peer>, bounds: Rc<Bounds>) -> Self {
+        bounds.metrics.open.inc();
+        let client = peer.filter(|peer| !peer.is_proxy).map(|peer| peer.address);
         Self {
             socket: ClosingSocket::new(socket),
+            peer,
             in_request: false,
-            deadline: Instant::now() + terms.limits.idle,
+            deadline: Instant::now() + bounds.limits.idle,
             unread_until: None,
             last_answer: LastAnswer::default(),
             intake: Intake::default(),
             portion: Portion::default(),
             rest: Bytes::new(),
             taken: 0,
-            share: terms.backlog.share(client),
-            refused: false,
+            share: bounds.backlog.share(client),
+            turned_away: false,
             timer: None,
-            terms,
+            bounds,
         }
     }
 
-    pub(in crate::http) fn last_answer(&self) -> LastAnswer {
-        self.last_answer.clone()
+    /// What the requests on this connection can reach.
+    pub(in crate::http) fn connection(&self) -> Connection {
+        Connection {
+            peer: self.peer,
+            intake: self.intake.clone(),
+            last_answer: self.last_answer.clone(),
+        }
     }
 
-    pub(in crate::http) fn intake(&self) -> Intake {
-        self.intake.clone()
-    }
-
-    /// `false` if there is no room for what was read.
+    /// Counts bytes that were read; `false` if there is no room for them.
     fn has_read(&mut self, bytes: usize) -> bool {
-        if !self.in_request && !self.last_answer.0.get() {
+        if !self.in_request && !self.last_answer.has_begun() {
             self.in_request = true;
-            self.deadline = Instant::now() + self.terms.limits.request;
+            self.deadline = Instant::now() + self.bounds.limits.request;
         }
         self.taken += bytes;
         let needs = (self.taken * BUFFERED).min(LARGEST_REQUEST);
         self.taken <= SMALL_REQUEST || self.share.cover(Kind::Requests, needs)
     }
 
-    /// Ends the connection in order, so that a proxy does not take the node for dead.
-    fn refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.terms.metrics.ended_for_memory.inc();
-        // All answers before this one are taken, or nothing would have been read. A last one is: the rest of its request is
-        // what there is no room for. Else the kernel has room for so short an answer, or the client does without.
-        if !self.last_answer.0.get() {
+    /// Ends the connection in order, so that a proxy does not think that the node is dead.
+    fn turn_away(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounds.metrics.ended_for_memory.inc();
+        // The client has taken all answers before this one, or nothing would have been read. If the last answer is
+        // written, there is no room for the rest of its request, and it needs no other answer. In all other cases the
+        // kernel has room for so short an answer; if not, the client gets none.
+        if !self.last_answer.has_begun() {
             let _ = self.socket.get_ref().try_write(NO_ROOM);
         }
         // Without effect on a connection that is gone already.
         let _ = Pin::new(&mut self.socket).poll_shutdown(context);
-        self.refused = true;
+        self.turned_away = true;
         self.in_request = false;
         self.rest = Bytes::new();
         self.deadline = Instant::now() + AFTER_LAST_ANSWER;
         self.discard(context)
     }
 
-    /// Reads for nothing until the client closes the connection, or its time is over.
+    /// Reads and throws away, until the client closes the connection or its time is over.
     fn discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.socket).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                // Pending also when it is the turn of other tasks.
+                // Also pending when it is the turn of other tasks.
                 Poll::Pending => return self.wait(context),
                 ended => return ended,
             }
@@ -188,20 +177,20 @@ impl SlowClientGuard {
     fn has_written(&mut self) {
         self.in_request = false;
         self.taken = 0;
-        let limit = if self.last_answer.0.get() {
+        let limit = if self.last_answer.has_begun() {
             AFTER_LAST_ANSWER
         } else {
-            self.terms.limits.idle
+            self.bounds.limits.idle
         };
         self.deadline = Instant::now() + limit;
     }
 
-    /// The kernel takes no more, for the client takes no more.
+    /// The kernel takes no more of the answer, because the client takes no more.
     fn is_stuck(&mut self) -> io::Result<()> {
         if self.unread_until.is_none() {
-            self.unread_until = Some(Instant::now() + self.terms.limits.unread);
+            self.unread_until = Some(Instant::now() + self.bounds.limits.unread);
             if !self.share.cover(Kind::StuckAnswers, UNREAD) {
-                self.terms.metrics.ended_for_memory.inc();
+                self.bounds.metrics.ended_for_memory.inc();
                 self.abort();
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
@@ -209,20 +198,21 @@ impl SlowClientGuard {
         Ok(())
     }
 
-    /// Nothing that the kernel still holds is sent: it would hold it for as long as the client likes.
+    /// Ends the connection without sending what the kernel still holds: the kernel would hold it for as long as the
+    /// client likes.
     fn abort(&self) {
         // Without effect on a connection that is gone already.
         let _ = self.socket.get_ref().set_zero_linger();
     }
 
-    /// The parser deals with this portion now, and then the task looks again.
+    /// The parser deals with this portion first; then the task runs again.
     fn next_portion(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.portion.begin_next();
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// What a socket that is not ready amounts to: still waiting, or too late.
+    /// What a socket that is not ready means: still waiting, or too late.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let deadline = self.unread_until.unwrap_or(self.deadline);
         let timer = self
@@ -234,14 +224,14 @@ impl SlowClientGuard {
         while timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
                 if self.unread_until.is_some() {
-                    self.terms.metrics.ended_unread.inc();
+                    self.bounds.metrics.ended_unread.inc();
                     self.abort();
                 } else if self.in_request {
-                    self.terms.metrics.ended_slow.inc();
+                    self.bounds.metrics.ended_slow.inc();
                 }
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            // It was set for an earlier state.
+            // The timer was set for an earlier state.
             timer.as_mut().reset(deadline);
         }
         Poll::Pending
@@ -250,7 +240,7 @@ impl SlowClientGuard {
 
 impl Drop for SlowClientGuard {
     fn drop(&mut self) {
-        self.terms.metrics.open.dec();
+        self.bounds.metrics.open.dec();
     }
 }
 
@@ -260,7 +250,7 @@ impl AsyncRead for SlowClientGuard {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.refused {
+        if self.turned_away {
             return self.discard(context);
         }
         let body = self.intake.body();
@@ -307,7 +297,7 @@ impl AsyncRead for SlowClientGuard {
         }
         if !self.has_read(taken) {
             buffer.set_filled(before);
-            return self.refuse(context);
+            return self.turn_away(context);
         }
         Poll::Ready(Ok(()))
     }

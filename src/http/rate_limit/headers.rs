@@ -1,6 +1,7 @@
-//! The headers that tell a client where it stands.
+//! The headers that tell a client what is left of its quotas.
 //!
-//! They are on every answer, so they are put together without formatting machinery: that cost more than the decision.
+//! They are on every answer under a limit, so this avoids `format!` and allocations, which took more instructions than
+//! the decision.
 
 use std::cmp::Reverse;
 
@@ -17,7 +18,7 @@ const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// A policy, and what is always the same in its headers.
+/// A policy, and the parts of its headers that are always the same.
 pub(super) struct Announcement {
     policy: Policy,
     /// `"default"`
@@ -42,16 +43,16 @@ impl Announcement {
     }
 }
 
-/// `RateLimit-Policy` and `RateLimit` for every policy (IETF draft-ietf-httpapi-ratelimit-headers-10);
-/// the older `X-RateLimit-*` for the one that is nearest to refusing; on a refusal `Retry-After`.
-/// All times are seconds from now, so no clock but the limiter's matters.
-pub(super) fn add(headers: &mut HeaderMap, rulings: &[(&Announcement, Outcome)]) {
+/// Adds `RateLimit-Policy` and `RateLimit` for every policy (IETF draft-ietf-httpapi-ratelimit-headers-10), the older
+/// `X-RateLimit-*` for the policy that is nearest to refusing, and on a refusal `Retry-After`. All times are seconds
+/// from now, so no clock but the limiter's matters.
+pub(super) fn add(headers: &mut HeaderMap, outcomes: &[(&Announcement, Outcome)]) {
     let mut policies = Vec::with_capacity(64);
     let mut states = Vec::with_capacity(64);
     let mut nearest: Option<(&Policy, Decision)> = None;
-    for (announcement, ruling) in rulings {
+    for (announcement, outcome) in outcomes {
         push_item(&mut policies, &announcement.item);
-        let Outcome::Decided(decision, _) = ruling else {
+        let Outcome::Decided(decision, _) = outcome else {
             continue;
         };
         push_item(&mut states, &announcement.name);
@@ -91,7 +92,8 @@ fn list(items: Vec<u8>) -> Option<HeaderValue> {
     value.filter(|_| !empty)
 }
 
-/// Small ones, which are nearly all, without an allocation.
+/// A number as a header. Nearly all are small, and these need no allocation. An answer has up to six of them, and each
+/// takes 60 instructions instead of the 450 of `HeaderValue::from`.
 fn number(number: u64) -> HeaderValue {
     const ONE_DIGIT: &str = "0123456789";
     const TWO_DIGITS: &str = "\

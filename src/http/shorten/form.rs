@@ -1,53 +1,72 @@
 //! The body of `POST /shorten`: a form or JSON.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use actix_web::{
-    HttpRequest,
-    http::header,
-    web::{Bytes, BytesMut, Payload},
+    dev::Payload,
+    http::header::{self, HeaderMap},
 };
-use futures_util::StreamExt;
 use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::{
-    http::{net::Intake, problem::ApiError},
+    http::{
+        edge::{RequestContext, read_body},
+        problem::ApiError,
+    },
     links::Terms,
 };
-
-/// The largest body: the longest target with each of its bytes percent-encoded, and the other fields.
-pub(in crate::http) const MAX_BODY: usize = 32 * 1024;
 
 /// What some editors write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The longest a link may be made to live: ten years.
+/// The longest life of a link: ten years.
 const MAX_EXPIRES_IN: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// What `POST /shorten` is asked for; nothing but the form of it is checked.
+/// What `POST /shorten` asks for. The terms are checked; the URL and the alias are not.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::http) struct ShortenForm {
-    pub(in crate::http) url: String,
-    pub(in crate::http) alias: Option<String>,
-    pub(in crate::http) terms: Terms,
+pub(super) struct ShortenForm {
+    pub(super) url: String,
+    pub(super) alias: Option<String>,
+    pub(super) terms: Terms,
 }
 
-/// The fields as they come, each at most once.
-#[derive(Debug, Default)]
-struct Fields {
-    url: Option<String>,
-    alias: Option<String>,
-    expires_in: Option<String>,
-    max_visits: Option<String>,
+/// Declares the fields of a body, each with the function that reads its value.
+macro_rules! fields {
+    ($($name:ident: $read:ident),*) => {
+        /// The fields as they come, in a form or in JSON, each at most once.
+        #[derive(Debug, Default)]
+        struct Fields {
+            $($name: Option<String>),*
+        }
+
+        impl Fields {
+            fn read(Members(members): Members) -> Result<Self, ApiError> {
+                let mut fields = Self::default();
+                for (name, value) in members {
+                    let (field, value) = match name.as_str() {
+                        $(stringify!($name) => (&mut fields.$name, $read(&name, value)?),)*
+                        _ => return Err(malformed(format!("Unknown field `{}`", shortened(&name)))),
+                    };
+                    if let Some(value) = value
+                        && field.replace(value).is_some()
+                    {
+                        return Err(malformed(format!("The field `{name}` is repeated")));
+                    }
+                }
+                Ok(fields)
+            }
+        }
+    };
 }
 
-/// The members of a JSON object, in their order, repeated ones included.
+fields!(url: text, alias: text, expires_in: number, max_visits: number);
+
+/// The names and values of a form or a JSON object, in their order, with those that are repeated.
 struct Members(Vec<(String, Value)>);
 
 #[derive(Clone, Copy, Debug)]
@@ -58,30 +77,24 @@ enum MediaType {
 
 impl ShortenForm {
     /// Reads and parses the body: at most 32 KiB, within `within`.
-    pub(in crate::http) async fn read(
-        request: &HttpRequest,
+    pub(super) async fn read(
+        context: &RequestContext,
         payload: Payload,
         within: Duration,
     ) -> Result<Self, ApiError> {
-        let media_type = MediaType::of(request)?;
-        if is_coded(request) {
-            return Err(ApiError::UnsupportedCoding);
-        }
-        let body = match timeout(within, read_body(request, payload)).await {
-            Ok(body) => body?,
-            Err(_) => return Err(ApiError::TooSlow),
-        };
-        let fields = match media_type {
+        let media_type = MediaType::of(context.headers())?;
+        let body = read_body(context, payload, within).await?;
+        let members = match media_type {
             MediaType::Form => parse_form(&body)?,
             MediaType::Json => parse_json(&body)?,
         };
-        fields.into_form()
+        Fields::read(members)?.check()
     }
 }
 
 impl MediaType {
-    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let mut lines = request.headers().get_all(header::CONTENT_TYPE);
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let mut lines = headers.get_all(header::CONTENT_TYPE);
         let (Some(content_type), None) = (lines.next(), lines.next()) else {
             return Err(ApiError::UnsupportedMediaType);
         };
@@ -98,100 +111,23 @@ impl MediaType {
     }
 }
 
-/// Whether the body would have to be decoded first, from gzip for example.
-fn is_coded(request: &HttpRequest) -> bool {
-    let lines = request.headers().get_all(header::CONTENT_ENCODING);
-    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    codings.any(|coding| {
-        let coding = coding.trim_ascii();
-        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
-    })
-}
-
-async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(ApiError::TooLarge);
+fn parse_form(body: &[u8]) -> Result<Members, ApiError> {
+    // The parser would put replacement characters into the link.
+    if percent_decode(body).decode_utf8().is_err() {
+        return Err(malformed("The body is not valid UTF-8"));
     }
-    let _taking = Intake::take_body(request);
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::Malformed("The body is incomplete".to_owned()))?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(ApiError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
+    serde_urlencoded::from_bytes(body).map_err(|_| malformed("The body is not a valid form"))
 }
 
-/// Strict where `form_urlencoded` is lenient: invalid UTF-8 is an error here, not a replacement character in
-/// somebody's link.
-fn parse_form(body: &[u8]) -> Result<Fields, ApiError> {
-    let mut fields = Fields::default();
-    for pair in body.split(|&byte| byte == b'&') {
-        if pair.is_empty() {
-            continue;
-        }
-        let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
-            Some(equals) => (&pair[..equals], &pair[equals + 1..]),
-            None => (pair, &[] as &[u8]),
-        };
-        let name = decode(name)?;
-        let value = decode(value)?;
-        if fields.named(&name)?.replace(value).is_some() {
-            return Err(repeated(&name));
-        }
-    }
-    Ok(fields)
-}
-
-fn decode(text: &[u8]) -> Result<String, ApiError> {
-    let spaced: Cow<'_, [u8]> = if text.contains(&b'+') {
-        let spaces = text
-            .iter()
-            .map(|&byte| if byte == b'+' { b' ' } else { byte });
-        Cow::Owned(spaces.collect())
-    } else {
-        Cow::Borrowed(text)
-    };
-    percent_decode(&spaced)
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| malformed("The body is not valid UTF-8"))
-}
-
-/// A number may also be written as a string. `null` is the same as left out.
-fn parse_json(body: &[u8]) -> Result<Fields, ApiError> {
-    // Windows programs like to begin a file with it.
+fn parse_json(body: &[u8]) -> Result<Members, ApiError> {
+    // Some Windows programs begin a file with it.
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first != Some(&b'{') {
         return Err(malformed("The body is not a JSON object"));
     }
-    // What the parser says of it is for programmers.
-    let Members(members) =
-        serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))?;
-    let mut fields = Fields::default();
-    for (name, value) in members {
-        let field = fields.named(&name)?;
-        let value = match value {
-            Value::Null => continue,
-            Value::String(text) => text,
-            Value::Number(number) if Fields::is_number(&name) => number.to_string(),
-            _ if Fields::is_number(&name) => {
-                return Err(malformed(format!("The field `{name}` must be a number")));
-            }
-            _ => return Err(malformed(format!("The field `{name}` must be a string"))),
-        };
-        if field.replace(value).is_some() {
-            return Err(repeated(&name));
-        }
-    }
-    Ok(fields)
+    // The parser's own message is for programmers.
+    serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -218,41 +154,38 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-impl Fields {
-    fn named(&mut self, name: &str) -> Result<&mut Option<String>, ApiError> {
-        match name {
-            "url" => Ok(&mut self.url),
-            "alias" => Ok(&mut self.alias),
-            "expires_in" => Ok(&mut self.expires_in),
-            "max_visits" => Ok(&mut self.max_visits),
-            _ => Err(malformed(format!("Unknown field `{}`", shortened(name)))),
+/// The value of a field that is a text. `null` is the same as no field.
+fn text(name: &str, value: Value) -> Result<Option<String>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        _ => Err(malformed(format!("The field `{name}` must be a string"))),
+    }
+}
+
+/// The value of a field that is a number, or a number as a text.
+fn number(name: &str, value: Value) -> Result<Option<String>, ApiError> {
+    match value {
+        Value::Number(number) => Ok(Some(number.to_string())),
+        value => {
+            text(name, value).map_err(|_| malformed(format!("The field `{name}` must be a number")))
         }
     }
+}
 
-    fn is_number(name: &str) -> bool {
-        matches!(name, "expires_in" | "max_visits")
-    }
-
-    fn into_form(self) -> Result<ShortenForm, ApiError> {
-        // A form sends the fields that were left empty, too.
-        let given = |text: &String| !text.trim().is_empty();
+impl Fields {
+    fn check(self) -> Result<ShortenForm, ApiError> {
+        // Browsers send the fields that their user left empty.
+        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let url = given(self.url).ok_or_else(|| malformed("The field `url` is missing"))?;
+        let expires_in = given(self.expires_in).map(|text| expires_in(&text));
+        let max_visits = given(self.max_visits).map(|text| max_visits(&text));
         Ok(ShortenForm {
-            url: self
-                .url
-                .filter(given)
-                .ok_or_else(|| malformed("The field `url` is missing"))?,
-            alias: self.alias.filter(given),
+            url,
+            alias: given(self.alias),
             terms: Terms {
-                expires_in: self
-                    .expires_in
-                    .filter(given)
-                    .map(|text| expires_in(&text))
-                    .transpose()?,
-                max_visits: self
-                    .max_visits
-                    .filter(given)
-                    .map(|text| max_visits(&text))
-                    .transpose()?,
+                expires_in: expires_in.transpose()?,
+                max_visits: max_visits.transpose()?,
             },
         })
     }
@@ -283,15 +216,11 @@ fn max_visits(text: &str) -> Result<u32, ApiError> {
         })
 }
 
-fn repeated(name: &str) -> ApiError {
-    malformed(format!("The field `{name}` is repeated"))
+fn malformed(message: impl Into<String>) -> ApiError {
+    ApiError::Malformed(message.into())
 }
 
-fn malformed(text: impl Into<String>) -> ApiError {
-    ApiError::Malformed(text.into())
-}
-
-/// What of the caller's own text is repeated to it.
+/// The part of the client's own text that a message repeats.
 fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
@@ -301,11 +230,11 @@ mod tests {
     use super::*;
 
     fn form(body: &[u8]) -> Result<ShortenForm, ApiError> {
-        parse_form(body)?.into_form()
+        Fields::read(parse_form(body)?)?.check()
     }
 
     fn json(body: &str) -> Result<ShortenForm, ApiError> {
-        parse_json(body.as_bytes())?.into_form()
+        Fields::read(parse_json(body.as_bytes())?)?.check()
     }
 
     #[test]

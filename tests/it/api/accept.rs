@@ -1,4 +1,4 @@
-//! Who gets a page and who JSON, and that caches are told what an answer depends on.
+//! Which clients get a page and which get JSON, and what answers say to caches about it.
 
 use reqwest::{Method, RequestBuilder};
 use testkit::{Answer, Client};
@@ -14,7 +14,7 @@ fn is_page(answer: &Answer) -> bool {
     content_type.starts_with("text/html")
 }
 
-/// What answers differently to a browser: the home page, a new link, an error.
+/// Requests whose answer is different for a browser: the home page, a new link, an error.
 fn requests(client: &Client) -> [RequestBuilder; 3] {
     [
         client.request(Method::GET, "/"),
@@ -65,7 +65,7 @@ async fn a_page_is_for_clients_that_like_html_no_less_than_json() {
     }
 }
 
-/// Else a cache gives a browser what was meant for a script.
+/// Without this a cache could give a browser the answer for a script.
 #[tokio::test]
 async fn every_answer_that_depends_on_accept_says_so() {
     let node = unlimited().start().await;
@@ -100,7 +100,7 @@ async fn every_answer_that_depends_on_accept_says_so() {
             assert_eq!(answer.header("vary"), Some("Accept"), "{answer:?}");
         }
     }
-    // A redirect does not depend on it.
+    // A redirect does not depend on `Accept`.
     let answer = send(from_browser(client.request(Method::GET, "/taken"))).await;
     assert_status(&answer, 302, "a redirect");
     assert_eq!(answer.header("vary"), None);

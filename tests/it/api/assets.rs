@@ -1,4 +1,4 @@
-//! What a browser fetches by itself: answered by the node, kept by the browser, and no use of anybody's quota.
+//! What a browser fetches by itself: the node answers, the browser keeps it, and it costs no quota.
 
 use reqwest::Method;
 use testkit::{Client, Node};
@@ -14,7 +14,7 @@ const ICONS: [&str; 6] = [
     "/apple-touch-icon-180x180.png",
 ];
 
-/// Every path that a browser asks for unasked, and the status of the answer.
+/// Paths that a browser fetches by itself, each with the status of the answer.
 fn fetched() -> impl Iterator<Item = (&'static str, u16)> {
     let icons = ICONS.map(|path| (path, 200));
     let others = [
@@ -23,7 +23,7 @@ fn fetched() -> impl Iterator<Item = (&'static str, u16)> {
         ("/.well-known/change-password", 404),
         ("/.well-known/appspecific/com.chrome.devtools.json", 404),
         ("/.well-known/", 404),
-        // The same by another spelling.
+        // The same paths, spelled differently.
         ("/favicon%2Eico", 200),
         ("/%66avicon.ico", 200),
         ("/%2Ewell-known/security.txt", 404),
@@ -65,7 +65,7 @@ async fn what_a_browser_fetches_by_itself_costs_no_quota_and_is_kept() {
                 let names = answer.headers.keys().map(|name| name.as_str());
                 let told: Vec<_> = names.filter(|name| name.contains("ratelimit")).collect();
                 assert!(told.is_empty(), "{what}");
-                // The one form of the answer is for every client.
+                // All clients get the same form of the answer.
                 assert_eq!(answer.header("vary"), None, "{what}");
                 assert!(answer.header("x-request-id").is_some(), "{what}");
                 assert_eq!(answer.body.is_empty(), method == Method::HEAD, "{what}");
@@ -75,7 +75,7 @@ async fn what_a_browser_fetches_by_itself_costs_no_quota_and_is_kept() {
             }
         }
     }
-    // Nothing of the quotas is used up, nor does a client that is over them do without its icon.
+    // All of the quotas is left; and a client that is over its quota still gets its icon.
     for status in [200, 200, 429] {
         assert_status(&client.get("/").await, status, "afterwards");
     }

@@ -13,7 +13,7 @@ use super::exchange::{
 
 const COUNT: &str = "SELECT count(*) FROM urls";
 
-/// Postgres, because it takes offence at more than SQLite does: a NUL, say.
+/// On Postgres, because it rejects more than SQLite does: a NUL, for example.
 async fn node_on_postgres() -> (Node, Database) {
     let database = Postgres::shared_by_tests().await.database().await;
     let node = unlimited()
@@ -24,7 +24,8 @@ async fn node_on_postgres() -> (Node, Database) {
     (node, database)
 }
 
-/// Nothing is stored and the database was not asked to; and had something been, it would have shown.
+/// Nothing is stored, and the database was not asked to store anything. Then stores one link, to show that the count
+/// works.
 async fn assert_nothing_stored(node: &Node, database: &Database) {
     assert_eq!(database.number(COUNT).await, 0);
     assert_eq!(node.metric("shunt_store_errors_total", &[]).await, 0.0);
@@ -35,8 +36,8 @@ async fn assert_nothing_stored(node: &Node, database: &Database) {
     assert_eq!(database.number(COUNT).await, 1);
 }
 
-/// Each body is refused with its status, for scripts and for browsers.
-async fn assert_refused(content_type: &str, cases: &[(&[u8], u16)]) {
+/// Each body gets an error with its status, for scripts and for browsers.
+async fn assert_rejected(content_type: &str, cases: &[(&[u8], u16)]) {
     let (node, database) = node_on_postgres().await;
     let client = node.client();
     for (body, status) in cases {
@@ -53,7 +54,7 @@ async fn a_bad_form_stores_nothing() {
     needs!("postgres");
     let too_long = format!("url=https://example.com/{}", "a".repeat(8_193 - 20));
     let grows = format!("url=https://example.com/{}", "%C3%BC".repeat(1_400));
-    assert_refused(
+    assert_rejected(
         FORM,
         &[
             (b"", 400),
@@ -109,13 +110,13 @@ async fn bad_json_stores_nothing() {
         let (open, close) = (open.repeat(5_000), close.repeat(5_000));
         format!("{{\"url\": {open}1{close}}}").into_bytes()
     };
-    // A level of an object takes six bytes, and 32 KiB is the most.
+    // A level of an object takes six bytes, and a body has at most 32 KiB.
     let deep_objects = format!("{{\"url\": {}", "{\"a\":".repeat(5_000)).into_bytes();
     let (deep_arrays, deep_unclosed) = (deep("[", "]"), deep("[", ""));
     let deep_unknown = String::from_utf8(deep("[", "]"))
         .unwrap()
         .replace("url", "x");
-    assert_refused(
+    assert_rejected(
         JSON,
         &[
             (b"", 400),
@@ -190,14 +191,14 @@ async fn bad_json_stores_nothing() {
 #[tokio::test]
 async fn a_body_without_a_known_type_stores_nothing() {
     needs!("postgres");
-    assert_refused(
+    assert_rejected(
         "text/plain",
         &[(b"url=https://example.com/", 415), (b"", 415)],
     )
     .await;
 }
 
-/// What has arrived would be a good request by itself; more was promised.
+/// The part that arrived would be a good request by itself, but the request announces more.
 #[tokio::test]
 async fn an_incomplete_body_stores_nothing() {
     needs!("postgres");

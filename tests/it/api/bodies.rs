@@ -1,4 +1,4 @@
-//! What of a body is read: codings, byte-order marks, white space at the ends, encoded characters.
+//! How bodies are read: codings, byte-order marks, white space at the ends, encoded characters.
 
 use reqwest::Method;
 use testkit::Client;
@@ -8,7 +8,7 @@ use super::exchange::{
     unlimited,
 };
 
-/// Shortens a URL, follows the link, and returns where it leads.
+/// Shortens a URL, follows the link, and returns the target.
 async fn target_of(client: &Client, url: &str) -> String {
     let answer = send(post_form(client, &[("url", url)])).await;
     let code = answer.code();
@@ -17,7 +17,7 @@ async fn target_of(client: &Client, url: &str) -> String {
     answer.header("location").expect("a target").to_owned()
 }
 
-/// `curl --data-urlencode url@-` sends the end of the line.
+/// `curl --data-urlencode url@-` sends the end of the line with the URL.
 #[tokio::test]
 async fn white_space_around_a_url_is_left_out() {
     let node = unlimited().start().await;
@@ -39,7 +39,7 @@ async fn white_space_around_a_url_is_left_out() {
     }
 }
 
-/// Share links of messengers have line breaks in them. Encoded, they cannot split a header.
+/// Share links of messengers contain encoded line breaks. Encoded, they cannot split a header.
 #[tokio::test]
 async fn percent_encoding_is_kept_byte_for_byte() {
     let node = unlimited().start().await;
@@ -55,7 +55,7 @@ async fn percent_encoding_is_kept_byte_for_byte() {
         "https://example.com/%2e%2F%41%e2%82%ac",
         "https://example.com/%zz%",
     ] {
-        // Dots are resolved as browsers resolve them; this one has no dot segment of its own.
+        // Dot segments are resolved, as browsers do it. This URL has none.
         assert_eq!(target_of(&client, url).await, url);
     }
     for url in [
@@ -70,7 +70,7 @@ async fn percent_encoding_is_kept_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_body_in_a_coding_is_refused_with_the_one_that_is_read() {
+async fn a_body_in_a_coding_is_rejected_with_the_one_that_is_read() {
     let node = unlimited().start().await;
     let client = node.client();
     for (content_type, body) in [

@@ -1,4 +1,4 @@
-//! What caches between a node and its clients are told, for each status.
+//! What answers say to caches between a node and its clients, for each status.
 
 use testkit::{Answer, Client, Node, Postgres, eventually, needs};
 
@@ -7,9 +7,9 @@ use super::exchange::{
 };
 
 const NO_STORE: Option<&str> = Some("no-store");
-/// May be kept to go back to in a browser, and never be shown without asking again.
+/// A browser may keep it for its history. A cache must ask again before it gives it to a client.
 const NO_CACHE: Option<&str> = Some("no-cache");
-/// By RFC 9111 nothing keeps a 302 that does not say how long.
+/// By RFC 9111 no cache keeps a 302 that does not say for how long.
 const SILENT: Option<&str> = None;
 
 async fn node_with_links() -> Node {

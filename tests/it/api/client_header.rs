@@ -23,7 +23,7 @@ fn with(client: &Client, headers: &[(&str, &str)]) -> RequestBuilder {
     })
 }
 
-/// How many requests of the same client were counted, this one included.
+/// How many requests of the same client were counted, with this one.
 async fn counted(request: RequestBuilder) -> u64 {
     let answer = send(request).await;
     assert_status(&answer, 200, "within the quota");
@@ -71,7 +71,7 @@ async fn without_that_header_the_proxy_is_counted() {
     let proxy = node.client();
     for (expected, headers) in [
         (1, &[][..]),
-        // Passed through as the client wrote it.
+        // The proxy passes it on as the client wrote it.
         (2, &[("x-forwarded-for", "203.0.113.1")]),
         (3, &[("x-real-ip", "")]),
         (4, &[("x-real-ip", "unknown")]),
@@ -121,10 +121,10 @@ async fn the_right_most_untrusted_for_of_forwarded_is_the_client() {
         "for=198.51.100.1, for=203.0.113.1",
         "for=203.0.113.1, for=10.1.2.3;by=10.0.0.9",
         "for=\"[2001:db8::1]\", for=203.0.113.1, for=\"10.1.2.3:80\"",
-        // What stands between quotes divides nothing.
+        // A comma between quotes does not separate.
         "for=203.0.113.1;host=\"a, for=198.51.100.1;for=198.51.100.2\"",
         "host=\"\\\", for=198.51.100.1\";for=203.0.113.1",
-        // What the client wrote to the left does no harm, quotes that it leaves open included.
+        // The part to the left, which the client wrote, does no harm, even if it leaves a quote open.
         "for=\"_x, for=203.0.113.1",
         "for=\", for=203.0.113.1",
         "garbage, for=203.0.113.1",

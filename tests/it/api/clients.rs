@@ -1,4 +1,4 @@
-//! Who is counted: the peer, or the client that a trusted proxy names; networks for IPv6.
+//! Which client is counted: the peer, or the one that a trusted proxy names; networks for IPv6.
 
 use reqwest::{Method, RequestBuilder, header::HeaderValue};
 use testkit::{Client, Node, NodeBuilder};
@@ -14,7 +14,7 @@ fn forwarded(client: &Client, forwarded_for: &str) -> RequestBuilder {
     request.header("x-forwarded-for", forwarded_for)
 }
 
-/// Who a request is counted for shows in how many are left to them, of ten.
+/// The number of requests that are left, of ten, shows which client a request was counted for.
 async fn remaining(request: RequestBuilder) -> u64 {
     let answer = send(request).await;
     assert_status(&answer, 200, "within the quota");
@@ -23,7 +23,7 @@ async fn remaining(request: RequestBuilder) -> u64 {
 
 #[tokio::test]
 async fn a_forged_forwarded_header_changes_nothing() {
-    // Neither without any proxy, nor past one.
+    // Without a proxy, and past one.
     for builder in [Node::builder(), behind_a_proxy()] {
         let node = builder.set("limiter.quota", "2/minute").start().await;
         let client = node.client_at([127, 0, 0, 7]);
@@ -43,7 +43,7 @@ async fn a_forged_forwarded_header_changes_nothing() {
                 .header("x-real-ip", "203.0.113.9");
             assert_status(&send(request).await, 429, forged);
         }
-        // The one in whose name it was forged is not punished either.
+        // The client whose address was forged still has its quota.
         let proxy = node.client();
         assert_status(
             &send(forwarded(&proxy, "203.0.113.1")).await,
@@ -66,7 +66,7 @@ async fn each_client_behind_a_trusted_proxy_has_its_own_quota() {
     for client in ["203.0.113.1", "203.0.113.2", "2001:db8::1"] {
         assert_status(&send(forwarded(&proxy, client)).await, 429, client);
     }
-    // Without the header it is the proxy itself that asks.
+    // Without the header the proxy itself is the client.
     assert_status(&proxy.get("/").await, 200, "the proxy's own first");
     assert_status(&proxy.get("/").await, 429, "the proxy's own second");
 }
@@ -98,13 +98,13 @@ async fn only_the_right_most_untrusted_entry_counts() {
     // Two lines are one list.
     let two_lines = forwarded(&proxy, "198.51.100.5").header("x-forwarded-for", "203.0.113.1");
     assert_eq!(remaining(two_lines).await, 1);
-    // None of those that were forged has been counted.
+    // No request was counted for the forged addresses.
     for forged in ["198.51.100.1", "198.51.100.3", "203.0.113.9"] {
         assert_eq!(remaining(forwarded(&proxy, forged)).await, 9, "{forged}");
     }
 }
 
-/// Each address, and whether it is a client that was not seen before.
+/// Addresses, each with whether it is a new client.
 async fn assert_networks(node: &Node, addresses: &[(&str, u64)]) {
     let proxy = node.client();
     for (address, expected) in addresses {
@@ -145,7 +145,7 @@ async fn ipv6_is_counted_per_network_and_ipv4_per_address() {
     assert_networks(&node, &addresses).await;
 }
 
-/// What proxies write who do not know the client, or do not tell. The one that wrote it is counted.
+/// What proxies write that do not know the client, or hide it. The proxy that wrote it is counted.
 #[tokio::test]
 async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it() {
     let node = Node::builder()
@@ -185,7 +185,7 @@ async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it(
             String::from_utf8_lossy(entries)
         );
     }
-    // Of a chain, the one that stands to the right of the entry.
+    // In a chain, that is the proxy to the right of the entry.
     for (left, entries) in [
         (999, "203.0.113.1, unknown, 10.1.1.1"),
         (998, "unknown, 10.1.1.1"),
@@ -198,7 +198,7 @@ async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it(
             "{entries}"
         );
     }
-    // Nobody whose address stood to the left has been counted.
+    // No request was counted for the addresses to the left.
     assert_eq!(remaining(forwarded(&proxy, "203.0.113.1")).await, 999);
 
     let lines = node.log_lines("named no client");
@@ -206,7 +206,7 @@ async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it(
     assert!(lines[0].contains("127.0.0.1"), "{lines:?}");
 }
 
-/// Else a client could choose to be counted as the proxy by a byte that is no text.
+/// Without this, a byte that is not text would let a client choose to be counted as the proxy.
 #[tokio::test]
 async fn what_a_client_wrote_to_the_left_ends_no_search() {
     let node = behind_a_proxy().start().await;

@@ -14,7 +14,7 @@ fn for_pages_of(origins: &str) -> NodeBuilder {
     unlimited().set("http.cors_origins", origins)
 }
 
-/// As browsers ask before they send JSON to another site.
+/// The preflight that browsers send before they send JSON to another site.
 fn preflight(client: &Client, path: &str, origin: &str) -> RequestBuilder {
     client
         .request(Method::OPTIONS, path)
@@ -27,7 +27,7 @@ fn json_from(client: &Client, origin: &str) -> RequestBuilder {
     post(client, JSON, r#"{"url": "https://example.com/"}"#).header("origin", origin)
 }
 
-/// The names of all headers that are about this.
+/// The names of all CORS headers of an answer.
 fn cors_headers(answer: &Answer) -> Vec<&str> {
     let names = answer.headers.keys().map(|name| name.as_str());
     names
@@ -39,7 +39,7 @@ fn allowed(answer: &Answer) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 
-/// Whether caches are told that the answer is for that origin.
+/// Whether the answer tells caches that it is for one origin.
 fn varies_by_origin(answer: &Answer) -> bool {
     let mut lines = answer.headers.get_all("vary").into_iter();
     lines.any(|line| line.to_str().unwrap().contains("Origin"))
@@ -97,11 +97,11 @@ async fn a_page_of_an_allowed_origin_may_send_and_read() {
             exposed.iter().any(|name| name == "retry-after"),
             "{exposed:?}"
         );
-        // Errors can be read, too.
+        // Scripts can also read errors.
         let answer = send(post_form(&client, &[]).header("origin", origin)).await;
         assert_problem(&answer, 400, origin);
         assert_eq!(allowed(&answer), Some(origin));
-        // Cookies and passwords never.
+        // The answer never asks for cookies or passwords.
         assert_eq!(answer.header("access-control-allow-credentials"), None);
     }
 }
@@ -135,10 +135,10 @@ async fn a_page_of_any_other_origin_may_not() {
     }
     let twice = json_from(&client, APP).header("origin", ELSEWHERE);
     assert!(cors_headers(&send(twice).await).is_empty());
-    // Without any origin: a script, or this service's own page in an old browser.
+    // Without an origin: a script, or this service's own page in an old browser.
     let answer = client.shorten("https://example.com/").await;
     assert!(cors_headers(&answer).is_empty() && varies_by_origin(&answer));
-    // What is no preflight is what it was before.
+    // Any other `OPTIONS` gets the same answer as without CORS.
     let options = send(
         client
             .request(Method::OPTIONS, "/shorten")
@@ -181,7 +181,8 @@ async fn only_shortening_is_for_pages_of_other_sites() {
     }
 }
 
-/// Browsers ask by themselves; a page must be able to say why it was refused.
+/// Browsers send preflights by themselves, so these cost no quota; and a page must be able to say why a request was
+/// refused.
 #[tokio::test]
 async fn a_preflight_costs_no_quota_and_a_refusal_can_be_read() {
     let node = Node::builder()

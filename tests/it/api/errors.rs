@@ -1,4 +1,4 @@
-//! The form of every refusal.
+//! The form of every error.
 
 use reqwest::Method;
 use testkit::{Answer, Client, Node};
@@ -10,8 +10,8 @@ use super::exchange::{
 
 const MAX_BODY: usize = 32 * 1024;
 
-/// A refusal of each kind: what is sent, and the status.
-const REFUSALS: [(&str, &str, &str, &str, u16); 9] = [
+/// One error of each kind: the request and the status.
+const ERRORS: [(&str, &str, &str, &str, u16); 9] = [
     ("POST", "/shorten", FORM, "nothing=1", 400),
     ("POST", "/shorten", JSON, "{", 400),
     ("GET", "/Ab3xY9", FORM, "", 404),
@@ -35,7 +35,7 @@ const REFUSALS: [(&str, &str, &str, &str, u16); 9] = [
     ("POST", "/shorten", FORM, "url=ftp://example.com/", 422),
 ];
 
-/// A node with the alias `taken`, and the alias `once` used up.
+/// A node with the alias `taken`, and with the alias `once` used up.
 async fn node_with_links() -> Node {
     let node = unlimited().start().await;
     let client = node.client();
@@ -49,8 +49,8 @@ async fn node_with_links() -> Node {
     node
 }
 
-async fn refusal(client: &Client, index: usize, browser: bool) -> Answer {
-    let (method, path, content_type, body, _) = REFUSALS[index];
+async fn provoke(client: &Client, index: usize, browser: bool) -> Answer {
+    let (method, path, content_type, body, _) = ERRORS[index];
     let mut request = client.request(method.parse().unwrap(), path);
     if method == "POST" {
         request = request.header("content-type", content_type).body(body);
@@ -67,13 +67,13 @@ async fn refusal(client: &Client, index: usize, browser: bool) -> Answer {
 async fn a_script_is_told_in_problem_json_and_a_browser_on_a_page() {
     let node = node_with_links().await;
     let client = node.client();
-    for (index, (method, path, _, body, status)) in REFUSALS.into_iter().enumerate() {
+    for (index, (method, path, _, body, status)) in ERRORS.into_iter().enumerate() {
         let what = format!("{method} {path} {body}");
-        let problem = refusal(&client, index, false).await;
+        let problem = provoke(&client, index, false).await;
         let error = assert_problem(&problem, status, &what);
-        let page = refusal(&client, index, true).await;
+        let page = provoke(&client, index, true).await;
         assert_page(&page, status, &what);
-        // The same sentence; a page writes these characters as references.
+        // The page has the same sentence, with these characters as references.
         let parts = error.split(['\'', '"', '&', '<', '>']);
         let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
         assert!(!parts.is_empty(), "{what}: {error}");
@@ -126,7 +126,7 @@ async fn the_wrong_method_is_told_the_right_ones() {
 }
 
 #[tokio::test]
-async fn a_body_of_any_other_type_is_refused() {
+async fn a_body_of_any_other_type_is_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     let body = "url=https://example.com/";
@@ -164,7 +164,7 @@ async fn a_body_over_32_kib_is_too_large() {
 
     let head =
         "POST /shorten HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
-    // Without a length, it shows only on the way.
+    // Without a length, the node finds out only while it reads.
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(0x1000));
     let chunked = format!(
         "{head}Transfer-Encoding: chunked\r\n\r\n{}1\r\na\r\n",
@@ -172,7 +172,7 @@ async fn a_body_over_32_kib_is_too_large() {
     );
     let answer = exchange(node.address(), chunked.as_bytes()).await;
     assert_eq!(raw_status(&answer), 413, "chunked: {answer}");
-    // Announced and never sent: refused at once, with no byte of it awaited.
+    // The length is announced and the body never sent: the node answers at once, without waiting for it.
     for length in ["1000000000000", "18446744073709551615"] {
         let announced = format!("{head}Content-Length: {length}\r\n\r\n");
         let answer = exchange(node.address(), announced.as_bytes()).await;

@@ -1,4 +1,4 @@
-//! Requests that several topics send, and how their answers are read.
+//! Requests that several files send, and how they read the answers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,10 +9,10 @@ use testkit::{Answer, Client, Node, NodeBuilder, RawConnection};
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const JSON: &str = "application/json";
 
-/// Longer than any bound that a node is given here.
+/// Longer than any time limit of the nodes here.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What must not leave the house: names of libraries, files and statements, and the words in which parsers talk to
+/// Texts that must not be in an answer: names of libraries, files and statements, and words that parsers write for
 /// programmers.
 const INTERNALS: [&str; 19] = [
     "sqlx",
@@ -36,7 +36,7 @@ const INTERNALS: [&str; 19] = [
     "relative url",
 ];
 
-/// A node whose limit is out of the way.
+/// A node with a limit so high that tests do not reach it.
 pub(super) fn unlimited() -> NodeBuilder {
     Node::builder().set("limiter.quota", "100000/minute")
 }
@@ -56,7 +56,7 @@ pub(super) fn post_form(client: &Client, fields: &[(&str, &str)]) -> RequestBuil
     client.request(Method::POST, "/shorten").form(fields)
 }
 
-/// As Firefox asks for a page.
+/// The request, with the `Accept` header of Firefox.
 pub(super) fn from_browser(request: RequestBuilder) -> RequestBuilder {
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     request.header("accept", accept)
@@ -66,7 +66,7 @@ pub(super) fn assert_status(answer: &Answer, status: u16, what: &str) {
     assert_eq!(answer.status, status, "{what}: {answer:?}");
 }
 
-/// A problem of RFC 9457 with our `error`, in words that tell nothing of the inside. Returns the `error`.
+/// The answer is problem+json (RFC 9457) with our `error`, and says nothing internal. Returns the `error`.
 pub(super) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String {
     assert_status(answer, status, what);
     let content_type = answer.header("content-type");
@@ -83,7 +83,7 @@ pub(super) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String
     }
 }
 
-/// The same for a page.
+/// The answer is an error on a page, and says nothing internal.
 pub(super) fn assert_page(answer: &Answer, status: u16, what: &str) {
     assert_status(answer, status, what);
     let content_type = answer.header("content-type").unwrap_or_default();
@@ -98,7 +98,7 @@ fn assert_nothing_internal(answer: &Answer, what: &str) {
     assert_eq!(told, None, "{what}: {answer:?}");
 }
 
-/// Sends these very bytes on a connection of their own and returns the answer.
+/// Sends exactly these bytes on a new connection, and returns the answer.
 pub(super) async fn exchange(node: SocketAddr, bytes: &[u8]) -> String {
     let mut connection = RawConnection::open(node).await;
     connection.send(bytes).await;

@@ -48,14 +48,14 @@ async fn an_unknown_code_is_not_found() {
         let path = format!("/{other_case}");
         assert_problem(&client.get(&path).await, 404, "the other case");
     }
-    // Asked for before it existed, and found as soon as it does.
+    // A code that was asked for before it existed is found as soon as it exists.
     assert_problem(&client.get("/later").await, 404, "before");
     let fields = [("url", "https://example.com/"), ("alias", "later")];
     send(post_form(&client, &fields)).await.code();
     assert_status(&client.get("/later").await, 302, "after");
 }
 
-/// Clients tidy paths up before they send them; these arrive as they are.
+/// HTTP clients normalise paths before they send them. These are sent as they are.
 #[tokio::test]
 async fn a_path_that_no_link_could_have_is_not_found() {
     let node = unlimited().start().await;
@@ -110,7 +110,7 @@ async fn a_path_that_no_link_could_have_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_and_harms_nobody() {
+async fn what_is_not_http_is_rejected_and_harms_no_other_client() {
     let node = unlimited().start().await;
     let too_long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(70_000));
     let two_hosts = "GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";

@@ -54,7 +54,7 @@ async fn a_browser_gets_a_form_that_works_without_javascript() {
     assert!(!policy.contains("script-src"), "{policy}");
 }
 
-/// Also behind a proxy that serves the node under a path of its own.
+/// This includes a proxy that serves the node under a path of its own.
 #[tokio::test]
 async fn every_form_is_sent_to_shorten_whatever_page_it_is_on() {
     let node = unlimited().start().await;
@@ -158,7 +158,7 @@ fn assert_no_markup(page: &str, what: &str) {
     }
 }
 
-/// What a browser makes of character references.
+/// The text, with character references replaced as a browser does it.
 fn unescaped(html: &str) -> String {
     let mut parts = html.split('&');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -44,7 +44,7 @@ async fn readyz_has_one_entry_per_dependency() {
     assert_eq!(answer.json(), expected);
 }
 
-/// A name, its labels and a number in every line that is no comment.
+/// Every line that is not a comment has a name, labels and a number.
 #[tokio::test]
 async fn metrics_are_in_prometheus_text_format() {
     let node = Node::embedded().await;
@@ -159,7 +159,7 @@ async fn decisions_are_counted_by_outcome() {
     assert_eq!(
         node.metric(DECISIONS, &[]).await,
         5.0,
-        "none for who is exempt"
+        "none for exempt clients"
     );
     assert_eq!(node.metric(REQUESTS, &["status=\"429\""]).await, 2.0);
     assert_eq!(node.metric(REQUESTS, &["status=\"200\""]).await, 8.0);
@@ -202,7 +202,7 @@ async fn management_is_never_limited() {
             assert_eq!(answer.header("ratelimit-policy"), None, "{path}");
         }
     }
-    // The same address has a quota in public, and has not used it up.
+    // The same address has all of its quota on the public listener.
     let client = node.client();
     for status in [200, 429] {
         assert_status(&client.get("/").await, status, "in public");

@@ -10,10 +10,10 @@
 //! | `spelling` | other spellings of a path, and what chat programs glue to a link |
 //! | `onlookers` | machines that only look use up no visit |
 //! | `assets` | what a browser fetches by itself |
-//! | `errors` | the form of every refusal |
-//! | `caching` | what caches are told |
-//! | `accept` | who gets a page, who JSON, and that caches are told |
-//! | `bodies` | what of a body is read: codings, byte-order marks, white space, encoded characters |
+//! | `errors` | the form of every error |
+//! | `caching` | what answers say to caches |
+//! | `accept` | which clients get a page and which get JSON |
+//! | `bodies` | how bodies are read: codings, byte-order marks, white space, encoded characters |
 //! | `schemes` | targets that are not of the web, where the configuration allows them |
 //! | `cors` | pages of other sites |
 //! | `bad_input` | a clear 4xx, and nothing stored |
@@ -21,12 +21,12 @@
 //! | `rate_limit` | the headers, the countdown, the refusal |
 //! | `routes` | which route a request is for, by its method and its path |
 //! | `policies` | exemptions, named policies, tiers |
-//! | `clients` | who is counted: peers, proxies, networks |
+//! | `clients` | which client is counted: peers, proxies, networks |
 //! | `client_header` | other headers in which proxies name the client |
 //! | `slow_clients` | connections that take their time |
 //! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
-//! | `readiness` | whether a node can serve something useful, and whether everything works |
+//! | `readiness` | whether a node can serve anything useful, and whether everything works |
 
 mod accept;
 mod assets;

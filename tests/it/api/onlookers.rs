@@ -1,15 +1,16 @@
-//! Machines that only look at a link: of one with a number of visits they use up none, and are not told where it leads.
+//! Machines that only look at a link. If the visits of the link are limited, they use up none and are not told the
+//! target.
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use testkit::{Answer, Client, Node};
 
 use super::exchange::{assert_page, assert_problem, assert_status, post_form, send, unlimited};
 
-/// Words that occur nowhere but in the target.
+/// Words that are only in the target.
 const TARGET: &str = "https://sesame.example/secret-door?key=treasure";
 const SECRETS: [&str; 3] = ["sesame", "secret-door", "treasure"];
 
-/// What says that a page is fetched before anybody asks for it.
+/// Headers by which a browser says that it fetches a page ahead.
 const PREFETCHES: [(&str, &str); 10] = [
     ("sec-purpose", "prefetch"),
     ("sec-purpose", "prefetch;prerender"),
@@ -23,7 +24,7 @@ const PREFETCHES: [(&str, &str); 10] = [
     ("x-moz", " prefetch "),
 ];
 
-/// As they were seen.
+/// User agents, as they were seen in logs.
 const PREVIEWS: [&str; 24] = [
     "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
     "meta-externalagent/1.1 (+https://developers.facebook.com/docs/sharing/webmasters/crawler)",
@@ -54,7 +55,7 @@ const PREVIEWS: [&str; 24] = [
     "SOMEFUTUREBOT/7.1",
 ];
 
-/// People, their programs, and a phone by the name of a robot.
+/// Browsers, programs that people use, and a phone whose name looks like a robot's.
 const PEOPLE: [&str; 14] = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
      Safari/537.36",
@@ -125,7 +126,7 @@ async fn head_says_that_a_counted_link_works_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_prefetch_is_refused_and_the_click_that_follows_is_a_visit() {
+async fn a_prefetch_is_rejected_and_the_click_that_follows_is_a_visit() {
     for cache in ["1000", "0"] {
         let node = node_with("secret", "1", cache).await;
         let client = node.client();
@@ -136,7 +137,7 @@ async fn a_prefetch_is_refused_and_the_click_that_follows_is_a_visit() {
                 let what = format!("{header:?}, {accept}");
                 assert_status(&answer, 503, &what);
                 assert_tells_nothing(&answer, &what);
-                // A time to come again would be for a node that is down.
+                // `Retry-After` is for a node that is down.
                 assert_eq!(answer.header("retry-after"), None, "{what}");
             }
         }
@@ -179,7 +180,7 @@ async fn people_and_their_programs_are_led_to_the_target() {
         assert_eq!(answer.header("location"), Some(TARGET), "{agent}");
     }
     assert_visits_left(&client, "/secret", 0).await;
-    // Other purposes than looking ahead.
+    // Purposes other than fetching ahead.
     let node = node_with("secret", "4", "1000").await;
     let client = node.client();
     for header in [
@@ -241,7 +242,7 @@ async fn onlookers_are_counted_by_kind_from_the_start() {
     for kind in ["head", "prefetch", "preview"] {
         assert_eq!(counted(kind).await, 2.0, "{kind}");
     }
-    // A visit is none, nor is a look at what is no more.
+    // Neither a visit nor a look at a link that is gone is counted.
     assert_visits_left(&client, "/secret", 1).await;
     for request in looks() {
         send(request).await;
@@ -249,7 +250,7 @@ async fn onlookers_are_counted_by_kind_from_the_start() {
     assert_eq!(node.metric("shunt_onlookers_total", &[]).await, 6.0);
 }
 
-/// What is no more, or never was, is so to all.
+/// A link that is gone or unknown is gone or unknown for everyone.
 #[tokio::test]
 async fn onlookers_are_told_that_a_link_is_unknown_or_used_up_as_everybody_is() {
     for cache in ["1000", "0"] {
@@ -271,7 +272,7 @@ async fn onlookers_are_told_that_a_link_is_unknown_or_used_up_as_everybody_is() 
     }
 }
 
-/// Whatever a machine calls itself, in whatever spelling it asks.
+/// For every kind of machine, and every spelling of the path.
 #[tokio::test]
 async fn no_spelling_and_no_number_of_looks_tells_the_target() {
     let node = node_with("secret", "1", "1000").await;
@@ -290,7 +291,7 @@ async fn no_spelling_and_no_number_of_looks_tells_the_target() {
             assert_tells_nothing(&send(request).await, path);
         }
     }
-    // What cannot be read as text is nobody's name.
+    // Bytes that are not text are no machine's name.
     let request = client.request(Method::HEAD, "/secret");
     let unreadable = reqwest::header::HeaderValue::from_bytes(b"\xff\xfe").unwrap();
     assert_tells_nothing(

@@ -39,7 +39,7 @@ async fn a_short_url_begins_with_the_host_that_was_asked() {
             "{host}"
         );
     }
-    // HTTP/1.0 knows no Host.
+    // HTTP/1.0 has no Host header.
     let request = "POST /shorten HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 24\r\n\r\nurl=https://example.com/";
     let answer = exchange(node.address(), request.as_bytes()).await;
@@ -88,7 +88,7 @@ async fn https_is_believed_from_a_trusted_proxy_only() {
     }
 }
 
-/// Each proxy of a chain may add what it saw; the client saw the first of them.
+/// Each proxy of a chain may append the scheme that it was asked with. The client asked the first proxy.
 #[tokio::test]
 async fn of_several_schemes_the_first_is_the_client_s() {
     let node = unlimited()
@@ -104,7 +104,7 @@ async fn of_several_schemes_the_first_is_the_client_s() {
         (&["https", "http"], "https://sho.rt"),
         (&["http, https"], "http://sho.rt"),
         (&["http", "https"], "http://sho.rt"),
-        // What is no scheme of a request is passed over.
+        // An entry that is no scheme of a request is skipped.
         (&["javascript, https"], "https://sho.rt"),
         (&[", https"], "https://sho.rt"),
         (&["\u{e9}", "https"], "https://sho.rt"),
@@ -116,7 +116,7 @@ async fn of_several_schemes_the_first_is_the_client_s() {
     }
 }
 
-/// Posts a URL with these very lines on top, and returns the answer.
+/// Posts a URL with exactly these lines at the top, and returns the answer.
 async fn post_raw(node: &Node, first_line: &str, headers: &[u8]) -> String {
     let address = ([127, 0, 0, 1], node.address().port()).into();
     let head = format!("{first_line}\r\n");
@@ -125,9 +125,9 @@ async fn post_raw(node: &Node, first_line: &str, headers: &[u8]) -> String {
     exchange(address, &[head.as_bytes(), headers, rest].concat()).await
 }
 
-/// Else a short link would begin with an address that its client may not even reach.
+/// Without this a short link could begin with an address that the client cannot reach.
 #[tokio::test]
-async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
+async fn a_host_that_cannot_be_read_is_rejected_instead_of_left_out() {
     let node = unlimited().start().await;
     for host in [
         "Host: sh\u{f6}rt.example\r\n".as_bytes(),
@@ -139,7 +139,7 @@ async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
         b"Host: sho.rt\\\r\n",
         b"Host: a, b\r\n",
         b"Host: http://sho.rt\r\n",
-        // A URL parser leaves it out, and the link would lead to evil.examplex.
+        // A URL parser leaves this out, and the link would begin with evil.examplex.
         b"Host: evil.example\tx\r\n",
         b"Host: sho.rt:80\t81\r\n",
         b"Host: sho\t.rt\r\n",
@@ -164,7 +164,7 @@ async fn a_host_that_cannot_be_read_is_refused_instead_of_left_out() {
 #[tokio::test]
 async fn a_request_line_with_a_whole_url_says_the_host() {
     let node = unlimited().start().await;
-    // RFC 9112, 3.2.2: what the Host header says does not count then.
+    // RFC 9112, 3.2.2: then the Host header does not count.
     let line = "POST http://sho.rt:8081/shorten HTTP/1.1";
     let answer = post_raw(&node, line, b"Host: other.example\r\n").await;
     assert!(answer.contains("\"http://sho.rt:8081/"), "{answer}");
@@ -173,7 +173,7 @@ async fn a_request_line_with_a_whole_url_says_the_host() {
     assert_eq!(raw_status(&answer), 400, "{answer}");
 }
 
-/// `0.0.0.0` is where a node listens, and nowhere a link could lead.
+/// A node can listen on `0.0.0.0`, but a link cannot lead there.
 #[tokio::test]
 async fn without_a_host_a_link_needs_another_address_to_begin_with() {
     let builder = unlimited().set("http.bind", "0.0.0.0:0");
@@ -189,7 +189,7 @@ async fn without_a_host_a_link_needs_another_address_to_begin_with() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_none_is_refused() {
+async fn a_host_that_is_none_is_rejected() {
     let node = unlimited().start().await;
     for host in [
         "evil.example/?x=",
@@ -206,7 +206,7 @@ async fn a_host_that_is_none_is_refused() {
     }
 }
 
-/// Whether each target is refused as a loop by a node that is asked as `host`.
+/// For each target, whether a node that is asked as `host` rejects it as a loop.
 async fn assert_loops(node: &Node, host: &str, targets: &[(String, bool)]) {
     let client = node.client();
     for (target, is_loop) in targets {
@@ -230,7 +230,7 @@ fn targets<const N: usize>(targets: [(&str, bool); N], port: u16) -> Vec<(String
 }
 
 #[tokio::test]
-async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_refused() {
+async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_rejected() {
     let node = unlimited().start().await;
     let port = node.address().port();
     let cases = [
@@ -249,7 +249,7 @@ async fn a_link_to_the_service_by_the_name_it_was_asked_by_is_refused() {
 }
 
 #[tokio::test]
-async fn a_link_to_the_public_url_is_refused_whatever_the_host_header_says() {
+async fn a_link_to_the_public_url_is_rejected_whatever_the_host_header_says() {
     let node = unlimited()
         .set("http.public_url", "https://sho.rt")
         .start()
@@ -265,7 +265,7 @@ async fn a_link_to_the_public_url_is_refused_whatever_the_host_header_says() {
 }
 
 #[tokio::test]
-async fn a_link_to_the_listener_by_any_local_name_is_refused() {
+async fn a_link_to_the_listener_by_any_local_name_is_rejected() {
     let node = unlimited().start().await;
     let cases = [
         ("http://localhost:PORT/", true),
@@ -290,7 +290,7 @@ async fn a_dot_behind_the_name_does_not_hide_a_loop() {
         .set("http.public_url", "https://sho.rt")
         .start()
         .await;
-    // With the root's dot it is the same name in the DNS, and the link leads in circles.
+    // With the dot of the root it is the same name in the DNS, so the link would lead in circles.
     let cases = [
         ("https://sho.rt./Ab3xY9", true),
         ("http://inside.example./", true),
@@ -301,7 +301,7 @@ async fn a_dot_behind_the_name_does_not_hide_a_loop() {
 }
 
 #[tokio::test]
-async fn a_link_that_would_loop_is_refused_to_a_browser_too() {
+async fn a_link_that_would_loop_is_rejected_to_a_browser_too() {
     let node = unlimited().start().await;
     let own = format!("http://{}/", node.address());
     let request = node.client().request(Method::POST, "/shorten");
@@ -309,7 +309,7 @@ async fn a_link_that_would_loop_is_refused_to_a_browser_too() {
     assert_page(&answer, 422, &own);
 }
 
-/// The addresses of this machine's interfaces, as the kernel lists them; without those that need a zone.
+/// The addresses of this machine's interfaces, as the kernel lists them, without those that need a zone.
 fn own_addresses() -> Vec<IpAddr> {
     let table = std::fs::read_to_string("/proc/net/fib_trie").expect("Linux");
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
@@ -317,7 +317,7 @@ fn own_addresses() -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = local
         .map(|pair| pair[0].trim_start_matches("|-- ").parse().expect(pair[0]))
         .collect();
-    // Where there is no IPv6, there is no such file.
+    // Without IPv6 there is no such file.
     let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     for line in table.lines() {
         let address = u128::from_str_radix(&line[..32], 16).expect(line);

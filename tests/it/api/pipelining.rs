@@ -1,4 +1,4 @@
-//! Clients that send more than they take, or make a node keep more than it has to.
+//! Clients that send without reading, or that make a node keep more than it should.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use super::exchange::{assert_status, post_form, raw_status, send, unlimited};
 
 const PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n";
 
-/// Of hostile clients.
+/// How many connections hostile clients open.
 const CONNECTIONS: usize = 100;
 
-/// What that many may cost, in MiB. Unbounded, it was hundreds.
+/// How much memory these may cost, in MiB. Without a bound they cost hundreds.
 const MEMORY: f64 = 64.0;
 
-/// For the node to end them, whose limit is two seconds.
+/// The time for a node whose limit is two seconds to end them.
 const BOUND: Duration = Duration::from_secs(30);
 
 fn node() -> NodeBuilder {
@@ -28,7 +28,7 @@ async fn open(node: &Node) -> RawConnection {
     RawConnection::open(node.address()).await
 }
 
-/// The memory that the program had at the most since it was started, in MiB.
+/// The most memory that the program has had since its start, in MiB.
 fn peak(node: &Node) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -36,8 +36,8 @@ fn peak(node: &Node) -> f64 {
     kib.expect("a number").parse::<f64>().expect("a number") / 1024.0
 }
 
-/// Every connection sends `flood` again and again and reads nothing, until the node has ended all of them. Returns by how many
-/// MiB the node has grown.
+/// Every connection sends `flood` again and again and reads nothing, until the node has ended all of them. Returns by
+/// how many MiB the node has grown.
 async fn flooded(node: &Node, connections: usize, flood: &[u8]) -> f64 {
     let client = node.client();
     assert_status(&client.get("/").await, 200, "beforehand");
@@ -46,7 +46,7 @@ async fn flooded(node: &Node, connections: usize, flood: &[u8]) -> f64 {
     let mut connections = Vec::new();
     for _ in 0..count {
         let mut connection = RawConnection::open_narrow(node.address()).await;
-        // At once: a connection that says nothing is ended for that.
+        // All write at once, because the node ends a silent connection.
         connection.stuff(flood);
         connections.push(connection);
     }
@@ -59,7 +59,7 @@ async fn flooded(node: &Node, connections: usize, flood: &[u8]) -> f64 {
     .await;
     eventually("the node has let go of them", async || {
         let open = node.metric("shunt_http_connections", &[]).await;
-        // The client's own.
+        // The client's own memory.
         (open <= 1.0).then_some(())
     })
     .await;
@@ -82,7 +82,7 @@ async fn clients_that_pipeline_and_never_read_cost_little_and_are_ended() {
     assert!(metrics.contains(&ended), "{metrics}");
 }
 
-/// The shortest that there are, and those with the most to parse in the fewest bytes.
+/// The shortest requests, and those with the most to parse in the fewest bytes.
 #[tokio::test]
 async fn many_small_requests_at_once_cost_little() {
     let headers: String = (0..90).map(|n| format!("{n}:\n")).collect();
@@ -99,9 +99,9 @@ async fn many_small_requests_at_once_cost_little() {
 #[tokio::test]
 async fn a_body_in_the_smallest_chunks_costs_little() {
     let chunks = "1\r\na\r\n".repeat(40_000);
-    // The second is refused unread, and the rest of its body is skipped.
+    // The second is answered unread, and the rest of its body is skipped.
     for path in ["/shorten", "/a/b"] {
-        // From a proxy, to which no bound of a single client applies.
+        // From a proxy, because the bound for a single client does not apply to it.
         let node = node()
             .set("http.request_timeout", "1m")
             .set("http.trusted_proxies", "127.0.0.1/32")
@@ -125,7 +125,7 @@ async fn a_body_in_the_smallest_chunks_costs_little() {
     }
 }
 
-/// A request that is larger than usual, by a client at another address than the hostile ones.
+/// A request that is larger than usual, from another address than the hostile clients'.
 async fn assert_large_request_is_served(node: &Node) {
     let url = format!("https://example.com/{}", "a".repeat(5_000));
     let padding = "b".repeat(10_000);
@@ -142,7 +142,7 @@ async fn ended_for_memory(node: &Node) -> f64 {
 
 #[tokio::test]
 async fn connections_whose_answers_are_stuck_take_no_room_from_requests() {
-    // Those of a proxy have all the room that there is, those of a client its part.
+    // The connections of a proxy get all the room; those of a client get its part.
     for proxies in ["127.0.0.1/32", "192.0.2.1/32"] {
         let node = node()
             .set("http.request_timeout", "5m")
@@ -165,7 +165,7 @@ async fn connections_whose_answers_are_stuck_take_no_room_from_requests() {
 }
 
 #[tokio::test]
-async fn a_client_s_large_requests_take_no_room_from_others_and_are_refused_in_order() {
+async fn a_client_s_large_requests_take_no_room_from_others_and_are_turned_away_in_order() {
     let node = node().set("http.request_timeout", "5m").start().await;
     let half_a_head = format!(
         "GET / HTTP/1.1\r\nHost: a\r\n{}",
@@ -190,10 +190,10 @@ async fn a_client_s_large_requests_take_no_room_from_others_and_are_refused_in_o
     assert_eq!(next.receive(BOUND).await, None, "it ends");
 }
 
-/// All connections together have one bound, so that it does not matter how many there are.
+/// All connections together have one bound, so their number does not matter.
 #[tokio::test]
 async fn unfinished_heads_have_one_bound_for_all_connections() {
-    // From a proxy, to which no bound of a single client applies.
+    // From a proxy, because the bound for a single client does not apply to it.
     let node = node()
         .set("http.request_timeout", "5m")
         .set("http.trusted_proxies", "127.0.0.1/32")
@@ -216,11 +216,11 @@ async fn unfinished_heads_have_one_bound_for_all_connections() {
     })
     .await;
     assert_status(&node.client().get("/").await, 200, "meanwhile");
-    // The bound is 32 MiB; 1000 connections cost something by themselves.
+    // The bound is 32 MiB, and 1000 connections cost something by themselves.
     let grown = peak(&node) - before;
     assert!(grown < 2.0 * MEMORY, "{grown} MiB");
     drop(connections);
-    // What they had is free again.
+    // Their memory is free again.
     let mut connection = open(&node).await;
     eventually("there is room again", async || {
         let mut next = open(&node).await;
@@ -242,7 +242,7 @@ async fn a_client_that_takes_its_answers_bit_by_bit_is_ended_all_the_same() {
         if !connection.stuff(PAGE.repeat(1000).as_bytes()) {
             return Some(started.elapsed());
         }
-        // Some progress all the time.
+        // A little progress all the time.
         connection.take(1_300, Duration::from_millis(100)).await;
         None
     })
@@ -281,7 +281,7 @@ async fn a_client_that_pipelines_and_reads_gets_every_answer_in_order() {
                 format!("{line} HTTP/1.1\r\nHost: a\r\nX-Request-Id: number-{number}.\r\n{rest}")
             })
             .collect();
-        // At once, and in pieces that end anywhere.
+        // All at once, and in pieces that end anywhere.
         for at_once in [requests.len(), 1, 7, 1000] {
             let (mut reading, mut writing) = open(&node).await.split();
             let sent = requests.clone();
@@ -313,7 +313,7 @@ async fn a_client_that_pipelines_and_reads_gets_every_answer_in_order() {
     }
 }
 
-/// A connection that is one too many waits until another ends.
+/// A connection over the limit waits until another one ends.
 #[tokio::test]
 async fn connections_beyond_the_most_wait_for_a_place() {
     let node = node()

@@ -12,7 +12,7 @@ async fn shorten(client: &Client) -> Answer {
     client.shorten("https://example.com/").await
 }
 
-/// Never limited, and told nothing of limits.
+/// The client is never limited, and its answers have no headers of a limit.
 async fn assert_unlimited(client: &Client, what: &str) {
     for _ in 0..30 {
         let answer = client.get("/").await;
@@ -62,7 +62,7 @@ async fn a_policy_for_one_route_counts_no_other() {
         (policy(&first), first.number("x-ratelimit-remaining")),
         (writes, 1)
     );
-    // Following is under the default policy, and shortening has used up nothing of that.
+    // Following is under the default policy, whose quota shortening does not use up.
     for remaining in [2, 1] {
         let answer = client.get(&path).await;
         assert_status(&answer, 302, "following");
@@ -74,7 +74,7 @@ async fn a_policy_for_one_route_counts_no_other() {
     assert_status(&refused, 429, "the third write");
     assert_eq!(policy(&refused), writes);
     assert!(refused.number("retry-after") > 3_500, "{refused:?}");
-    // Nor has following been refused with it.
+    // And following was not refused because of shortening.
     assert_status(
         &client.get("/").await,
         200,
@@ -112,7 +112,7 @@ async fn a_policy_for_some_clients_leaves_the_others_to_the_default() {
 
 #[tokio::test]
 async fn of_two_tiers_both_hold_and_both_are_told() {
-    // Which of the two is the narrow one, its quota, and the least that it makes one wait.
+    // The narrow one of the two policies, its quota, and the shortest time that it makes a client wait.
     for (burst, daily, admitted, least_wait, limit) in [
         ("3/minute", "5/day", 3, 1, 3),
         ("5/minute", "2/day", 2, 3_600, 2),
@@ -140,7 +140,7 @@ async fn of_two_tiers_both_hold_and_both_are_told() {
             let (first, second) = states.split_once(", ").expect(&what);
             assert!(first.starts_with("\"burst\";r="), "{what}");
             assert!(second.starts_with("\"daily\";r="), "{what}");
-            // The older headers have room for one: the one that refuses first.
+            // The older headers have room for one policy: the one that refuses first.
             assert_eq!(answer.number("x-ratelimit-limit"), limit, "{what}");
             let remaining = u64::saturating_sub(admitted, number);
             assert_eq!(answer.number("x-ratelimit-remaining"), remaining, "{what}");
@@ -148,7 +148,7 @@ async fn of_two_tiers_both_hold_and_both_are_told() {
                 assert!(answer.number("retry-after") >= least_wait, "{what}");
             }
         }
-        // The wide tier alone covers this route, and has counted all that was before.
+        // Only the wide tier covers this route. It has counted all requests so far.
         let answer = shorten(&client).await;
         assert_eq!(answer.number("x-ratelimit-remaining"), 0, "{answer:?}");
         let daily_only = format!("\"daily\";q={};w=86400", q(daily));

@@ -9,7 +9,7 @@ use super::exchange::{
     FORM, assert_page, assert_problem, assert_status, from_browser, post, raw_status, send,
 };
 
-/// The headers of the default policy, with this many requests left. Returns the reset.
+/// The answer has the headers of the default policy, with this many requests left. Returns the reset.
 fn assert_headers(answer: &Answer, remaining: u64, what: &str) -> u64 {
     let policy = answer.header("ratelimit-policy");
     assert_eq!(policy, Some("\"default\";q=10;w=60"), "{what}: {answer:?}");
@@ -62,7 +62,7 @@ async fn ten_requests_of_any_kind_get_through_and_each_answer_counts_down() {
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("location"), None);
     }
-    // Nobody else is concerned.
+    // Other clients still have their quota.
     let other = node.client_at([127, 0, 0, 7]).get("/mine").await;
     assert_status(&other, 302, "another client");
     assert_headers(&other, 9, "another client");

@@ -1,4 +1,4 @@
-//! `/readyz`: whether a node can serve something useful, and whether everything works.
+//! `/readyz`: whether a node can serve anything useful, and whether everything works.
 
 use serde_json::{Value, json};
 use testkit::{Database, Node, NodeBuilder, Postgres, Redis, eventually, execute, needs};
@@ -40,7 +40,7 @@ fn on(database: &Database) -> NodeBuilder {
         .set("database.timeout", "1s")
 }
 
-/// It is away for all nodes: also one that remembers nothing is no worse than the others.
+/// Postgres is away for all nodes, so even a node that remembers nothing is no worse than the others.
 #[tokio::test]
 async fn while_postgres_is_away_a_node_is_degraded_and_stays_in_the_load_balancer() {
     needs!("postgres");
@@ -88,7 +88,7 @@ async fn while_redis_is_away_a_node_is_degraded_whatever_it_does_without() {
     }
 }
 
-/// A roll-out wants to know before the first client does.
+/// A roll-out must notice before the first client does.
 #[tokio::test]
 async fn strict_finds_out_whether_links_can_be_made_and_leaves_none() {
     needs!("postgres");
@@ -132,7 +132,7 @@ async fn strict_leaves_nothing_in_the_file_either() {
     assert_eq!(node.client().get(&format!("/{code}")).await.status, 302);
 }
 
-/// SQLite is the node's own: another node may do better.
+/// SQLite belongs to the node, so another node may do better.
 #[tokio::test]
 async fn without_its_file_a_node_is_ready_only_while_it_remembers_links() {
     use sqlx::{Connection, SqliteConnection};

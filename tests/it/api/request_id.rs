@@ -1,4 +1,4 @@
-//! `X-Request-Id`: the caller's, if it is sane, else a new one.
+//! `X-Request-Id`: the caller's, if it is fit for a log line, else a new one.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Which route a request is for, to policies and in metrics: its method and its path say so.
+//! Which route policies and metrics see for a request: its method and its path decide.
 
 use reqwest::Method;
 use testkit::{Answer, Node};
@@ -10,7 +10,7 @@ fn policy(answer: &Answer) -> &str {
     policy.split(';').next().unwrap_or_default()
 }
 
-/// A policy for each route, named as nearly like it as a policy can be.
+/// A policy for each route, with a name as close to the route's as a policy can have.
 async fn node_with_a_policy_for_each_route() -> Node {
     let mut node = Node::builder().set("limiter.quota", "1000/minute");
     for (name, route) in [
@@ -26,7 +26,7 @@ async fn node_with_a_policy_for_each_route() -> Node {
     node.start().await
 }
 
-/// As a page does that embeds a hundred images.
+/// A page that embeds a hundred images does this.
 #[tokio::test]
 async fn asking_for_the_path_of_shortening_uses_up_no_quota_of_shortening() {
     let node = Node::builder()

@@ -24,7 +24,7 @@ async fn schemes_that_are_allowed_are_followed_as_they_were_written() {
         ("sms:+15551234?body=hi", "sms:+15551234?body=hi"),
         ("myapp:", "myapp:"),
         ("myapp://open/item?id=5#top", "myapp://open/item?id=5#top"),
-        // Hosts and user names are an app's own affair.
+        // An app decides on its own hosts and user names.
         ("myapp://user@host/x", "myapp://user@host/x"),
         ("myapp:///x", "myapp:///x"),
         (
@@ -44,7 +44,7 @@ async fn schemes_that_are_allowed_are_followed_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn all_other_schemes_are_refused_with_the_ones_that_are_not() {
+async fn all_other_schemes_are_rejected_with_the_ones_that_are_not() {
     let node = node_with("https,mailto").await;
     let client = node.client();
     for url in [
@@ -80,7 +80,7 @@ async fn what_holds_for_every_target_holds_for_these() {
         "mailto@example.com",
         &too_long,
         &grows,
-        // And for the web what always did.
+        // For the web, the same rules as always.
         "https://user@example.com/",
         "https:///x",
         "https:example.com",
@@ -88,7 +88,7 @@ async fn what_holds_for_every_target_holds_for_these() {
         let answer = send(post_form(&client, &[("url", url)])).await;
         assert_problem(&answer, 422, &url[..url.len().min(60)]);
     }
-    // A name is the service's own only on the web.
+    // A name is the service's own only in a URL of the web.
     let own = format!("myapp://{}/x", node.address());
     send(post_form(&client, &[("url", &own)])).await.code();
     let own = format!("http://{}/x", node.address());

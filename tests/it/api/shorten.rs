@@ -135,7 +135,7 @@ async fn the_longest_url_is_followed_to_its_last_byte() {
 
     let answer = client.shorten(&format!("{longest}z")).await;
     assert_status(&answer, 422, "one byte more");
-    // Each of these two bytes becomes six.
+    // Each character has two bytes, which become six.
     let grows = format!("https://example.com/{}", "ü".repeat(1_400));
     assert_status(
         &client.shorten(&grows).await,

@@ -1,4 +1,4 @@
-//! Connections that take their time.
+//! Slow connections.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,17 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str =
     "POST /shorten HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
 
-/// A byte each: never silent for as long as any timeout, so one that begins anew with every byte is not enough.
+/// The pause between two bytes. It is shorter than any timeout, so a timeout that begins anew with every byte is not
+/// enough.
 const PACE: Duration = Duration::from_millis(100);
 
-/// "Within a few seconds", of a node whose limit is one.
+/// The time for a node whose limit is one second to end a connection.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// Not at once: actix's clock, by which it ends idle connections, is up to half a second slow.
+/// The earliest end of an idle connection: the clock by which actix ends them is up to half a second slow.
 const EARLIEST: Duration = Duration::from_millis(300);
 
-/// More than fits into the bound at that pace.
+/// More bytes than fit into the bound at that pace.
 const ENDLESS: [u8; 200] = [b'a'; 200];
 
 fn impatient() -> NodeBuilder {
@@ -48,7 +49,8 @@ async fn assert_cut_off_while_dribbling(connection: &mut RawConnection, what: &s
     );
 }
 
-/// Closed while the client is silent, between `earliest` and the bound; returns what was said before.
+/// The node closes the connection while the client is silent, between `earliest` and the bound. Returns what it sent
+/// before.
 async fn closed(connection: &mut RawConnection, earliest: Duration, what: &str) -> String {
     let started = Instant::now();
     let mut said = String::new();
@@ -78,7 +80,7 @@ async fn a_dribbled_body_is_cut_off() {
         assert!(connection.send(format!("{POST}{framing}").as_bytes()).await);
         assert_cut_off_while_dribbling(&mut connection, framing).await;
     }
-    // With a reason, if there was still somebody to tell it to.
+    // With a reason, if the client can still read one.
     let status = ["route=\"shorten\"", "status=\"408\""];
     assert_eq!(node.metric("shunt_http_requests_total", &status).await, 2.0);
 }
@@ -134,9 +136,9 @@ async fn what_never_ends_behind_an_answer_does_not_hold_the_connection() {
     }
 }
 
-/// The answer says `connection: close`; a client that waits for the end must not wait for a keep-alive.
+/// The answer says `connection: close`, and a client that waits for the end does not wait for the keep-alive.
 #[tokio::test]
-async fn a_refusal_that_ends_the_connection_really_ends_it() {
+async fn an_error_that_ends_the_connection_really_ends_it() {
     let node = impatient().set("http.keep_alive", "1m").start().await;
     let too_large = format!("9000\r\n{}\r\n", "a".repeat(0x9000));
     for (status, rest) in [
@@ -188,7 +190,7 @@ async fn a_client_that_is_faster_than_the_limit_is_served() {
         .await;
     for number in 0..30 {
         let mut connection = open(&node).await;
-        // What a far client's packets take.
+        // The delay of packets from a distant client.
         let said = connection.receive(Duration::from_millis(50)).await;
         assert_eq!(said.as_deref(), Some(""), "connection {number}");
         get(&mut connection).await;
@@ -216,7 +218,7 @@ async fn slow_clients_do_not_hold_up_the_others() {
         assert_status(&answer, 302, "among slow clients");
         assert!(answer.took < Duration::from_secs(1), "{:?}", answer.took);
     }
-    // They were really there all the time.
+    // The slow connections were open all the time.
     for (number, connection) in slow.iter_mut().enumerate() {
         let said = connection.receive(Duration::from_millis(1)).await;
         assert!(said.is_some(), "connection {number} was closed");

@@ -1,4 +1,4 @@
-//! Codes are matched kindly: other spellings of the same path, and what chat programs glue to a link.
+//! Codes are matched kindly: other spellings of the same path, and characters that chat programs add to a link.
 
 use reqwest::{Method, Url};
 use testkit::{Node, NodeBuilder};
@@ -7,7 +7,7 @@ use super::exchange::{exchange, from_browser, post_form, raw_status, send, unlim
 
 const TARGET: &str = "https://example.com/launched";
 
-/// Clients tidy paths up before they send them; this one goes as it is.
+/// HTTP clients normalise paths before they send them. This one is sent as it is.
 async fn ask(node: &Node, method: &str, path: &str) -> String {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     exchange(node.address(), request.as_bytes()).await
@@ -64,7 +64,7 @@ async fn another_spelling_of_the_same_path_is_the_same_link() {
     for path in ["/My%2DAlias_2", "/My-Alias%5F2", "/My%2dAlias%5f%32/"] {
         assert_leads(&node, path, "https://example.org/").await;
     }
-    // Other paths by RFC 3986, and other names.
+    // These are other paths by RFC 3986, and other names.
     for path in [
         "/launch//",
         "//launch",
@@ -87,7 +87,7 @@ async fn another_spelling_of_the_same_path_is_the_same_link() {
     }
 }
 
-/// What stands behind a link in a sentence, and what an autolinker may take to be part of it.
+/// Characters behind a link in a sentence, which an autolinker may take to be part of it.
 #[tokio::test]
 async fn punctuation_and_white_space_behind_a_link_are_no_part_of_it() {
     let node = with_links(unlimited(), &[("launch", TARGET)]).await;
@@ -150,7 +150,7 @@ async fn punctuation_and_white_space_behind_a_link_are_no_part_of_it() {
         "%E2%80%8B",
         "%EF%BB%BF",
         ".%20",
-        // Quotation marks, dashes, an ellipsis, and what other scripts end a sentence with.
+        // Quotation marks, dashes, an ellipsis, and the ends of sentences in other scripts.
         "%E2%80%9D",
         "%E2%80%99",
         "%E2%80%9C",
@@ -224,7 +224,7 @@ async fn where_a_link_has_the_longer_name_that_one_is_meant() {
     assert_leads(&node, "/pad__", "https://example.com/padded").await;
     assert_unknown(&node, "/pad").await;
 
-    // A link that was, and is no more, is not another one.
+    // A link that is gone does not become another one.
     let fields = [("url", TARGET), ("alias", "spent_"), ("max_visits", "1")];
     let client = node.client();
     send(post_form(&client, &fields)).await.code();
@@ -318,7 +318,7 @@ async fn policies_metrics_and_logs_know_other_spellings_as_the_same_route() {
     }
 }
 
-/// A form is sent to an address relative to the page that it is on.
+/// The address of a form is relative to its page.
 #[tokio::test]
 async fn the_form_works_on_pages_at_other_spellings() {
     let node = unlimited().start().await;

@@ -43,7 +43,7 @@ async fn an_alias_is_the_code_and_belongs_to_the_first_who_asks() {
     let answer = client.get("/my-link_2").await;
     assert_eq!(answer.header("location"), Some(TARGET));
 
-    // What others got by chance is taken, too; another case is another alias.
+    // A code that another link got by chance is taken. An alias in another case is another alias.
     let random = client.shorten("https://example.net/").await.code();
     let answer = shorten_with(&client, "alias", &random).await;
     assert_problem(&answer, 409, "a code that is taken");
@@ -52,7 +52,7 @@ async fn an_alias_is_the_code_and_belongs_to_the_first_who_asks() {
 }
 
 #[tokio::test]
-async fn an_alias_that_cannot_be_one_is_refused() {
+async fn an_alias_that_cannot_be_one_is_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     let too_long = "x".repeat(65);
@@ -110,7 +110,7 @@ async fn a_link_is_not_gone_before_it_expires() {
         ("60", 60.0),
         ("60s", 60.0),
         ("7d", 604_800.0),
-        // Of 365.25 days each.
+        // A year has 365.25 days.
         ("10y", 315_576_000.0),
         ("1m 30s", 90.0),
     ] {
@@ -171,7 +171,7 @@ async fn of_thirty_visits_at_once_exactly_the_five_that_are_allowed_succeed() {
 }
 
 #[tokio::test]
-async fn impossible_terms_are_refused() {
+async fn impossible_terms_are_rejected() {
     let node = unlimited().start().await;
     let client = node.client();
     for (field, values) in [
@@ -210,7 +210,7 @@ async fn impossible_terms_are_refused() {
 }
 
 #[tokio::test]
-async fn a_link_with_terms_is_not_shared() {
+async fn a_link_with_terms_is_not_deduplicated() {
     let node = unlimited().start().await;
     let client = node.client();
     let plain = client.shorten(TARGET).await.code();
@@ -219,7 +219,7 @@ async fn a_link_with_terms_is_not_shared() {
     let expiring = shorten_with(&client, "expires_in", "1h").await.code();
     let codes = HashSet::from([&plain, &first, &second, &expiring]);
     assert_eq!(codes.len(), 4, "{codes:?}");
-    // One visit of the first uses up nothing but the first.
+    // A visit of the first uses up only the first.
     for (code, status) in [
         (&first, 302),
         (&first, 410),

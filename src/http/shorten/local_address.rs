@@ -10,18 +10,18 @@ use uapi::c::EAFNOSUPPORT;
 /// The port of `discard`. Nothing is sent there.
 const ANY_PORT: u16 = 9;
 
-/// Whether `address` leads to this machine, or the container that this process is in, at this moment: the kernel is
-/// asked, as interfaces come and go. Connecting a UDP socket sends nothing; it only looks for a route.
+/// Whether `address` leads to this machine, or to the container that this process is in, at this moment. This asks the
+/// kernel, because interfaces come and go. Connecting a UDP socket sends nothing; the kernel only looks for a route.
 ///
 /// # Errors
 /// If the process or the machine has no socket left.
 pub(super) fn is_local(address: IpAddr) -> io::Result<bool> {
-    // A group of machines, which the kernel lets anybody bind.
+    // This is a group of machines. The kernel lets every program bind it.
     if address.is_multicast() {
         return Ok(false);
     }
-    // To what is its own, the kernel speaks from that very address. With IPv4 it prefers the first of a network's, unless
-    // it is told which one to take.
+    // To an address of its own, the kernel sends from that same address. With IPv4 it prefers the first address of a
+    // network, unless the socket is bound to another one.
     let source = match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -29,11 +29,12 @@ pub(super) fn is_local(address: IpAddr) -> io::Result<bool> {
     let socket = match UdpSocket::bind((source, 0)) {
         Ok(socket) => socket,
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => return Ok(false),
-        // A machine without IPv6.
+        // The machine has no IPv6.
         Err(error) if error.raw_os_error() == Some(EAFNOSUPPORT) => return Ok(false),
         Err(error) => return Err(error),
     };
-    // A machine may be allowed to bind what is not its own (ip_nonlocal_bind), but not to speak from there.
+    // A machine may allow programs to bind an address that is not its own (ip_nonlocal_bind), but not to send from
+    // there.
     match socket.connect((address, ANY_PORT)) {
         Ok(()) => Ok(socket.local_addr()?.ip() == address),
         Err(_) => Ok(false),
