@@ -37,6 +37,9 @@ pub use self::{
     redis::{RedisConfig, RedisUrl},
 };
 
+/// Prefix of every variable: `http.bind` is `SHUNT__HTTP__BIND`.
+const PREFIX: &str = "SHUNT__";
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

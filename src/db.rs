@@ -17,8 +17,8 @@ mod sqlite;
 use std::{sync::Arc, time::Duration};
 
 pub use error::DatabaseError;
-pub use health::{Access, Checks, Health, Operation, Trial, Troubles};
-pub use metrics::{HealthOperation, register_database_metrics};
+pub use health::{Access, Checks, Health, HealthOperation, Operation, Trial, Troubles};
+pub use metrics::register_database_metrics;
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use sqlite::{Sqlite, SqliteOptions, SqliteUrl};
 

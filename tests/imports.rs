@@ -18,36 +18,49 @@ use syn::{
 
 /// `(module, the other modules that it may import)`. Every module of the root stands here.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("descriptors", &[]),
+    ("descriptors", &["telemetry"]),
     ("public", &[]),
     ("scheduling", &[]),
     ("telemetry", &[]),
+    ("db", &["telemetry"]),
     ("limiter", &["telemetry"]),
-    ("links", &["public", "telemetry"]),
+    ("links", &["db", "public", "telemetry"]),
     ("http", &["limiter", "links", "public", "telemetry"]),
-    ("config", &["limiter", "links", "public", "scheduling"]),
+    (
+        "config",
+        &["db", "limiter", "links", "public", "scheduling"],
+    ),
+    ("lifecycle", &["http", "limiter", "links", "telemetry"]),
     (
         "app",
         &[
             "config",
+            "db",
             "descriptors",
             "http",
+            "lifecycle",
             "limiter",
             "links",
             "public",
             "telemetry",
         ],
     ),
+    ("report", &["config", "telemetry"]),
+    ("cli", &["commands", "config"]),
+    ("commands", &["app", "config", "lifecycle", "telemetry"]),
 ];
 
 /// `(crate of others, the only modules that may name it)`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("sqlx", &["links::postgres", "links::sqlite"]),
+    ("sqlx", &["db", "links::postgres", "links::sqlite"]),
     ("deadpool_redis", &["limiter::redis"]),
     ("actix_http", &["http"]),
-    ("actix_web", &["http", "app", "main"]),
+    ("actix_web", &["http", "lifecycle", "main", "public"]),
     ("askama", &["http"]),
-    ("prometheus", &["http", "limiter", "links", "telemetry"]),
+    (
+        "prometheus",
+        &["db", "http", "limiter", "links", "telemetry"],
+    ),
 ];
 
 /// `(module, a module that it must not import)`, for neighbours within one of the above.

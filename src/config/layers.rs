@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, near_miss};
-
-/// Prefix of every variable: `http.bind` is `SHUNT__HTTP__BIND`.
-pub(super) const PREFIX: &str = "SHUNT__";
+use super::{Config, ConfigError, PREFIX, near_miss};
 
 /// The variable that names the file.
 const FILE: &str = "SHUNT_CONFIG";

@@ -5,7 +5,7 @@
 //! is therefore no error. But a variable that spells a key with other separators was most likely meant for Shunt, and
 //! is a warning.
 
-use super::{Config, layers::PREFIX};
+use super::{Config, PREFIX};
 
 /// The section whose keys begin with a name that the operator chooses.
 const POLICIES: &str = "limiter.policies";

@@ -20,10 +20,10 @@ use tokio::{
 use tracing::{error, info};
 
 use self::failures::{Failures, News};
-use super::{Database, DatabaseError, HealthOperation};
+use super::{Database, DatabaseError};
 use crate::telemetry::{self, StoreMetrics, chain};
 
-pub use operation::{Access, Checks, Operation, Trial};
+pub use operation::{Access, Checks, HealthOperation, Operation, Trial};
 
 /// Between attempts to reach a database that does not answer.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,35 +1,11 @@
-//! What is measured of a database: its checks, its failures and its connections.
+//! What is read of a database when the metrics are asked for: its failures and its connections.
 
 use std::sync::Arc;
 
 use prometheus::{IntGaugeVec, Opts};
 
-use super::{Health, Operation, Troubles};
-use crate::telemetry::{self, Metrics};
-
-/// What [`Health`] itself asks a database for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthOperation {
-    /// To answer at all.
-    Ping,
-    /// To do again, without an effect, what has failed.
-    Trial,
-}
-
-impl telemetry::Operation for HealthOperation {
-    const ALL: &'static [Self] = &[Self::Ping, Self::Trial];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ping => Operation::PING.name,
-            Self::Trial => "trial",
-        }
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
+use super::{Health, Troubles};
+use crate::telemetry::Metrics;
 
 /// Registers what `health` knows of its database when the metrics are asked for.
 ///

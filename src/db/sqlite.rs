@@ -4,6 +4,7 @@ mod connections;
 mod content;
 mod damage;
 mod file;
+mod identity;
 mod url;
 mod write_ahead_log;
 

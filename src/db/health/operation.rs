@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
-use crate::db::DatabaseError;
+use crate::{db::DatabaseError, telemetry};
 
 /// Whether an operation only reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,30 @@ impl Operation {
         name: "ping",
         impossible: "the database does not answer",
     };
+}
+
+/// What [`Health`] itself asks a database for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthOperation {
+    /// To answer at all.
+    Ping,
+    /// To do again, without an effect, what has failed.
+    Trial,
+}
+
+impl telemetry::Operation for HealthOperation {
+    const ALL: &'static [Self] = &[Self::Ping, Self::Trial];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ping => Operation::PING.name,
+            Self::Trial => "trial",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// An attempt that can be made again and again, and that leaves nothing behind: the look-up that failed, or the write that

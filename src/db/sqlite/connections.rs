@@ -16,7 +16,7 @@ use sqlx::{
 use tokio::{sync::Mutex, time::sleep};
 use tracing::warn;
 
-use super::{SqliteOptions, file::OpenFiles, write_ahead_log::LOG_LIMIT};
+use super::{SqliteOptions, file::OpenFiles};
 use crate::{
     db::{DatabaseError, PoolUsage},
     telemetry::chain,
@@ -24,6 +24,10 @@ use crate::{
 
 /// Between looks for an idle reader.
 const IDLE_INTERVAL: Duration = Duration::from_millis(2);
+
+/// What SQLite leaves of a write-ahead log that it has folded into the database, in bytes. Smaller than the bound at which
+/// the node steps in.
+const LOG_LIMIT: &str = "8388608";
 
 /// The connections of a node to its file.
 pub(super) struct Connections {

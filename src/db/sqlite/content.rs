@@ -19,7 +19,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::file::Identity;
+use super::identity::Identity;
 
 /// The length of what is read: two copies of the header, and the state of checkpoints.
 const INDEX_LENGTH: usize = 136;

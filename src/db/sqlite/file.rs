@@ -7,7 +7,6 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -15,7 +14,7 @@ use std::{
     },
 };
 
-use super::content::Content;
+use super::{content::Content, identity::Identity};
 use crate::db::DatabaseError;
 
 /// The files of a database, as they were when it was opened.
@@ -35,28 +34,6 @@ struct Inner {
 }
 
 const ALL_THERE: usize = usize::MAX;
-
-/// What tells files apart, independently of their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self::from(&fs::metadata(path)?))
-    }
-}
-
-impl From<&fs::Metadata> for Identity {
-    fn from(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
-    }
-}
 
 impl OpenFiles {
     /// The files of the database at `path`, which is open. SQLite resolves symbolic links and puts its other files beside the

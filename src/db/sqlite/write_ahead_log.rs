@@ -16,9 +16,6 @@ const LOG_INTERVAL: Duration = Duration::from_millis(200);
 /// itself after about 4 MiB, at a moment without readers; where readers overlap, that moment never comes.
 const LOG_BOUND: u64 = 16 << 20;
 
-/// What SQLite leaves of a write-ahead log that grew beyond [`LOG_BOUND`], in bytes.
-pub(super) const LOG_LIMIT: &str = "8388608";
-
 /// How long writes wait for readers when the log is begun anew.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 

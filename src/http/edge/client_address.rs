@@ -1,6 +1,6 @@
 //! The client of a request: the TCP peer, or the address that a trusted proxy names.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
@@ -136,18 +136,7 @@ fn only_one<'a>(
 }
 
 fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
-    parse_address(str::from_utf8(entry).ok()?)
-}
-
-/// `192.0.2.1` or `2001:db8::1`, also with a port, as some proxies write it: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
-pub(super) fn parse_address(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
-    let bare = entry.strip_prefix('[').and_then(|e| e.strip_suffix(']'));
-    bare.unwrap_or(entry)
-        .parse::<IpAddr>()
-        .or_else(|_| entry.parse::<SocketAddr>().map(|address| address.ip()))
-        .ok()
-        .map(|address| address.to_canonical())
+    forwarded::parse_address(str::from_utf8(entry).ok()?)
 }
 
 #[cfg(test)]

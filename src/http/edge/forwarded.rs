@@ -3,9 +3,7 @@
 //! No crate does this: their parsers read from the left. There a client that leaves a quote open would hide the element
 //! that a trusted proxy appended behind it.
 
-use std::net::IpAddr;
-
-use super::client_address::parse_address;
+use std::net::{IpAddr, SocketAddr};
 
 /// The elements of a line, the last one first.
 pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -38,6 +36,17 @@ pub(super) fn parse_element(element: &[u8]) -> Option<IpAddr> {
     // A port may be obfuscated even if the address is not.
     let address = node.split_once(":_").map_or(node, |(address, _)| address);
     parse_address(address)
+}
+
+/// `192.0.2.1` or `2001:db8::1`, also with a port, as some proxies write it: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
+pub(super) fn parse_address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.strip_prefix('[').and_then(|e| e.strip_suffix(']'));
+    bare.unwrap_or(entry)
+        .parse::<IpAddr>()
+        .or_else(|_| entry.parse::<SocketAddr>().map(|address| address.ip()))
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
 /// The parts between separators, the last one first. Separators in a quoted string do not count.
