@@ -185,7 +185,7 @@ impl House {
         assert!(house.files.len() > 50, "that is not all of src/");
         for (from, file) in &house.files {
             for path in &file.paths {
-                match house.from_the_root(from, path) {
+                match house.absolute(from, path) {
                     Some(path) => {
                         let to = house.definer(&path, 0);
                         if !to.is_empty() && to != *from {
@@ -218,8 +218,8 @@ impl House {
         }
     }
 
-    /// A path as it is written in a module, from the root of the crate; `None` if it leads into another crate.
-    fn from_the_root(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
+    /// A path of a module, written from the root of the crate; `None` if it leads into another crate.
+    fn absolute(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
         let is_root = ["lib", "main"].contains(&module[0].as_str());
         let mut base = if is_root { Vec::new() } else { module.clone() };
         let mut rest = path;
@@ -264,7 +264,7 @@ impl House {
             else {
                 return module;
             };
-            return match self.from_the_root(&here, passed_on) {
+            return match self.absolute(&here, passed_on) {
                 Some(mut elsewhere) => {
                     elsewhere.extend_from_slice(&path[index + 1..]);
                     self.definer(&elsewhere, depth + 1)
