@@ -12,6 +12,10 @@ NODES = 2
 PORT = 8000
 SET =
 
+# The files that `make mutants` changes: by default the pure ones, which unit tests should pin down completely. The rest
+# needs servers, and so tests/it, for which a single change would take minutes.
+FILES = $(addprefix src/limiter/,client.rs policy.rs quota.rs window.rs) $(addprefix src/links/,code.rs schemes.rs target.rs)
+
 # What `make bench` and `make bench-scale` measure: names, with commas between them. If empty, everything.
 ONLY =
 
@@ -33,6 +37,11 @@ test: compose-check ## Install what the tests need; then check the format, lint,
 .PHONY: lint
 lint: ## Check the format, and run clippy and shellcheck
 	scripts/lint
+
+.PHONY: mutants
+mutants: ## Change pure code bit by bit and list what no unit test notices (hours; FILES=src/limiter/quota.rs)
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants $(addprefix --file ,$(FILES)) --output target
 
 .PHONY: compose-check
 compose-check: ## Check docker/compose.yaml, if Docker Compose is installed

@@ -1,6 +1,6 @@
-//! What the benchmark compares with: a web server that knows one redirect and does nothing else.
+//! What the benchmarks compare with: a web server that answers with one redirect and does nothing else.
 //!
-//! `bare WORKERS LOCATION` listens on a free port of 127.0.0.1 and says which.
+//! `bare WORKERS LOCATION` listens on a free port of 127.0.0.1 and prints which.
 
 use std::io::{Error, ErrorKind};
 
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use mimalloc::MiMalloc;
 
-/// As the program has, so that nothing but the work differs.
+/// The allocator of the program, so that only the work differs.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

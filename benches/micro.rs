@@ -1,4 +1,4 @@
-//! The parts that do no I/O, each by itself: `cargo bench`.
+//! The parts that do no I/O, one by one: `cargo bench`.
 #![allow(clippy::expect_used)]
 
 use std::{hint::black_box, net::IpAddr};
@@ -28,7 +28,7 @@ fn quota(criterion: &mut Criterion) {
     });
 }
 
-/// A client that keeps asking: its log is full, so every request removes an entry and adds one.
+/// The log of a client over its quota is full, so every request removes an entry and adds one.
 fn window_log(criterion: &mut Criterion) {
     for limit in [10, 1000] {
         let quota: Quota = format!("{limit}/minute").parse().expect("a quota");

@@ -38,8 +38,7 @@ impl Application {
     /// If an address cannot be listened on, the database cannot be reached or migrated in time, or `redis.url` leads to
     /// one server of a cluster. A Redis that cannot be reached is no error: the node starts degraded.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let listener = Listener::bind(config.http.bind.0)
-            .with_context(|| format!("http.bind: cannot listen on {}", config.http.bind))?;
+        let listener = listen("http.bind", config.http.bind)?;
         let public_address = listener.address();
         let gate = listener.gate()?;
         let metrics = Metrics::new()?;
@@ -86,10 +85,7 @@ impl Application {
         )?;
 
         let (management, management_address) = match config.management.bind {
-            Some(ListenAddress(address)) => {
-                let listener = Listener::bind(address)
-                    .with_context(|| format!("management.bind: cannot listen on {address}"))?;
-                let address = listener.address();
+            Some(address) => {
                 let management = Management {
                     links: links.clone(),
                     limiter: limiter.clone(),
@@ -97,6 +93,8 @@ impl Application {
                     metrics,
                     not_ready: false.into(),
                 };
+                let listener = listen("management.bind", address)?;
+                let address = listener.address();
                 let server = management_server(listener.into_socket(), Arc::new(management))?;
                 (Some(server), Some(address))
             }
@@ -114,6 +112,10 @@ impl Application {
             limiter,
         })
     }
+}
+
+fn listen(key: &str, address: ListenAddress) -> anyhow::Result<Listener> {
+    Listener::bind(address.0).with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
 /// How many clients may be connected: `http.max_connections`, or fewer if the process may not open as many sockets.

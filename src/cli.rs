@@ -1,9 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
-use shunt::config::{Config, ConfigError, Loaded};
+use shunt::config::{Config, ConfigError, ListenAddress, Loaded};
 
 use crate::commands::Command;
 
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 
     /// Address and port to listen on; short for --set http.bind=…
     #[arg(long, value_name = "ADDRESS", global = true)]
-    bind: Option<SocketAddr>,
+    bind: Option<ListenAddress>,
 
     /// Sets one key, such as limiter.quota=100/hour; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
@@ -67,8 +67,10 @@ impl Arguments {
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err(format!("`{text}` is not of the form KEY=VALUE")),
+    }
 }

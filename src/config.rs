@@ -28,13 +28,13 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::ListenAddress,
     cache::CacheConfig,
-    database::{Database, DatabaseConfig, DatabaseKind},
+    database::{DatabaseConfig, DatabaseKind, DatabaseUrl},
     http::HttpConfig,
     limiter::{LimiterConfig, LimiterRedisConfig, PolicyConfig},
     links::LinksConfig,
     log::{LogConfig, LogFormat, LogLevel},
     management::ManagementConfig,
-    redis::{Redis, RedisConfig},
+    redis::{RedisConfig, RedisUrl},
 };
 
 /// Everything that can be configured.
@@ -105,8 +105,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Loads the configuration.
     ///
-    /// `file` is the TOML file, else the variable `SHUNT_CONFIG` names it, else there is none. `environment` is that of the process.
-    /// `flags` are `(key, value)` with keys like `http.bind`.
+    /// `file` is the TOML file. Without one, the variable `SHUNT_CONFIG` names the file; without that, there is none.
+    /// `environment` is that of the process. `flags` are `(key, value)` with keys like `http.bind`.
     ///
     /// Variables of other programs, such as the `SHUNT_PORT` of a Kubernetes service called `shunt`, are ignored.
     ///
@@ -153,7 +153,7 @@ impl Config {
     /// A warning for each parameter of a URL that has no effect.
     fn ignored_parameters(&self) -> Vec<String> {
         let database = self.database.url.ignored_parameters();
-        let redis = self.redis.url.as_ref().map(Redis::ignored_parameters);
+        let redis = self.redis.url.as_ref().map(RedisUrl::ignored_parameters);
         let of = |key: &'static str, names: Vec<String>| {
             let warning =
                 move |name| format!("{key}: the parameter `{name}` is not known and has no effect");

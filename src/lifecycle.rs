@@ -71,7 +71,8 @@ impl Application {
             () = signals.received() => {
                 tokio::spawn(signals.exit_at_next());
                 self.draining.begin();
-                info!(drain = %humantime::format_duration(self.drain), "stopping: not ready any more, still serving");
+                let drain = humantime::format_duration(self.drain);
+                info!(%drain, "stopping: not ready any more, but still serving");
                 sleep(self.drain).await;
                 close(self.gate).await;
                 public_handle.stop(true).await;
@@ -98,7 +99,7 @@ async fn close(gate: Gate) {
     if let Err(error) = gate.close() {
         warn!(
             error = chain(&error),
-            "connections that begin right now may be reset"
+            "cannot close the listener in order: connections that begin now may be reset"
         );
     }
     sleep(ACCEPT_GRACE).await;

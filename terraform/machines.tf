@@ -1,5 +1,5 @@
 locals {
-  # Names and roles depend on the counts only: changing a size or an address changes no name, so it makes nothing anew.
+  # Names and roles depend on the counts only, so a change of a size or an address replaces no machine.
   roles = merge(
     { for i in range(var.load_balancer_count) : "lb-${i + 1}" => "load-balancer" },
     { for i in range(var.web_count) : "web-${i + 1}" => "web" },
@@ -17,7 +17,7 @@ locals {
 
   vm_ids = { for name, offset in local.vm_id_offsets : name => lookup(var.vm_ids, name, var.vm_id_base + offset) }
 
-  # Terraform cannot add to an address. Its number is the sum of its parts; that host of 0.0.0.0/0 is an address again.
+  # Terraform cannot add to an address. This makes a number of it; cidrhost of 0.0.0.0/0 makes an address again.
   web_first     = sum([for i, part in split(".", var.web_first_address) : tonumber(part) * pow(256, 3 - i)])
   web_addresses = [for i in range(var.web_count) : cidrhost("0.0.0.0/0", local.web_first + i)]
 
@@ -28,7 +28,7 @@ locals {
     var.load_tester ? { load-tester = var.addresses.load_tester } : {},
   )
 
-  # All that Proxmox VE needs to know of a role. The host starts what others wait for first.
+  # What Proxmox VE needs to know of a role. The host first starts the machines that others wait for.
   machine_roles = {
     postgres      = { size = var.sizes.postgres, startup = 1, protection = var.protect_database }
     redis         = { size = var.sizes.redis, startup = 1, protection = false }
@@ -50,30 +50,29 @@ resource "proxmox_download_file" "debian" {
   url                = var.image.url
   checksum           = var.image.sha512
   checksum_algorithm = "sha512"
-  # A name of our own: others may have downloaded the same image, and theirs would be in the way. It has the date of the
-  # URL in it, so that another image is another file.
+  # A name of our own, because another service may have downloaded the same image. It contains the date of the URL, so
+  # another image is another file.
   file_name = "${var.pool}-${basename(var.image.url)}"
-  # A dated image does not change. With `true`, each plan would ask Debian how large it is now.
+  # A dated image never changes. With `true`, each plan would ask Debian for its size.
   overwrite = false
-  # What has this name is of an apply that did not get as far as writing it down: an interrupted download, for example.
-  # It is downloaded again.
+  # A file of this name that is not in the state comes from an apply that was interrupted. It is downloaded again.
   overwrite_unmanaged = true
 }
 
-# What has an id that a machine of ours is to have, and is not ours. The provider would take it for its own: it asks
-# Proxmox VE to make the machine, hears "already exists", asks again, and takes that answer for its first request's
-# success. It would then give a stranger's machine our settings, start it, and delete it with `destroy`.
+# Machines that have an id of ours and are not ours. The provider would take such a machine for its own: it asks Proxmox
+# VE to make the machine, gets "already exists", asks again, and takes the answer for its own success. It would then
+# give that machine our settings, start it, and delete it with `destroy`.
 #
 # A machine is ours if it is in our pool, which this configuration makes, and has its role's tag. The tag alone is not
 # enough: another Shunt in the same cluster has the same tags, and the same ids unless told otherwise.
 data "proxmox_virtual_environment_vms" "all" {}
 
-# They have ids of the same range.
+# Containers have ids of the same range.
 data "proxmox_virtual_environment_containers" "all" {}
 
 data "proxmox_virtual_environment_pools" "all" {}
 
-# None before the first apply: a pool that is not there would be an error.
+# Before the first apply there is no pool, and asking for it would be an error.
 data "proxmox_virtual_environment_pool" "ours" {
   for_each = toset([for id in data.proxmox_virtual_environment_pools.all.pool_ids : id if id == var.pool])
   pool_id  = each.key

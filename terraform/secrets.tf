@@ -1,5 +1,5 @@
-# Letters and digits: they become part of URLs. They are in the state, like everything that Terraform makes up; see
-# README.md for how to protect it.
+# Letters and digits, because they become part of URLs. The state holds them, like all random values of Terraform;
+# README.md says how to protect it.
 resource "random_password" "postgres" {
   length  = 32
   special = false

@@ -49,7 +49,7 @@ variable "web_first_address" {
     condition     = can(cidrnetmask("${var.web_first_address}/32"))
     error_message = "web_first_address: an IPv4 address."
   }
-  # An address's number is the sum of its parts; and that host of 0.0.0.0/0 is an address again.
+  # These make a number of an address, and an address of a number: a host of 0.0.0.0/0.
   validation {
     condition = !can(cidrnetmask("${var.web_first_address}/32")) || try(alltrue([
       for address in [

@@ -206,7 +206,7 @@ variable "tls" {
   default   = null
   sensitive = true
 
-  # Not what is in them, only that the two have not been mixed up.
+  # Checks only that the two have not been mixed up.
   validation {
     condition = var.tls == null || (
       can(regex("^\\s*-----BEGIN CERTIFICATE-----", var.tls.certificate)) && can(regex("^\\s*-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", var.tls.private_key))

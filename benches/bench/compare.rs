@@ -1,15 +1,15 @@
-//! What differs between two results.
+//! Compares two results.
 
 use crate::{
     report::{Report, table},
     row::{Better, Row},
 };
 
-/// Less than this is chance.
+/// A smaller difference is chance.
 const NOTABLE: f64 = 0.10;
 
-/// What both have measured, in Markdown. Shares where there are any: the number of requests per second of one machine
-/// says nothing about another, and little about the same one on another day.
+/// A Markdown table of what both results have. It compares shares where there are any: requests per second of one
+/// machine say nothing about another machine, and little about the same machine on another day.
 pub(crate) fn table_of(before: &Report, after: &Report) -> String {
     let header = ["", "A", "B", "B / A", ""].map(str::to_owned);
     let rows: Vec<_> = after

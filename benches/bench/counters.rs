@@ -1,10 +1,10 @@
-//! What nodes say that they did.
+//! What nodes say they did, from their metrics.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use testkit::Node;
 
-/// Longer than any request takes under load.
+/// Longer than a request takes under load.
 const SETTLING_TIME: Duration = Duration::from_millis(100);
 
 /// The metrics of several nodes, added up.
@@ -23,7 +23,7 @@ impl Counters {
         Self(sums)
     }
 
-    /// The same, once nothing is under way any more: when wrk ends, it leaves requests behind.
+    /// The metrics once no request is under way. When wrk ends, it does not wait for its last requests.
     pub(crate) async fn settled<'n>(nodes: impl IntoIterator<Item = &'n Node> + Clone) -> Self {
         let mut last = Self::of(nodes.clone()).await;
         loop {
@@ -41,12 +41,12 @@ impl Counters {
         self.sum("shunt_http_requests_total", &[])
     }
 
-    /// How many requests needed an answer of the database to where a code leads. One query may answer many.
+    /// How many requests needed the database to look up a code. One query may serve many requests.
     pub(crate) fn look_ups(&self) -> u64 {
         self.sum("shunt_cache_lookups_total", &["result=\"miss\""])
     }
 
-    /// What was counted since `earlier`.
+    /// The growth since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let grown = |(series, value): (&String, &f64)| {
             let before = earlier.0.get(series).copied().unwrap_or(0.0);
@@ -65,7 +65,7 @@ impl Counters {
         values.map(|(_, value)| value).sum::<f64>() as u64
     }
 
-    /// The series of a metric that have grown, as one line.
+    /// The series of a metric that are not 0, as one line.
     pub(crate) fn shown(&self, name: &str) -> String {
         let series = self
             .0

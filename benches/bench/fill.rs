@@ -1,16 +1,16 @@
-//! Many links at once: made by the database, with codes that `benches/wrk/existing-codes.lua` can name.
+//! Makes millions of links with SQL, with codes that `benches/wrk/existing-codes.lua` can compute.
 //!
 //! Link n has the code that n * 618033989 modulo 62^6 is in base 62, so links that were made one after another are far
-//! from each other in the index. An `x` follows: whoever tries random codes of the usual length finds none of them.
+//! from each other in the index. An `x` follows, so a scan of random codes with the usual length finds none of them.
 //! Indexes are built again when all links are there, which takes a tenth of the time; those of a table that grew slowly
 //! are somewhat less dense.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-/// Links that are made with one statement: SQLite keeps what a statement changes until it ends.
+/// Links per statement. SQLite keeps all that a statement changes until the statement ends.
 const SQLITE_BATCH: i64 = 1_000_000;
 
-/// The code of the link whose number is `n`, and its URL, in SQL that both databases understand.
+/// SQL for the code and the URL of link number `n`, for both databases.
 fn columns() -> [String; 2] {
     let letters = "'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'";
     let digits = (0..6).rev().map(|place| {
@@ -55,7 +55,7 @@ pub(crate) async fn postgres(url: &str, first: u64, last: u64) -> sqlx::Result<(
     connection.close().await
 }
 
-/// The same with an SQLite file that no node has open. SQLite knows no SHA-256: any 32 bytes do as well.
+/// Adds links to an SQLite file that no node has open. SQLite has no SHA-256, so random bytes take its place.
 ///
 /// # Errors
 /// As the database says.
@@ -68,7 +68,7 @@ pub(crate) async fn sqlite(url: &str, first: u64, last: u64) -> sqlx::Result<()>
     .fetch_all(&mut connection)
     .await?;
     let [code, link] = columns();
-    // Nothing is lost that could not be made again.
+    // After a power cut the links can be made again.
     let mut statements = vec!["PRAGMA synchronous = OFF".to_owned()];
     statements.extend(indexes.iter().map(|(name, _)| format!("DROP INDEX {name}")));
     let (mut first, last) = (first as i64, last as i64);

@@ -1,4 +1,4 @@
-//! A folder in `benches/results`: numbers never lie anywhere without the machine, the commit and the command.
+//! A folder in `benches/results`: numbers together with their machine, commit and command.
 
 use std::{
     fs,
@@ -11,11 +11,11 @@ use crate::{machine::Machine, runner::Raw, settings::Settings};
 
 const RESULTS: &str = "benches/results";
 
-/// A folder of one run.
+/// The folder of one run.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// Named after the day and the commit. A second run of a day on a commit is `…-2`.
+    /// Creates a folder named after the day and the commit. The second run on the same day and commit is `…-2`.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -43,7 +43,7 @@ impl Folder {
         fs::write(self.0.join(name), text).with_context(|| format!("cannot write {name}"))
     }
 
-    /// What programs printed.
+    /// Writes the output of programs.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -62,7 +62,7 @@ impl Folder {
         self.write("machine.txt", &format!("{machine}\n{settings}\n"))
     }
 
-    /// The page that is read first.
+    /// Writes the page to read first.
     ///
     /// # Errors
     /// If it cannot be written.

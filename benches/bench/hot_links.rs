@@ -1,4 +1,4 @@
-//! Links that many follow, and whether a scan made the node forget them.
+//! Links that many clients follow, and whether a scan pushed them out of the cache.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use testkit::Node;
 
 use crate::counters::Counters;
 
-/// How many.
+/// How many hot links.
 const LINKS: usize = 100;
 
-/// Look-ups that prove nothing: a link may just have been looked up again by itself.
+/// This many look-ups prove nothing: a node looks up a link again when it has grown old.
 const TOLERATED: u64 = 5;
 
-/// Links that many follow.
+/// Links that many clients follow.
 pub(crate) struct HotLinks {
     node: Arc<Node>,
     codes: Vec<String>,
-    /// The most that a scan pushed out so far.
+    /// How many links the worst scan pushed out.
     lost: u64,
 }
 
@@ -37,13 +37,13 @@ impl HotLinks {
         }
     }
 
-    /// Follows each twice, so that they are known to be wanted again.
+    /// Follows each link twice, so that the cache knows that it is wanted again.
     pub(crate) async fn warm_up(&self) -> anyhow::Result<()> {
         self.follow().await?;
         self.follow().await
     }
 
-    /// Follows each once, and counts those that the database was asked for.
+    /// Follows each link once, and counts the look-ups in the database.
     pub(crate) async fn look(&mut self) -> anyhow::Result<()> {
         let before = Counters::settled([&*self.node]).await;
         self.follow().await?;
@@ -52,7 +52,7 @@ impl HotLinks {
         Ok(())
     }
 
-    /// What there is to say about them.
+    /// A note for the table.
     pub(crate) fn note(&self) -> String {
         let Self { lost, codes, .. } = self;
         let of = codes.len();
@@ -63,7 +63,7 @@ impl HotLinks {
         }
     }
 
-    /// Whether all were still known after every scan.
+    /// Whether every scan left them in the cache.
     pub(crate) fn are_kept(&self) -> bool {
         self.lost <= TOLERATED
     }

@@ -1,5 +1,5 @@
-//! How long a redirect takes when the servers are asked for half of what they could give: at the full rate a latency
-//! only says how many connections wait.
+//! How long a redirect takes at half of the servers' full rate. At the full rate a latency only says how many
+//! connections wait.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::{
     stage::Stage,
 };
 
-/// How far the rate may be from the half, as a share of it.
+/// How far the rate may be from half of the full rate, as a share.
 const TOLERANCE: f64 = 0.1;
 
-/// How often the pauses are corrected at most. The first correction is nearly always needed: how long an answer takes
-/// is not known before.
+/// How many times the pauses are corrected at most. The first correction is nearly always needed, because the time of
+/// an answer is not known before.
 const ATTEMPTS: usize = 3;
 
-/// The rows for the limited redirect, whose rate is `maximum` at most.
+/// The rows for the limited redirect, whose full rate is `maximum`.
 ///
 /// # Errors
 /// As [`Load::measure`].

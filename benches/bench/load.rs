@@ -1,4 +1,4 @@
-//! A load, and the proof that the servers did what is measured: wrk alone only knows how many answers were errors.
+//! A load, and the proof that the servers did what is measured. wrk itself only knows how many answers were errors.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -16,28 +16,28 @@ use crate::{
     wrk::{Measured, Target},
 };
 
-/// What is asked of one or several nodes, and what they have to do.
+/// Requests to one or several nodes, and what the nodes must do for them.
 pub(crate) struct Load {
-    /// What it is called in messages and file names.
+    /// For messages and file names.
     pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) nodes: Vec<Arc<Node>>,
     /// The status of every answer.
     pub(crate) status: u16,
-    /// The outcome of every decision, and who may decide; nobody, if there is no limit.
+    /// The outcome of every decision, and the sources that may decide. No source means that there is no limit.
     pub(crate) outcome: &'static str,
     pub(crate) deciders: &'static [&'static str],
-    /// Whose database has to look up every code.
+    /// The table in which every code must be looked up.
     pub(crate) looked_up: Option<Table>,
-    /// Where every request makes a link.
+    /// The table in which every request makes a link.
     pub(crate) table: Option<Table>,
     pub(crate) hot_links: Option<HotLinks>,
-    /// In front of the nodes.
+    /// In front of the nodes, if any.
     pub(crate) nginx: Option<Nginx>,
 }
 
 impl Load {
-    /// Redirects by one node, decided in this process.
+    /// Redirects by one node that counts in its process.
     pub(crate) fn new(name: &str, node: &Arc<Node>, script: &'static str, path: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -53,16 +53,16 @@ impl Load {
         }
     }
 
-    /// The same, decided by Redis.
+    /// Lets Redis decide instead.
     pub(crate) fn with_redis(mut self) -> Self {
         self.deciders = &["redis"];
         self
     }
 
-    /// Runs the load for a warm-up and then for the result.
+    /// Runs the load for a warm-up, and again for the result.
     ///
     /// # Errors
-    /// If the nodes did anything else than what is to be measured.
+    /// If the nodes did anything but what is to be measured.
     pub(crate) async fn measure(
         &mut self,
         runner: &mut Runner<'_>,
@@ -160,7 +160,7 @@ impl Load {
         Ok(())
     }
 
-    /// What the nodes logged last, besides that they listen.
+    /// The last log lines of the nodes, without the first one, which says where they listen.
     fn last_words(&self) -> String {
         let logs = self.nodes.iter().map(|node| node.log_lines(""));
         let lines: Vec<String> = logs.flat_map(|log| log.into_iter().skip(1)).collect();
@@ -169,7 +169,7 @@ impl Load {
     }
 }
 
-/// Requires that a metric counted every request, and all of them under these labels.
+/// Requires that a metric counted every request under these labels.
 fn expect_all(
     measured: &Measured,
     done: &Counters,
@@ -187,7 +187,7 @@ fn expect_all(
     Ok(())
 }
 
-/// What nodes may have counted: when wrk ends, it has asked on every connection, and does not wait for the answer.
+/// How many requests nodes may have counted. When wrk ends, each connection may have one more under way.
 fn expected(measured: &Measured) -> RangeInclusive<u64> {
     measured.requests..=measured.requests + u64::from(CONNECTIONS)
 }

@@ -1,4 +1,4 @@
-//! Where and when it was measured: a number without its machine says nothing.
+//! Where and when the numbers were measured: without its machine a number means nothing.
 
 use std::{
     collections::BTreeMap,
@@ -10,22 +10,22 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use testkit::find;
 
-/// Where and when it was measured. Not the name of the machine, nor paths on it.
+/// Where and when the numbers were measured, without the name of the machine and without its paths.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Machine {
     /// In UTC.
     pub(crate) date: String,
     /// 12 characters.
     pub(crate) commit: String,
-    /// Whether the sources were those of the commit.
+    /// Whether the sources differ from the commit.
     pub(crate) has_changes: bool,
     processor: String,
     cores: usize,
     memory: String,
     kernel: String,
-    /// Where databases are: on a RAM disk, commits wait for nothing.
+    /// The file system of the databases. On a RAM disk a commit waits for nothing.
     temporary_files: String,
-    /// Processes that wanted to run in the minute before.
+    /// How many processes wanted to run, on average over the minute before.
     load: String,
     versions: BTreeMap<String, String>,
 }
@@ -34,7 +34,7 @@ impl Machine {
     /// # Errors
     /// If this is no checkout, or one of the servers is missing.
     pub(crate) fn describe(cores: usize) -> anyhow::Result<Self> {
-        // Results are no change of what is measured.
+        // New results do not change what is measured.
         let status = ["status", "--porcelain", "--", ".", ":!benches/results"];
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         let meminfo = fs::read_to_string("/proc/meminfo")?;
@@ -102,7 +102,7 @@ fn versions() -> anyhow::Result<BTreeMap<String, String>> {
             .arg(argument)
             .stdin(Stdio::null())
             .output()?;
-        // nginx says it on standard error, and wrk fails.
+        // nginx prints it to standard error, and wrk prints it and fails.
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let version = text.split_once(before).map(|(_, rest)| first_word(rest));

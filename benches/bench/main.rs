@@ -1,4 +1,4 @@
-//! `make bench`: what this machine does per second, and whether that is what was promised.
+//! `make bench`: measures what this machine does per second, and compares it with what was promised.
 //!
 //! | modules | what they hold |
 //! |---|---|
@@ -73,7 +73,7 @@ enum Command {
     Compare {
         /// A folder in benches/results
         before: PathBuf,
-        /// Another
+        /// Another such folder
         after: PathBuf,
     },
     /// Says how cost grows with links, clients, nodes and limits: takes up to half an hour
@@ -103,7 +103,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// All servers end with the future that this interrupts.
+/// Returns on SIGINT and SIGTERM. Dropping the measurement then ends all servers.
 async fn interrupted() {
     let signals = (
         signal(SignalKind::interrupt()),
@@ -123,7 +123,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         print!("{}", compare::table_of(&before, &after));
         return Ok(());
     }
-    // Scripts are named from here, so that what was measured can be read without knowing where.
+    // Relative paths in the results then mean the same on every machine.
     std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).context("the repository is gone")?;
     if let Some(Command::Scale { only }) = &arguments.command {
         return scale::run(only).await;

@@ -1,4 +1,4 @@
-//! Memory: of nodes, and of Redis per client.
+//! Memory of nodes, and of Redis per client.
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
@@ -17,20 +17,20 @@ use crate::{
     stage::Stage,
 };
 
-/// Clients in Redis whose memory is measured, and requests of each: one more than the quota, so that no log grows
-/// further.
+/// How many clients in Redis are measured, and how many requests of each: one more than the quota, so that its log is
+/// full.
 const CLIENTS: u32 = 100_000;
 const REQUESTS: u64 = 11;
-/// The default limit; the window is so long that no request leaves a log meanwhile.
+/// The default limit, with a window so long that no entry leaves a log meanwhile.
 const QUOTA: &str = "10/hour";
 
 /// Requests under way at once while logs are filled.
 const AT_ONCE: usize = 512;
 
-/// The most clients that Redis is asked about one by one.
+/// How many clients Redis is asked about one by one, at most.
 const SAMPLE: usize = 1_000;
 
-/// Resident memory of nodes: just started, and after all that was measured.
+/// Resident memory of nodes that have just started, and of those that were measured.
 ///
 /// # Errors
 /// If a node is gone.
@@ -75,7 +75,7 @@ async fn idle(
     row.wanted = Some(Wanted::AtMost(20.0));
     for _ in 0..settings.rounds {
         let node = node.start().await;
-        // One request, which the database is asked for: all connections are there.
+        // One request that needs the database, so that all connections exist.
         let status = node.client().get("/nobody").await.status;
         ensure!(status == 404, "an unknown code is answered with {status}");
         row.add(resident_megabytes(&node)?, None);
@@ -95,7 +95,7 @@ pub(crate) fn resident_megabytes(node: &Node) -> anyhow::Result<f64> {
     Ok(kibibytes * 1024.0 / 1e6)
 }
 
-/// What a client with a full log takes, by what Redis says of single clients and by how much it grew for all.
+/// The memory of a client with a full log, by what Redis says about single clients and by how much Redis grew for all.
 ///
 /// # Errors
 /// If Redis cannot be asked.
@@ -139,7 +139,7 @@ pub(crate) async fn of_redis(runner: &mut Runner<'_>) -> anyhow::Result<Vec<Row>
     Ok(vec![single, all])
 }
 
-/// With the commands of a node.
+/// Fills logs with the commands of a node.
 async fn fill_logs(store: &RedisStore, policy: &Policy) -> anyhow::Result<()> {
     let requests = (0..REQUESTS).flat_map(|_| 0..CLIENTS);
     stream::iter(requests)
@@ -150,9 +150,9 @@ async fn fill_logs(store: &RedisStore, policy: &Policy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Clients from all over the Internet: short addresses take less than long ones.
+/// Clients from all over the Internet: the length of an address is part of the memory.
 fn client(number: u32) -> ClientId {
-    // Odd, so no two numbers have one address.
+    // The factor is odd, so no two numbers have the same address.
     let bits = number.wrapping_mul(2_654_435_761);
     ClientId::new(Ipv4Addr::from_bits(bits).into(), 64)
 }
@@ -177,14 +177,14 @@ pub(crate) async fn usage_of_some(
     }
     let client = Client::open(redis.url())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
-    // One that has expired meanwhile has none.
+    // A key that has expired meanwhile has no usage.
     let usages: Vec<Option<f64>> = pipeline.query_async(&mut connection).await?;
     let usages: Vec<f64> = usages.into_iter().flatten().collect();
     ensure!(!usages.is_empty(), "Redis knows none of the clients");
     Ok(row::median(&usages))
 }
 
-/// In bytes.
+/// `used_memory` of Redis, in bytes.
 ///
 /// # Errors
 /// If Redis does not say.

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::{program, runner::Runner};
 
-/// Builds and runs the micro-benchmarks, each for a short time. What they print is kept, and not part of the table.
+/// Builds and runs the micro-benchmarks, each for a short time. Their output is kept and is not part of the table.
 ///
-/// This comes last: cargo also builds the program anew, with what the tests add to its dependencies.
+/// This comes last, because cargo also rebuilds the program, with the features that tests add to its dependencies.
 ///
 /// # Errors
 /// If they cannot be built or fail.
@@ -28,7 +28,7 @@ pub(crate) async fn run(runner: &mut Runner<'_>) -> anyhow::Result<()> {
         is_meant.then(|| message["executable"].as_str().map(str::to_owned))?
     });
     eprintln!("micro: running");
-    // Not through cargo, which would leave them behind when it is killed.
+    // Not through cargo: killed, it would leave them running.
     let mut micro = Command::new(built.context("cargo built no micro-benchmarks")?);
     micro.args(["--bench", "--quiet", "--noplot"]);
     micro.args(["--warm-up-time", "1", "--measurement-time", "2"]);

@@ -1,4 +1,4 @@
-//! What Postgres can do when nobody stands between it and whoever asks: pgbench running the statement of a node.
+//! What Postgres itself can do: pgbench runs the statement of a node.
 
 use std::{fs, process::Command};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const SCRIPT: &str = "insert.sql";
 
-/// The statement is read from here, so that it always is the one of the node.
+/// The statement is read from this source, so it always is the node's.
 const POSTGRES_STORE: &str = include_str!("../../src/links/postgres.rs");
 
 /// pgbench, with a table of its own in the Postgres of the nodes.
@@ -62,7 +62,7 @@ impl Pgbench {
 
     async fn run(&self, seconds: u32) -> anyhow::Result<Transactions> {
         let mut command = Command::new(find("pgbench").context("`make tools` installs pgbench")?);
-        // As many sessions as the node has, and no round trip but that of the statement, which is prepared once.
+        // As many sessions as a node has. The statement is prepared once, and is the only round trip.
         command
             .args(["-M", "prepared", "-n", "-j", "1", "-f", SCRIPT])
             .args(["-c", &SESSIONS.to_string(), "-T", &seconds.to_string()])
@@ -91,14 +91,14 @@ impl Pgbench {
 
 struct Transactions {
     transactions: u64,
-    /// Per second, without the time to connect.
+    /// Transactions per second, without the time to connect.
     rate: f64,
     raw: String,
 }
 
-/// Differs from what a node does in two things. The values are made by Postgres, as pgbench knows only numbers: three
-/// cheap functions per row, next to a commit that waits for the disk. And a code has 7 characters instead of 6,
-/// because pgbench does not try another one when a code is taken; an entry of the index is as large with either.
+/// pgbench's script. It differs from a node in two ways. Postgres makes the values, because pgbench has only numbers:
+/// three cheap functions per row, next to a commit that waits for the disk. And a code has 7 characters instead of 6,
+/// because pgbench does not try again when a code is taken; an index entry has the same size with either.
 fn script() -> anyhow::Result<String> {
     let statement = POSTGRES_STORE
         .split_once("const INSERT_DEDUPLICATED: &str = \"")

@@ -5,7 +5,7 @@ use std::{io::Read, process::Command};
 use anyhow::ensure;
 use testkit::Process;
 
-/// What a program prints to its standard output. It is killed if nobody waits for that any more.
+/// Runs a program and returns its standard output. Dropping the future kills the program.
 ///
 /// # Errors
 /// If it fails.
@@ -22,7 +22,7 @@ pub(crate) async fn output(command: &Command) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The command as one would type it, wherever the program is installed.
+/// The command as a user would type it, without the folder of the program.
 pub(crate) fn shown(program: &str, command: &Command) -> String {
     let arguments = command
         .get_args()

@@ -1,4 +1,4 @@
-//! What comes of a run: the table, and the files of its folder.
+//! The result of a run: the table, and the files of its folder.
 
 use std::{
     fmt::Write,

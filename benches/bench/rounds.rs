@@ -1,5 +1,5 @@
-//! Measures one thing after another, each beside what it is compared with: a machine that others use as well is not
-//! equally fast in every minute.
+//! Measures one thing after another, each right after what it is compared with: a machine is not equally fast in every
+//! minute.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 
 type Rows = BTreeMap<Scenario, Row>;
 
-/// Measures all that was asked for; returns the rows of the table, and what programs printed.
+/// Measures all that the user asked for, and returns the rows of the table and the output of programs.
 ///
 /// # Errors
 /// If a server did anything else than what is to be measured.

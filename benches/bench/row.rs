@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which way numbers improve.
+/// Which numbers are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Better {
@@ -10,7 +10,7 @@ pub(crate) enum Better {
     Lower,
 }
 
-/// What was promised of a median.
+/// What a median must be.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Wanted {
@@ -19,7 +19,7 @@ pub(crate) enum Wanted {
     AtMost(f64),
 }
 
-/// One number of a round, and what it is compared with.
+/// The number of one round, and what it is compared with.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Round {
     value: f64,
@@ -27,7 +27,7 @@ struct Round {
     reference: Option<f64>,
 }
 
-/// One thing that was measured, in every round.
+/// One thing, measured in every round.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -35,7 +35,7 @@ pub(crate) struct Row {
     pub(crate) title: String,
     unit: String,
     pub(crate) better: Better,
-    /// What the references are.
+    /// What the references measure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) share_of: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub(crate) struct Row {
     rounds: Vec<Round>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
-    /// Whether a note says that the promise is broken, whatever the numbers are.
+    /// Whether a note says that the promise is broken, even if the numbers keep it.
     #[serde(default)]
     pub(crate) broken: bool,
 }
@@ -75,7 +75,7 @@ impl Row {
         median(&self.values())
     }
 
-    /// The median of the shares, each of its own round.
+    /// The median of the shares of all rounds.
     pub(crate) fn share(&self) -> Option<f64> {
         let share = |round: &Round| Some(round.value / round.reference?);
         let shares: Vec<f64> = self.rounds.iter().filter_map(share).collect();
@@ -122,7 +122,7 @@ impl Row {
     }
 }
 
-/// The number in the middle, or the mean of the two that are.
+/// The number in the middle, or the mean of the two in the middle.
 pub(crate) fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Runs what measures, and keeps all that it prints.
+//! Runs the programs that measure, and keeps their output.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::{
     wrk::{self, Measured, Target},
 };
 
-/// What programs printed, by the name of a file.
+/// The output of programs, by file name.
 pub(crate) type Raw = BTreeMap<String, String>;
 
-/// Runs what measures, and keeps all that it prints.
+/// Runs the programs that measure, and keeps their output.
 pub(crate) struct Runner<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) round: u32,
     raw: Raw,
-    /// Requests so far: each has a number of its own.
+    /// How many requests were sent so far. Each has a number of its own.
     requests: u64,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Runs wrk for as long as servers need to be as quick as they get.
+    /// Runs wrk until the servers are as quick as they get.
     ///
     /// # Errors
     /// As [`wrk::run`].
@@ -41,7 +41,7 @@ impl<'a> Runner<'a> {
         Ok(measured)
     }
 
-    /// Runs wrk, going on where it ended the last time, and keeps what it printed under `name`.
+    /// Runs wrk with the numbers after those of the last run, and keeps its output under `name`.
     ///
     /// # Errors
     /// As [`wrk::run`].
@@ -56,7 +56,7 @@ impl<'a> Runner<'a> {
         Ok(measured)
     }
 
-    /// Runs wrk on all of them at once, as [`warm_up`](Self::warm_up).
+    /// Runs [`warm_up`](Self::warm_up) on all targets at once.
     ///
     /// # Errors
     /// As [`wrk::run`].
@@ -64,7 +64,7 @@ impl<'a> Runner<'a> {
         self.run_all(targets, WARM_UP).await.map(drop)
     }
 
-    /// Runs wrk on all of them at once, as [`measure`](Self::measure).
+    /// Runs [`measure`](Self::measure) on all targets at once.
     ///
     /// # Errors
     /// As [`wrk::run`].
@@ -80,7 +80,7 @@ impl<'a> Runner<'a> {
         Ok(all)
     }
 
-    /// Each begins at another of the clients.
+    /// Each target begins at another client.
     async fn run_all(&mut self, targets: &[Target], seconds: u32) -> anyhow::Result<Vec<Measured>> {
         let runs = targets.iter().enumerate().map(|(number, target)| {
             let apart = target.clients * number as u64 / targets.len() as u64;
@@ -101,7 +101,7 @@ impl<'a> Runner<'a> {
         self.raw.insert(file, text.to_owned());
     }
 
-    /// What was kept so far.
+    /// All output so far.
     pub(crate) fn raw(&self) -> &Raw {
         &self.raw
     }

@@ -21,11 +21,11 @@ use self::{series::Series, sizes::Sizes};
 /// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Topic {
-    /// Links in the database: look-ups that are not remembered, and new links
+    /// Links in the database: look-ups without the cache, and new links
     Links,
     /// Active clients, in Redis and in process
     Clients,
-    /// Nodes that share Redis and Postgres
+    /// Nodes with the same Redis and Postgres
     Nodes,
     /// The limit, and with it the length of every window log
     Limits,
@@ -47,10 +47,10 @@ impl Topic {
     }
 }
 
-/// Measures the topics named, all if none is, and writes what comes of each as soon as it is there.
+/// Measures these topics, or all if there are none, and writes the results of each at once.
 ///
 /// # Errors
-/// If a server did anything else than what is to be measured, or there is no gnuplot.
+/// If a server did anything but what is to be measured, or gnuplot is missing.
 pub(crate) async fn run(only: &[Topic]) -> anyhow::Result<()> {
     let topics = if only.is_empty() {
         Topic::value_variants()

@@ -1,4 +1,4 @@
-//! What can be measured, and what is wanted of it.
+//! What can be measured, and which share is wanted.
 
 use clap::ValueEnum;
 
@@ -13,21 +13,21 @@ pub(crate) enum Scenario {
     Embedded,
     /// Redirects of a node with Redis and Postgres, every request from another client
     Redis,
-    /// One URL shortened over and over, every time by another client
+    /// The same URL shortened again and again, every time by another client
     PostSame,
-    /// A client that is refused and does not stop
+    /// One client that goes on although it is refused
     Flood,
-    /// Random codes that nobody has, every request from another client
+    /// Random codes of no link, every request from another client
     Scan,
     /// New URLs shortened, every time by another client
     PostUnique,
     /// Redirects through nginx and two nodes, every request from another client
     Nginx,
-    /// How long redirects take at half of the rate that `redis` reaches
+    /// How long redirects take at half of the rate of `redis`
     Latency,
     /// Resident memory of nodes
     Rss,
-    /// Bytes that a client takes in Redis
+    /// Bytes per client in Redis
     RedisMemory,
     /// From the start of the program to its first answer
     FirstAnswer,
@@ -38,9 +38,9 @@ pub(crate) enum Scenario {
 /// What a number of requests per second is a share of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
-    /// The bare web server, asked in the same way.
+    /// The bare web server, with the same requests.
     Bare,
-    /// The same statements from pgbench.
+    /// pgbench, with the statement of a node.
     Pgbench,
     /// [`Scenario::Redis`] in the same round.
     Redis,
@@ -52,7 +52,7 @@ impl Scenario {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What has to be measured as well.
+    /// Another scenario that must be measured before this one.
     pub(crate) fn needs(self) -> Option<Self> {
         match self {
             Self::PostSame | Self::Latency => Some(Self::Redis),
@@ -60,7 +60,7 @@ impl Scenario {
         }
     }
 
-    /// Whether Redis and Postgres take part.
+    /// Whether it needs Redis and Postgres.
     pub(crate) fn is_distributed(self) -> bool {
         match self {
             Self::Redis | Self::PostSame | Self::Flood | Self::Scan => true,
@@ -70,7 +70,7 @@ impl Scenario {
         }
     }
 
-    /// `None` for what is measured in other ways than [`load`](crate::load).
+    /// What its requests per second are a share of, if any.
     pub(crate) fn reference(self) -> Option<Reference> {
         match self {
             Self::Embedded | Self::Redis | Self::Flood | Self::Scan | Self::Nginx => {
@@ -82,7 +82,7 @@ impl Scenario {
         }
     }
 
-    /// The row of a number of requests per second, still without numbers.
+    /// The row for its requests per second, without numbers yet.
     pub(crate) fn row(self) -> Row {
         let (title, wanted) = match self {
             Self::Bare => ("bare actix-web, a fixed 302", None),

@@ -1,4 +1,4 @@
-//! The servers that are measured, and those that they need.
+//! The servers that are measured, and the servers that they need.
 
 use std::{
     io::BufRead,
@@ -20,10 +20,10 @@ use crate::{
 /// Where links lead.
 pub(crate) const LOCATION: &str = "https://example.com/a/page?of=some&length=usual";
 
-/// No client reaches it: a refusal costs less than a redirect, and would flatter the result.
+/// More than any client sends. A refusal costs less than a redirect, and would flatter the result.
 const GENEROUS_QUOTA: &str = "1000/minute";
 
-/// A node that keeps everything to itself, and tells clients apart that all come from this machine.
+/// A node with SQLite that counts in its process, and knows clients by `X-Forwarded-For`.
 pub(crate) fn embedded(workers: usize) -> NodeBuilder {
     Node::builder()
         .set("http.workers", &workers.to_string())
@@ -32,11 +32,11 @@ pub(crate) fn embedded(workers: usize) -> NodeBuilder {
         .set("limiter.quota", GENEROUS_QUOTA)
 }
 
-/// Redis and Postgres.
+/// A Redis and a Postgres.
 pub(crate) struct Servers {
     pub(crate) redis: Redis,
     pub(crate) postgres: Postgres,
-    /// For whoever needs no database of its own.
+    /// The database of nodes that need none of their own.
     links: Database,
 }
 
@@ -56,18 +56,18 @@ impl Servers {
             .redis(&self.redis)
             .postgres(&self.links)
             .set("database.max_connections", &SESSIONS.to_string())
-            // An answer is proof that Redis was asked: none is let through on a count of the node's own.
+            // A node never counts by itself, so every answer proves that it asked Redis.
             .set("limiter.on_redis_failure", "deny")
-            // A pause of this machine longer than the usual 100 ms is no reason to give up.
+            // A machine under load may pause for longer than the default of 100 ms.
             .set("limiter.redis.timeout", "1s")
     }
 
-    /// Forgets all clients, so that none of them expires while something else is measured.
+    /// Makes Redis forget all clients, so that no key expires during another measurement.
     ///
     /// # Panics
     /// If that takes Redis half a minute.
     pub(crate) async fn forget_clients(&self) {
-        // In the background: a client of Redis would not wait until millions of them are gone.
+        // In the background: deleting millions of keys takes longer than a client of Redis waits.
         self.redis.command::<String>("FLUSHALL ASYNC").await;
         eventually("Redis has forgotten all clients", async || {
             let info: String = self.redis.command("INFO memory").await;
@@ -77,7 +77,7 @@ impl Servers {
     }
 }
 
-/// A web server that knows one redirect and does nothing else.
+/// The web server of `benches/bare.rs`.
 pub(crate) struct Bare {
     process: Process,
     address: SocketAddr,
@@ -101,7 +101,7 @@ impl Bare {
         })
     }
 
-    /// Requests per second when asked `like` another.
+    /// Requests per second, with the requests that another target gets.
     ///
     /// # Errors
     /// If it answers with anything but its redirect.
@@ -123,7 +123,7 @@ impl Bare {
         Ok(measured.rate())
     }
 
-    /// As any request for a redirect.
+    /// Requests for the redirect, from a million clients.
     pub(crate) fn target(&self) -> Target {
         Target::new("distinct-clients.lua", self.address, "/abcdef")
     }

@@ -1,4 +1,4 @@
-//! What was asked for.
+//! What the user asked for.
 
 use std::{collections::BTreeSet, fmt, num::NonZeroUsize};
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{conditions, scenario::Scenario};
 
-/// How long each measurement runs before it counts, in seconds.
+/// Seconds for which servers are loaded before each measurement.
 pub(crate) const WARM_UP: u32 = 2;
 
-/// Connections of wrk. It has one thread.
+/// Connections of wrk, which has one thread.
 pub(crate) const CONNECTIONS: u32 = 64;
 
-/// Sessions that a node, or pgbench, has with Postgres.
+/// Postgres sessions of a node, and of pgbench.
 pub(crate) const SESSIONS: u32 = 16;
 
-/// What was asked for.
+/// What the user asked for.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Settings {
     pub(crate) rounds: u32,
@@ -25,22 +25,22 @@ pub(crate) struct Settings {
     pub(crate) warm_up_seconds: u32,
     pub(crate) connections: u32,
     pub(crate) database_sessions: u32,
-    /// Worker threads of each server.
+    /// Worker threads of each server, as many as there are cores.
     pub(crate) workers: usize,
     #[serde(skip)]
     scenarios: BTreeSet<Scenario>,
-    /// How to ask for the same again.
+    /// The command that asks for the same again.
     pub(crate) command: String,
-    /// What both sides of every share have in common. Older results say nothing about it.
+    /// What both sides of every share have in common. Results of older versions do not have it.
     #[serde(default)]
     pub(crate) both_sides: String,
 }
 
 impl Settings {
-    /// From the environment, for the scenarios named; for all, if none is.
+    /// Reads the environment. Without names it takes all scenarios.
     ///
     /// # Errors
-    /// If a variable is set to something else than a number from 1.
+    /// If a variable is not a number from 1.
     pub(crate) fn new(only: &[Scenario]) -> anyhow::Result<Self> {
         let rounds = number("BENCH_ROUNDS", 3)?;
         let seconds = number("BENCH_SECONDS", 5)?;
@@ -68,13 +68,13 @@ impl Settings {
         })
     }
 
-    /// From the environment; `sizes` are what is set there as well, and `topics` what is measured.
+    /// Reads the environment for `make bench-scale`. `sizes` and `topics` are the rest of the command.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn for_scale(sizes: &str, topics: &str) -> anyhow::Result<Self> {
         let mut settings = Self::new(&[])?;
-        // Each size is measured once: what matters is how they differ, and by how much each differs from the next.
+        // Each size is measured once: the curve over all sizes is the result.
         settings.rounds = 1;
         let seconds = settings.seconds;
         settings.command =
@@ -112,10 +112,10 @@ impl fmt::Display for Settings {
     }
 }
 
-/// A number from 1 that a variable of the environment sets.
+/// A number from 1 in an environment variable.
 ///
 /// # Errors
-/// If it is set to anything else.
+/// If it is anything else.
 pub(crate) fn number(name: &str, default: u32) -> anyhow::Result<u32> {
     let number = match std::env::var(name) {
         Ok(text) => text

@@ -1,4 +1,4 @@
-//! Starts what the chosen scenarios need: a node of its own for nearly every one.
+//! Starts what the chosen scenarios need. Nearly every scenario has a node of its own.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,17 +16,17 @@ use crate::{
     table::Table,
 };
 
-/// The default. All but the first ten of a flood are refused.
+/// The default. A node refuses all but the first ten requests of a flood.
 const USUAL_QUOTA: &str = "10/minute";
 
-/// What a scan does not find. Without them, Postgres would read the whole table and no index.
+/// Links that a scan does not find. With fewer, Postgres would read the table instead of the index.
 const OTHER_LINKS: u64 = 100_000;
 
-/// The servers of the chosen scenarios, and what is asked of them.
+/// The servers of the chosen scenarios, and their loads.
 pub(crate) struct Stage {
     pub(crate) loads: BTreeMap<Scenario, Load>,
     pub(crate) pgbench: Option<Pgbench>,
-    /// Last: nodes end before what they need.
+    /// The last field, dropped last: nodes end before the servers that they need.
     pub(crate) servers: Option<Servers>,
 }
 
@@ -59,7 +59,8 @@ impl Stage {
     }
 }
 
-/// The load of a scenario with Redis and Postgres; of any other, none. `known` are those before it.
+/// The load of a scenario with Redis and Postgres, or `None` for any other scenario. `known` has the loads of the
+/// scenarios before it.
 async fn distributed(
     scenario: Scenario,
     servers: &Servers,
@@ -87,7 +88,7 @@ async fn distributed(
         }
         Scenario::Scan => {
             let database = servers.postgres.database().await;
-            // A link that is looked up again because its time is over was not pushed out.
+            // No link grows old meanwhile: one that is looked up again was pushed out.
             let node = node().postgres(&database).set("cache.ttl", "10m");
             let node = Arc::new(node.start().await);
             fill::postgres(&database.url(), 1, OTHER_LINKS).await?;
@@ -119,7 +120,7 @@ async fn distributed(
     Ok(Some(load.with_redis()))
 }
 
-/// Redirects of one link, for many clients.
+/// Redirects of one link, from a million clients.
 async fn redirect(scenario: Scenario, node: &NodeBuilder) -> Load {
     let node = Arc::new(node.start().await);
     let code = node.client().shorten(LOCATION).await.code();

@@ -17,10 +17,10 @@ use crate::{
 
 const RUNS: usize = 11;
 
-/// Between attempts to get an answer.
+/// The pause between attempts to get an answer.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Whatever happens, the node does not take longer.
+/// After this the node has failed to start.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// The row: an embedded node in an empty directory, with the defaults but for its ports.
@@ -44,7 +44,7 @@ pub(crate) async fn measure(runner: &mut Runner<'_>) -> anyhow::Result<Row> {
     Ok(row)
 }
 
-/// With the shell that guards the process: two milliseconds that are not the node's.
+/// The time to the first answer. About two milliseconds of it belong to the shell that guards the process.
 async fn first_answer() -> anyhow::Result<Duration> {
     let builder = Node::builder();
     let directory = tempfile::tempdir()?;
@@ -71,7 +71,7 @@ async fn first_answer() -> anyhow::Result<Duration> {
     }
 }
 
-/// Whether somebody listens, and says that all is well.
+/// Whether the node listens and answers with 200.
 fn answers(node: SocketAddr) -> bool {
     let ask = || {
         let mut connection = TcpStream::connect(node)?;

@@ -6,7 +6,7 @@ use testkit::{Database, eventually};
 
 use crate::settings::CONNECTIONS;
 
-/// A database with the tables of a node, and nobody else's links.
+/// A database with the tables of a node, which no other scenario uses.
 pub(crate) struct Table(Database);
 
 impl Table {
@@ -18,8 +18,8 @@ impl Table {
         self.0.url()
     }
 
-    /// Removes all links, and writes out what Postgres still holds: each measurement begins with an empty table right
-    /// after a checkpoint, and not just one of two that are compared.
+    /// Removes all links, and makes Postgres write its buffers to disk. So both of two measurements that are compared
+    /// begin with an empty table right after a checkpoint.
     pub(crate) async fn empty(&self) -> anyhow::Result<()> {
         let mut connection = PgConnection::connect(&self.url()).await?;
         for statement in ["TRUNCATE urls", "CHECKPOINT"] {
@@ -29,8 +29,8 @@ impl Table {
     }
 
     /// # Errors
-    /// If there are not as many links as were made since the table was empty. Those that nobody waited for any more
-    /// when a run ended may be there or not.
+    /// If there are not as many links as were made since the table was empty. The requests that were under way when a
+    /// run ended may have made a link or not.
     pub(crate) async fn expect(&self, links: u64, runs: u64) -> anyhow::Result<()> {
         let found = self.0.number("SELECT count(*) FROM urls").await as u64;
         let most = links + runs * u64::from(CONNECTIONS);
@@ -41,14 +41,14 @@ impl Table {
         Ok(())
     }
 
-    /// How often a code was looked for so far, by Postgres's own count.
+    /// How many times a code was looked up so far, by Postgres's own count.
     pub(crate) async fn look_ups(&self) -> u64 {
         let count =
             "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'urls_short_code_key'";
         self.0.number(count).await as u64
     }
 
-    /// Waits until that many were counted: a session that has nothing to do reports after ten seconds.
+    /// Waits until Postgres has counted that many. A session reports ten seconds after its last statement.
     ///
     /// # Panics
     /// If that never happens.

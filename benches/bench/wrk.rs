@@ -1,4 +1,4 @@
-//! Runs wrk, and reads what its scripts in `benches/wrk` print.
+//! Runs wrk, and reads what the scripts in `benches/wrk` print.
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -7,24 +7,24 @@ use testkit::find;
 
 use crate::{program, settings::CONNECTIONS};
 
-/// What is asked, and of whom.
+/// Which requests go to which server.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Of `benches/wrk`.
+    /// A file in `benches/wrk`.
     pub(crate) script: &'static str,
     pub(crate) server: SocketAddr,
     pub(crate) path: String,
     /// How many clients take turns.
     pub(crate) clients: u64,
-    /// What the script takes after these.
+    /// The script's further arguments.
     pub(crate) arguments: Vec<String>,
 }
 
-/// A million clients: enough that none comes again within a measurement.
+/// Enough that no client comes again within a measurement.
 const CLIENTS: u64 = 1_000_000;
 
 impl Target {
-    /// A script run by a million clients.
+    /// Requests from a million clients.
     pub(crate) fn new(script: &'static str, server: SocketAddr, path: &str) -> Self {
         Self {
             script,
@@ -46,7 +46,7 @@ pub(crate) struct Measured {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     pub(crate) p999: Duration,
-    /// The command and all that it printed.
+    /// The command and its output.
     pub(crate) raw: String,
 }
 
@@ -57,7 +57,7 @@ impl Measured {
     }
 }
 
-/// Asks for so many seconds; requests are numbered from `first` on.
+/// Sends requests for this many seconds, numbered from `first`.
 ///
 /// # Errors
 /// If wrk fails, a connection failed, or nothing was answered.

@@ -1,5 +1,5 @@
-# For gnuplot, before each of the others: two pictures beside each other, all axes logarithmic. `folder` holds the CSV
-# files, and takes the picture.
+# gnuplot runs this before each of the other files: two charts beside each other, all axes logarithmic. `folder` holds
+# the CSV files and receives the picture.
 
 set datafile separator ','
 set terminal svg size 1000,460 dynamic font 'sans-serif,12' background rgb 'white'

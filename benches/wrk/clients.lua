@@ -1,7 +1,7 @@
--- For the scripts beside this one: the addresses of many clients, and the line that says what was measured.
+-- Used by the scripts beside this one: the addresses of many clients, and the line with the results.
 --
--- wrk's arguments after `--` begin with FIRST CLIENTS: requests are numbered from FIRST on, so that a run can go on
--- where the one before it ended, and request n comes from client n modulo CLIENTS, at most 16777216 of them.
+-- wrk's arguments after `--` begin with FIRST CLIENTS. Requests are numbered from FIRST, so a run can go on where the
+-- one before it ended. Request n comes from client n modulo CLIENTS. There are at most 16777216 clients.
 
 local floor = math.floor
 local number, clients

@@ -1,4 +1,4 @@
--- For wrk: every request comes from another client, as if a trusted proxy passed them on.
+-- For wrk: every request comes from another client, as through a trusted proxy.
 --
 -- Arguments: FIRST CLIENTS [BODY]. With a BODY, a form, the requests are POSTs.
 
@@ -13,7 +13,7 @@ function init(args)
         wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
         wrk.body = args[3]
     end
-    -- Put together once: wrk.format would cost more than some of the servers that are measured.
+    -- Built once: wrk.format would cost more than some of the servers that are measured.
     before, after = wrk.format():match("^(.*)@(.*)$")
 end
 

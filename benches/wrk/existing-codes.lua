@@ -1,6 +1,6 @@
--- For wrk: follows links that benches/bench/fill.rs has made, in random order.
+-- For wrk: follows the links that benches/bench/fill.rs makes, in random order.
 --
--- Arguments: FIRST CLIENTS LINKS. FIRST is also where the random numbers begin.
+-- Arguments: FIRST CLIENTS LINKS. FIRST is also the seed of the random numbers.
 
 local clients = dofile("benches/wrk/clients.lua")
 local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -17,7 +17,7 @@ function init(args)
     before, between, after = wrk.format("GET", "/@"):match("^(.-)@(.*)@(.*)$")
 end
 
--- The letter for one digit in base 62.
+-- The character of one digit in base 62.
 local function letter(number, place)
     return letters[floor(number / place) % 62 + 1]
 end

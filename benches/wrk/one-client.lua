@@ -1,3 +1,3 @@
--- For wrk: every request is the same, from the one client that wrk is.
+-- For wrk: every request is the same and comes from one client, wrk itself.
 
 done = dofile("benches/wrk/clients.lua").done

@@ -1,8 +1,8 @@
--- For wrk: as distinct-clients.lua, but every connection waits between an answer and its next request, so that all
--- together ask for less than the server could give.
+-- For wrk: like distinct-clients.lua, but every connection pauses between an answer and its next request, so that the
+-- rate stays below the server's full rate.
 --
--- Arguments: FIRST CLIENTS MICROSECONDS. A pause is between half and one and a half times as long, at random: at
--- equal pauses all connections would soon ask at the same moments.
+-- Arguments: FIRST CLIENTS MICROSECONDS. A pause is between 0.5 and 1.5 times as long, at random. With equal pauses all
+-- connections would soon send at the same moments.
 
 dofile("benches/wrk/distinct-clients.lua")
 
@@ -16,6 +16,6 @@ function init(args)
 end
 
 function delay()
-    -- wrk takes whole milliseconds: rounded up or down at random, the mean stays right.
+    -- wrk takes whole milliseconds. Rounding up or down at random keeps the mean right.
     return floor(pause * (0.5 + random()) + random())
 end

@@ -1,6 +1,6 @@
--- For wrk: somebody looks for links by trying random codes, each time from another address.
+-- For wrk: a scan that tries random codes, each from another address.
 --
--- Arguments: FIRST CLIENTS. FIRST is also where the random numbers begin: no run tries the codes of another.
+-- Arguments: FIRST CLIENTS. FIRST is also the seed of the random numbers, so no run tries the codes of another.
 
 local clients = dofile("benches/wrk/clients.lua")
 local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

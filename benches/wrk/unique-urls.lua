@@ -1,4 +1,4 @@
--- For wrk: every request shortens a URL that nobody has shortened before, each time from another address.
+-- For wrk: every request shortens a new URL, each from another address.
 --
 -- Arguments: FIRST CLIENTS. The number of a request is part of its URL.
 
@@ -11,7 +11,7 @@ function init(args)
     wrk.method = "POST"
     wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
     wrk.headers["X-Forwarded-For"] = "@"
-    -- Always as many digits, so that Content-Length is the same for all.
+    -- Always the same number of digits, so that Content-Length is constant.
     wrk.body = "url=https%3A%2F%2Fexample.com%2Fpage%2F" .. format("%012d", 0)
     before, after = wrk.format():match("^(.*)@(.*)%d%d%d%d%d%d%d%d%d%d%d%d$")
 end

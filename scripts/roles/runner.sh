@@ -35,7 +35,7 @@ list_checks() {
 # run_checks WORDS: every check whose sentence contains the words. Exits.
 run_checks() {
     local words="$1" order file function sentence
-    registered | cut -f 4 | grep -qF -- "$words" || usage_error "no check has the words '$words'"
+    [[ "$(list_checks)" == *"$words"* ]] || usage_error "no check has the words '$words'"
     passed=0 failed=0
     scratch="$(mktemp -d "${TMPDIR:-/tmp}/shunt-roles.XXXXXX")"
     log="$scratch/log" servers="$scratch/servers"

@@ -20,8 +20,8 @@ pub struct CacheConfig {
         serialize_with = "print_duration"
     )]
     pub ttl: Duration,
-    /// How long a node answers an unknown code without asking the database again; 0 to 1 minute. In this time it may
-    /// not find a link that another node makes. Default `250ms`.
+    /// How long a node answers an unknown code without asking the database again; 0 to 1 minute. For that
+    /// long, the node does not find a link that another node makes under a random code. Default `250ms`.
     #[serde(
         deserialize_with = "duration::<0, MINUTE, _>",
         serialize_with = "print_duration"

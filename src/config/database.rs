@@ -17,7 +17,7 @@ pub struct DatabaseConfig {
     /// `sqlite://path/to/file.db` or `postgres://user:password@host:5432/database`. Also `DATABASE_URL`.
     /// Default `sqlite://shunt.db`.
     #[serde(with = "text")]
-    pub url: Database,
+    pub url: DatabaseUrl,
     /// The most connections of a node, 1 to 1000. Default 16.
     #[serde(deserialize_with = "number::<1, 1000, _, _>")]
     pub max_connections: u32,
@@ -50,7 +50,7 @@ impl Default for DatabaseConfig {
 
 /// A database URL.
 #[derive(Clone, Debug)]
-pub struct Database {
+pub struct DatabaseUrl {
     shown: SecretUrl,
     /// The kind of database that the URL names.
     pub kind: DatabaseKind,
@@ -87,7 +87,7 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-impl Database {
+impl DatabaseUrl {
     /// The parameters of the URL that have no effect.
     pub(super) fn ignored_parameters(&self) -> Vec<String> {
         match self.kind {
@@ -99,7 +99,7 @@ impl Database {
     }
 }
 
-impl FromStr for Database {
+impl FromStr for DatabaseUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -121,7 +121,7 @@ impl FromStr for Database {
 }
 
 /// The URL without its password.
-impl fmt::Display for Database {
+impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shown.fmt(f)
     }

@@ -39,7 +39,6 @@ pub struct LimiterConfig {
     pub ipv6_prefix: u8,
     /// What holds while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no limit) or
     /// `deny` (503). Default `local`.
-    #[serde(with = "text")]
     pub on_redis_failure: OnRedisFailure,
     /// Whether a node refuses a client that floods it without asking Redis each time. The decisions are the same.
     /// Default `true`.

@@ -26,7 +26,7 @@ pub enum LogFormat {
     /// Text on a terminal, else JSON.
     #[default]
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object per line.
     Json,

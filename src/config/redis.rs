@@ -18,7 +18,7 @@ pub struct RedisConfig {
     /// `redis+sentinel://host:port,host:port/master` or `redis+cluster://host:port,host:port`.
     /// Also `REDIS_URL`. Unset by default: each node counts for itself.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional")]
-    pub url: Option<Redis>,
+    pub url: Option<RedisUrl>,
     /// What every key of this service begins with, so that several services can use one Redis. All nodes of a service
     /// have the same prefix: 1 to 64 printable ASCII characters without quotes and `*?[]\{}`. Default `rate_limit:`.
     #[serde(with = "text")]
@@ -27,13 +27,13 @@ pub struct RedisConfig {
 
 /// A Redis URL.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisUrl {
     shown: SecretUrl,
-    /// What the URL names.
+    /// The server, the Sentinels or the cluster that the URL names.
     pub endpoint: RedisEndpoint,
 }
 
-impl Redis {
+impl RedisUrl {
     /// The parameters of the URL that have no effect.
     pub(super) fn ignored_parameters(&self) -> Vec<String> {
         let url = self.shown.secret();
@@ -46,7 +46,7 @@ impl Redis {
     }
 }
 
-impl FromStr for Redis {
+impl FromStr for RedisUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -61,7 +61,7 @@ impl FromStr for Redis {
 }
 
 /// The URL without its password.
-impl fmt::Display for Redis {
+impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shown.fmt(f)
     }

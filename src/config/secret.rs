@@ -9,7 +9,7 @@ use url::Url;
 pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Without an authority there is no password in front of it.
+    // A password stands in the authority. Without an authority, an `@` is part of something else.
     if authority.is_empty() || rest.matches('@').count() == authority.matches('@').count().min(1) {
         return Ok(());
     }

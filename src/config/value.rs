@@ -1,6 +1,7 @@
 //! How values are written: durations, numbers, lists, and anything that parses from a string.
 //!
-//! A file has numbers, booleans and lists. The environment and flags have only text, so each of these can be text, too.
+//! A file has numbers, booleans and lists. The environment and flags have only text, so text is allowed for each of
+//! these.
 
 use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -176,7 +177,10 @@ impl FromStr for Network {
 }
 
 fn unexpected<E: Error>(expected: &str, found: &Value) -> E {
-    E::custom(format!("expected {expected}, found `{found}`"))
+    match found.as_str() {
+        Some(text) => E::custom(format!("expected {expected}, found `{text}`")),
+        None => E::custom(format!("expected {expected}, found `{found}`")),
+    }
 }
 
 /// `bounds` are as a person would write them.

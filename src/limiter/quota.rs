@@ -157,6 +157,9 @@ mod tests {
             ("20 per 5 minutes", 20, 300_000),
             (" 3 / 250ms ", 3, 250),
             ("7/1 h", 7, 3_600_000),
+            // At the bounds.
+            ("1/ms", 1, 1),
+            ("1000000/366d", 1_000_000, 31_622_400_000),
         ] {
             let quota: Quota = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(

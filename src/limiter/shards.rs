@@ -54,6 +54,7 @@ mod tests {
                 *shards.of(&client) += 1;
             }
             let sizes: Vec<usize> = shards.all().map(|shard| *shard).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), 3_200, "no shard is left out");
             assert!(
                 sizes.iter().all(|size| (100..=300).contains(size)),
                 "{sizes:?}"

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_refused() {
+    fn no_other_client_and_no_other_policy_is_refused() {
         let (shield, policy) = (shield(), policy("3/minute"));
         let other = Policy {
             name: "other".parse().expect("a name"),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_refused_for_what_is_yet_to_come() {
+    fn no_client_is_refused_for_entries_from_the_future() {
         let (shield, policy) = (shield(), policy("3/minute"));
         refuse(&shield, &policy, client(1), 0);
         assert!(is_refused(&shield, &policy, client(1), -1_000_000));

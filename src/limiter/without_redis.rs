@@ -2,12 +2,9 @@
 //!
 //! [`Limiter`](super::Limiter) comes here for three reasons ([`NoRedis`]), and gets an [`Outcome`] for each.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use serde::{
-    Deserialize, Serialize,
-    de::{IntoDeserializer, value},
-};
+use serde::{Deserialize, Serialize};
 
 use super::{ClientId, MemoryStore, Outcome, Policy, Source, WindowStore};
 
@@ -23,15 +20,7 @@ pub enum OnRedisFailure {
     Deny,
 }
 
-/// The names are serde's, so that an error lists the choices.
-impl FromStr for OnRedisFailure {
-    type Err = value::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::deserialize(text.into_deserializer())
-    }
-}
-
+/// As in the configuration.
 impl fmt::Display for OnRedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -94,6 +83,8 @@ impl WithoutRedis {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use serde::de::{IntoDeserializer, value};
+
     use super::*;
 
     const ALL: [OnRedisFailure; 3] = [
@@ -104,10 +95,13 @@ mod tests {
 
     #[test]
     fn what_holds_is_read_as_it_is_printed_and_an_error_names_the_choices() {
+        let read = |text: &str| -> Result<OnRedisFailure, value::Error> {
+            OnRedisFailure::deserialize(text.into_deserializer())
+        };
         for choice in ALL {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(read(&choice.to_string()), Ok(choice));
         }
-        let error = "panic".parse::<OnRedisFailure>().expect_err("no choice");
+        let error = read("panic").expect_err("no choice");
         for choice in ALL {
             assert!(
                 error.to_string().contains(&format!("`{choice}`")),

@@ -1,8 +1,8 @@
 //! Log lines on their way out: a bounded queue, and a thread that writes.
 //!
-//! Whoever reads standard output may stall: a terminal that is held, a pipe to a program that hangs, a full disk. A
-//! request that logs must not wait for that. So lines are put into a buffer, and a thread of its own writes them; when
-//! the buffer is full, lines are dropped and counted.
+//! The reader of standard output may stall: a terminal that is held, a pipe to a program that hangs, a full disk. A
+//! request that logs must never wait for the reader. The request puts its lines into the queue, and a thread of its own
+//! writes them. When the queue is full, lines are dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -16,33 +16,32 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait, in bytes: some 10,000. As much again may be in the hands of the thread.
+/// How much the queue holds, in bytes: some 10,000 lines. The thread may hold as much again while it writes.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
-/// A buffer that grew beyond this is not kept, in bytes.
+/// A buffer that grew larger gives its memory back, in bytes.
 const KEPT: usize = 64 * 1024;
 
-/// Between attempts to write to a standard output that does not block.
+/// Time between attempts to write to a standard output that is full and does not block.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Lines that no reader will see, since the start of the process. There is one standard output, whatever the number of
-/// applications in a process.
+/// Lines that were dropped since the start of the process. A process has one standard output, and so one counter.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines were dropped since the start of the process: nobody read them in time, or they could not be written.
+/// How many lines were dropped since the start of the process, because the queue was full or a write failed.
 pub fn dropped_log_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Where lines are put. Cheap to clone.
+/// Takes lines, for the thread to write. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct LogQueue(Arc<Shared>);
+pub(super) struct LogQueue(Arc<Queue>);
 
-struct Shared {
+struct Queue {
     waiting: Mutex<Waiting>,
-    /// There are lines to write.
+    /// Wakes the thread: there are lines to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Wakes [`LogQueue::flush`]: everything is written.
     emptied: Condvar,
     capacity: usize,
 }
@@ -50,14 +49,14 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Not told of yet.
+    /// Lines that were dropped, and that no log line has told of yet.
     dropped: u64,
     is_writing: bool,
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `output`. It lives as long as the process. `tell` logs how many lines were
-    /// dropped.
+    /// Starts the thread that writes to `output`. The thread lives as long as the process. It calls `tell`, which logs
+    /// how many lines were dropped.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -70,7 +69,7 @@ impl LogQueue {
         output: impl Write + Send + 'static,
         tell: fn(u64),
     ) -> io::Result<Self> {
-        let queue = Self(Arc::new(Shared {
+        let queue = Self(Arc::new(Queue {
             waiting: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -83,7 +82,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Never waits for the output.
+    /// Adds a line, or drops it if the queue is full. Never waits for the output.
     fn put(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.lines.len() + line.len() > self.0.capacity {
@@ -100,7 +99,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits until everything that was put in is written, but no longer than `within`.
+    /// Waits until every line is written, `within` at most.
     pub(super) fn flush(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let mut waiting = self.lock();
@@ -128,7 +127,7 @@ impl LogQueue {
             let dropped = std::mem::take(&mut waiting.dropped);
             drop(waiting);
             if dropped > 0 {
-                // Its line comes right behind those that were not dropped: the queue has just been emptied.
+                // This line follows the last line that was not dropped, because the queue is empty now.
                 tell(dropped);
             }
             DROPPED.fetch_add(write(&mut output, &lines), Ordering::Relaxed);
@@ -145,17 +144,17 @@ impl LogQueue {
     }
 }
 
-/// Returns how many lines could not be written.
+/// Writes all lines. Returns how many could not be written.
 fn write(output: &mut impl Write, mut lines: &[u8]) -> u64 {
     while !lines.is_empty() {
         match output.write(lines) {
             Ok(written) if written > 0 => lines = &lines[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Whoever shares the pipe may have made it so.
+            // Another program that has the same pipe may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::park_timeout(RETRY_INTERVAL);
             }
-            // The reader is gone, or the disk is full. Later lines may have more luck.
+            // The reader is gone, or the disk is full. That may be different for later lines.
             Ok(_) | Err(_) => return memchr::memchr_iter(b'\n', lines).count() as u64,
         }
     }
@@ -170,7 +169,7 @@ impl<'a> MakeWriter<'a> for LogQueue {
     }
 }
 
-/// Takes one line, which is always written at once.
+/// Takes one line. `tracing_subscriber` writes a line in one call.
 pub(super) struct Line<'a>(&'a LogQueue);
 
 impl Write for Line<'_> {
@@ -190,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that takes a piece only when the test asks for one.
+    /// An output that accepts bytes only when the test receives them.
     struct Stalled(SyncSender<Vec<u8>>);
 
     impl Write for Stalled {
@@ -219,7 +218,7 @@ mod tests {
         let (output, reader) = stalled();
         let queue = LogQueue::with_capacity(100, output, tell).expect("a thread");
         queue.put(b"first\n");
-        // In the hands of the thread now, and stuck.
+        // The thread has taken the line, and is stuck in its write.
         let deadline = Instant::now() + PATIENCE;
         while !queue.lock().lines.is_empty() {
             assert!(Instant::now() < deadline, "the thread takes nothing");

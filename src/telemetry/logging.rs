@@ -15,11 +15,11 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 
 use super::log_queue::LogQueue;
 
-/// How long the end of the process may wait for the last lines to be read.
+/// How long the end of the process waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Belongs to the end of the process: when it is dropped, the lines so far are written, if somebody reads them within a
-/// second.
+/// The started log. On drop, at the end of the process, it waits until the lines so far are written, for a second at
+/// most.
 #[must_use]
 pub struct Logs(LogQueue);
 
@@ -29,15 +29,17 @@ impl Drop for Logs {
     }
 }
 
-/// Starts logging to standard output: JSON lines or text. Panics are logged, too: standard error may have a reader that
-/// stalls just like standard output.
+/// Starts the log on standard output: JSON lines if `json`, else text; `None` means text on a terminal, else JSON.
+///
+/// Panics go to the log, because a reader of standard error may stall just as one of standard output.
 ///
 /// # Errors
-/// If logging was started before, or the process can have no more files or threads.
+/// If the log was started before, or the process can have no more files or threads.
 pub fn init_logging(json: Option<bool>, filter: Targets) -> anyhow::Result<Logs> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    // Not by way of the standard library's buffer, whose lock is held during a write.
+    // Not through the standard library's buffer: a write would hold its lock, and other threads would wait for the
+    // lock.
     let output = File::from(stdout.as_fd().try_clone_to_owned()?);
     let queue = LogQueue::start(output, tell_dropped)?;
     let layer = tracing_subscriber::fmt::layer()
@@ -65,7 +67,7 @@ pub fn init_logging(json: Option<bool>, filter: Targets) -> anyhow::Result<Logs>
 fn tell_dropped(lines: u64) {
     error!(
         lines,
-        "log lines were dropped: nobody read them in time, and there was no more room"
+        "log lines were dropped: the queue was full because standard output was not read in time"
     );
 }
 
@@ -87,7 +89,7 @@ pub fn chain(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        // Many errors print their cause themselves.
+        // Many errors end with the text of their cause.
         if !text.ends_with(&message) {
             text.push_str(": ");
             text.push_str(&message);

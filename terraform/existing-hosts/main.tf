@@ -1,4 +1,4 @@
-# The same service on Debian 12 machines that exist already, wherever they came from: the same roles and releases.
+# The same service, roles and releases on Debian 12 machines that exist already.
 
 terraform {
   # Validation of one variable by another; no provider but Terraform's own.
@@ -15,7 +15,7 @@ locals {
   )
 }
 
-# 122 random bits each, of the operating system's generator, made once and kept in the state. For another one:
+# 122 random bits each from the operating system's generator, made once and kept in the state. To make a new one:
 # terraform apply -replace=terraform_data.redis_password
 resource "terraform_data" "postgres_password" {
   input = sensitive(replace(uuid(), "-", ""))

@@ -19,18 +19,18 @@ as_root() {
     read -ra command <<<"$SSH_COMMAND"
     options=(
         -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -o LogLevel=ERROR
-        # Believed the first time. A machine that was made anew is another one, with another key.
+        # Trusts a key the first time. A replaced machine has another instance, and so may have another key.
         -o StrictHostKeyChecking=accept-new -o "UserKnownHostsFile=$SSH_KNOWN_HOSTS" -o "HostKeyAlias=$name.$instance"
         -p "$SSH_PORT" -l "$SSH_USER"
     )
     [[ -z "${SSH_KEY:-}" ]] || options+=(-i "$SSH_KEY" -o IdentitiesOnly=yes)
-    # In single quotes, which every shell reads alike: printf's %q is for bash only.
+    # In single quotes, which every shell reads alike. printf's %q is for bash only.
     words="$(printf " '%s'" "${@//\'/$quote}")"
     [[ "$SSH_USER" == root ]] || words="sudo -n$words"
     "${command[@]}" "${options[@]}" "$address" "$words"
 }
 
-# Until the machine answers, and cloud-init, if there is one, has made it what it is to be.
+# Waits until the machine answers, and until cloud-init, if it has one, is done.
 wait_for() {
     local deadline=$((SECONDS + SSH_WAIT)) error
     until error="$(as_root "$1" true </dev/null 2>&1)"; do
@@ -40,7 +40,7 @@ wait_for() {
         fi
         sleep 2
     done
-    # 2: done, with warnings. What a later step needs and does not find, it says.
+    # 2: done, with warnings. A later step names what it lacks.
     as_root "$1" bash -c "! command -v cloud-init >/dev/null || timeout $SSH_WAIT cloud-init status --wait >/dev/null || ((\$? == 2))" </dev/null || {
         echo "$(name_of "$1"): cloud-init failed, or takes longer than $SSH_WAIT s; see \`cloud-init status --long\` there" >&2
         return 1

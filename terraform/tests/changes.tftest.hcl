@@ -1,7 +1,7 @@
-# What a change does, and that it never makes a machine anew. Runs follow each other, like applies. tests/ssh notes in
-# ssh.log which machine was told what; the files that change are those of the temporary copy.
+# What a change does, and that it never replaces a machine. Runs follow each other, like applies. tests/ssh writes to
+# ssh.log which machine got which command; the files that change are those of the temporary copy.
 #
-# A mocked provider does not know which attributes replace a machine: scripts/terraform-check asks the real one besides.
+# A mocked provider does not know which attributes replace a machine; scripts/terraform-check asks the real one.
 
 mock_provider "proxmox" {
   mock_resource "proxmox_download_file" {

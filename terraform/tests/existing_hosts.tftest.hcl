@@ -1,4 +1,4 @@
-# The same roles on machines that exist already. Here without any; scripts/homelab-test has real ones.
+# The same roles on machines that exist already. Here there are none; scripts/homelab-test has real ones.
 
 variables {
   ssh_command = "tests/ssh"

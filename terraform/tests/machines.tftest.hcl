@@ -1,4 +1,4 @@
-# Which machines there are, and what is the same for all of them. The provider's schemas are the real ones.
+# Which machines there are, and what they have in common. The provider's schemas are the real ones.
 
 mock_provider "proxmox" {
   mock_resource "proxmox_download_file" {

@@ -1,4 +1,4 @@
-# The four values that have no default, for every test; nothing of it is anybody's.
+# The four values without a default, for every test. All are made up.
 endpoint        = "https://127.0.0.1:1/"
 api_token       = "terraform@pve!shunt=00000000-0000-0000-0000-000000000000"
 ssh_public_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA nobody@example"]

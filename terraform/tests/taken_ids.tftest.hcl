@@ -1,7 +1,8 @@
-# An id that another machine has is an error of the plan. The provider would take that machine for its own, start it, and
-# delete it later. scripts/terraform-check asks the real one, with a Proxmox VE that has such machines.
+# An id that another machine has is an error of the plan. The provider would take that machine for its own, start it,
+# and delete it later. scripts/terraform-check asks the real provider, with a Proxmox VE that has such machines.
 #
-# Here machines are left out (override_module), so that what is taken can be looked at; the last run has one alone.
+# Here machines are left out (override_module), so that the taken ids can be compared; the last run has a single
+# machine.
 
 mock_provider "proxmox" {
   mock_data "proxmox_virtual_environment_pools" {
@@ -22,9 +23,9 @@ mock_provider "proxmox" {
         { vm_id = 100, name = "somewhere else", node_name = "pve", tags = [], status = "running", template = false },
         # Ours.
         { vm_id = 5101, name = "shunt-web-1", node_name = "pve", tags = ["shunt", "web"], status = "running", template = false },
-        # In our pool, with another tag, for example after a copy.
+        # In our pool with another tag, for example after a copy.
         { vm_id = 5102, name = "nas", node_name = "pve-2", tags = ["shunt"], status = "stopped", template = false },
-        # Another Shunt's: all the tags, and not in our pool.
+        # Of another Shunt: with all the tags, but not in our pool.
         { vm_id = 5020, name = "shunt-postgres", node_name = "pve", tags = ["postgres", "shunt"], status = "running", template = false },
       ]
     }

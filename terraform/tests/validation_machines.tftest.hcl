@@ -1,4 +1,4 @@
-# Networks, addresses, ids and sizes that cannot be: each is an error of the plan, before anything is made.
+# Impossible networks, addresses, ids and sizes: each is an error of the plan, before anything is made.
 
 mock_provider "proxmox" {}
 

@@ -1,4 +1,4 @@
-# What Proxmox VE and logging in need: each wrong value is an error of the plan, before anything is made.
+# Values for Proxmox VE and for logging in: each wrong one is an error of the plan, before anything is made.
 
 mock_provider "proxmox" {}
 

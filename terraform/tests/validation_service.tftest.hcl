@@ -1,4 +1,4 @@
-# Settings of the service that cannot be: each is an error of the plan, before anything is made.
+# Impossible settings of the service: each is an error of the plan, before anything is made.
 
 mock_provider "proxmox" {}
 

@@ -1,4 +1,4 @@
-# What one machine is told, and above all what it is not. See the comments in modules/vm.
+# The settings of one machine, and above all those that it does not have. See the comments in modules/vm.
 
 mock_provider "proxmox" {}
 

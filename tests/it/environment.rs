@@ -46,7 +46,7 @@ fn config_prints_warnings_beside_the_configuration() {
     assert!(stderr.contains("SHUNT__LIMITER__QUOTA"), "{stderr}");
 }
 
-/// Otherwise a node would quietly keep its links in a file of its own.
+/// If such a value were ignored, the node would keep its links in a file of its own and say nothing.
 #[test]
 fn a_value_that_is_not_utf_8_is_an_error_if_it_is_ours() {
     let value = OsStr::from_bytes(b"postgres://me:\xff@db/shunt");
@@ -64,7 +64,7 @@ fn a_value_that_is_not_utf_8_is_an_error_if_it_is_ours() {
     }
 }
 
-/// Not after `database.startup_timeout`, and not as a name that nobody knows.
+/// The error comes at once, not after `database.startup_timeout`, and is not about a host that does not exist.
 #[test]
 fn a_url_that_cannot_be_meant_is_refused_at_once_and_nothing_of_it_shown() {
     for (url, word) in [

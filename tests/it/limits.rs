@@ -1,4 +1,4 @@
-//! The limit over several nodes that share one Redis: exact, whatever the clocks say.
+//! The limit over several nodes on one Redis: exact, even if their clocks are wrong.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ fn node(redis: &Redis) -> NodeBuilder {
         .set("limiter.redis.timeout", "10s")
 }
 
-/// `requests` at once from one client, spread over the nodes; how many were admitted.
+/// Sends `requests` at once from one client, spread over the nodes. Returns how many were admitted.
 async fn fire(nodes: &[&Node], client: [u8; 4], requests: usize) -> usize {
     let clients: Vec<Client> = nodes.iter().map(|node| node.client_at(client)).collect();
     let answers = (0..requests).map(|number| {
@@ -68,7 +68,7 @@ async fn a_wall_clock_that_is_wrong_changes_nothing() {
         );
         for client in 1..=10 {
             let client = [127, 0, 2 + u8::try_from(number).expect("small"), client];
-            // One after the other as well: the wrong node first, then the right one, and the other way round.
+            // First one node after the other, half of the clients to the wrong one first. Then both at once.
             let order = if client[3] % 2 == 0 {
                 [&wrong, &right]
             } else {
@@ -82,10 +82,10 @@ async fn a_wall_clock_that_is_wrong_changes_nothing() {
     }
 }
 
-/// What a client does and what must be true of `Retry-After`, on one node or two.
+/// Checks that `Retry-After` is neither early nor late by more than rounding, on one node or two.
 async fn retry_after_is_exact(first: &Node, second: &Node) {
     let window = Duration::from_secs(2);
-    // One client comes early and one in time, as whoever comes early has to wait again.
+    // Two clients, because one that comes early has to wait again.
     let mut early = first.client_at([127, 0, 5, 1]);
     let mut in_time = first.client_at([127, 0, 5, 2]);
     let mut deciding = None;
@@ -99,7 +99,7 @@ async fn retry_after_is_exact(first: &Node, second: &Node) {
             (expected, expected)
         );
         if number == 2 {
-            // Of the four, the third newest is the second.
+            // Of four requests, the third newest is the second.
             deciding = Some((sent, received));
         }
         if number == 4 {
@@ -119,7 +119,7 @@ async fn retry_after_is_exact(first: &Node, second: &Node) {
     let just_before = sent + window - Duration::from_millis(60);
     tokio::time::sleep_until(just_before.into()).await;
     let answer = early.get("/").await;
-    // On a machine that stalled for that long, nothing can be said.
+    // If the machine stalled for that long, the answer proves nothing.
     if Instant::now() < sent + window {
         assert_eq!(answer.status, 429, "just before");
     }
@@ -153,7 +153,7 @@ async fn a_client_that_keeps_hammering_stays_refused() {
     let clients = [nodes[0].client(), nodes[1].client()];
     let started = Instant::now();
     let (mut admitted, mut number, mut last) = (0, 0, Instant::now());
-    // Three windows long, never a third of a window without a request.
+    // For three windows, and never a third of a window without a request.
     while started.elapsed() < Duration::from_secs(3) {
         let answer = clients[number % 2].get("/").await;
         assert!(

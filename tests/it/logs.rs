@@ -1,4 +1,4 @@
-//! What becomes of log lines, and that nothing waits for their reader.
+//! What happens to log lines, and that requests never wait for their reader.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -12,17 +12,17 @@ use rustix::process::Signal;
 use serde_json::Value;
 use testkit::{Client, Node, NodeBuilder, Process, eventually, free_port, within};
 
-/// A node whose log somebody else reads, or nobody.
+/// A node whose log is read only when a test does so.
 struct Unread {
     process: Process,
     output: BufReader<Box<dyn Read + Send>>,
     public: SocketAddr,
     management: SocketAddr,
-    /// Where it keeps its links.
+    /// Holds the directory in which the node keeps its links.
     _builder: NodeBuilder,
 }
 
-/// As long as a path may be that nobody asks for by accident; each is in the line of its request.
+/// The length of a path, which appears in the log line of its request.
 const LONG_PATH: usize = 4_000;
 
 impl Unread {
@@ -42,7 +42,7 @@ impl Unread {
             _builder: builder,
         };
         eventually("the node serves", async || {
-            // The last that it does before it serves.
+            // The node opens this listener last.
             tokio::net::TcpStream::connect(node.management).await.ok()
         })
         .await;
@@ -61,7 +61,7 @@ impl Unread {
         value.map_or(0, |value| value.parse().expect("a number"))
     }
 
-    /// Asks for long paths, every one of which is answered, until lines are dropped. Returns how many.
+    /// Asks for long paths until lines are dropped. Every request is answered. Returns the number of requests.
     async fn log_more_than_fits(&self) -> usize {
         const CLIENTS: usize = 4;
         const AT_ONCE: usize = 100;
@@ -88,7 +88,7 @@ async fn a_reader_that_stalls_holds_up_no_request_and_is_told_what_it_has_missed
     let asked = node.log_more_than_fits().await;
     let dropped = node.dropped().await;
     let missed = format!("\"lines\":{dropped},");
-    // Now it reads.
+    // From here on the log is read.
     let reading = tokio::task::spawn_blocking(move || {
         let (mut read, mut told) = (0, 0);
         let mut lines = (&mut node.output).lines().map_while(Result::ok);
@@ -110,7 +110,7 @@ async fn a_reader_that_stalls_holds_up_no_request_and_is_told_what_it_has_missed
         .expect("every line is read or told of")
         .expect("no panic");
     assert_eq!((read + told, told), (asked as u64, dropped));
-    // And on it goes.
+    // The node goes on serving.
     assert_eq!(node.client().get("/").await.status, 200);
 }
 
@@ -149,7 +149,7 @@ async fn the_last_lines_are_written_before_the_process_ends() {
     }
 }
 
-/// Nothing to write to is no reason not to serve.
+/// A node serves even if it can write no log line.
 #[tokio::test]
 async fn a_reader_that_is_gone_or_a_full_disk_holds_up_no_request() {
     for output in [None, Some("/dev/full")] {

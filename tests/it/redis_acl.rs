@@ -1,4 +1,4 @@
-//! What Redis has to allow is what `docs/configuration.md` says, and nothing more.
+//! Redis has to allow a node what `docs/configuration.md` says, and nothing more.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ fn documented() -> [String; 3] {
     lines.try_into().expect("three of them")
 }
 
-/// What a command or a line of a file grants: keys and commands.
+/// The keys and commands that a command or a line of a file grants.
 fn grants(line: &str) -> BTreeSet<&str> {
     let words = line.split_whitespace();
     words.filter(|word| word.starts_with(['~', '+'])).collect()
@@ -55,7 +55,8 @@ fn node(url: &str) -> NodeBuilder {
         .set("limiter.write_back", "50ms")
 }
 
-/// Everything that a node does in Redis: requests, a flood, the clock, a key that is none of ours, connecting anew.
+/// Makes a node do everything that it does in Redis: requests, a flood, the clock, a key that is not ours, a new
+/// connection.
 async fn does_everything(node: &Node, redis: &Redis) {
     let policies = ["127.0.60.1", "127.0.60.2"];
     redis
@@ -82,7 +83,7 @@ async fn does_everything(node: &Node, redis: &Redis) {
         })
         .await;
         flood.stop().await;
-        // To a cluster, the library connects anew before anybody notices.
+        // In a cluster, the library reconnects before the node notices.
         let opened = node.metric("shunt_limiter_breaker_opened_total", &[]);
         assert!(opened.await <= f64::from(round), "redis is there");
         if round == 0 {
@@ -161,8 +162,8 @@ fn the_homelab_grants_what_the_page_says() {
     assert_eq!(grants(user.expect("the user")), grants(&server));
 }
 
-/// Newer versions of Redis than this machine's know more commands, which a client library may try: nothing but what is
-/// granted goes over the wire.
+/// A client library may try commands that only newer versions of Redis know. So this looks at what goes over the wire,
+/// and finds only what is granted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_sends_no_other_command() {
     needs!("redis-server");
@@ -209,12 +210,12 @@ async fn a_node_sends_no_other_command() {
         .collect();
     let streams = sent.lock().expect("no panic");
     let used: BTreeSet<String> = streams.iter().flat_map(|stream| commands(stream)).collect();
-    // Whoever logs in need not be allowed to.
+    // Redis lets every user log in.
     let but_auth = used.into_iter().filter(|command| command != "AUTH");
     assert_eq!(but_auth.collect::<BTreeSet<_>>(), granted);
 }
 
-/// The names of the commands in what a client has sent: arrays of bulk strings.
+/// The names of the commands that a client has sent, as arrays of bulk strings.
 fn commands(mut stream: &[u8]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let line = |stream: &mut &[u8]| -> Option<String> {
@@ -250,8 +251,19 @@ fn commands(mut stream: &[u8]) -> BTreeSet<String> {
     names
 }
 
+/// Waits for the line that says that Redis cannot be used as it is configured, and returns it. There is only one.
+async fn is_logged_once(node: &Node) -> String {
+    let lines = eventually("the misconfiguration is logged", async || {
+        let lines = node.log_lines("cannot be used as it is configured");
+        (!lines.is_empty()).then_some(lines)
+    })
+    .await;
+    let [line] = lines.try_into().expect("one line");
+    line
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_redis_refuses_one_line_says_what_to_grant_and_granting_it_is_enough() {
+async fn if_redis_allows_too_little_one_line_says_what_to_grant_and_granting_it_is_enough() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let [server, ..] = documented();
@@ -275,14 +287,10 @@ async fn where_redis_refuses_one_line_says_what_to_grant_and_granting_it_is_enou
             "{user}"
         );
         assert_eq!(node.client().get("/").await.status, 200, "{user}");
-        let lines = eventually("it is said", async || {
-            let lines = node.log_lines("cannot be used as it is configured");
-            (!lines.is_empty()).then_some(lines)
-        })
-        .await;
+        let line = is_logged_once(&node).await;
         assert_eq!(node.log_lines("redis is away"), [] as [&str; 0], "{user}");
-        assert!(!lines[0].contains(PASSWORD), "{lines:?}");
-        let event: serde_json::Value = serde_json::from_str(&lines[0]).expect("JSON");
+        assert!(!line.contains(PASSWORD), "{line}");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let grant = event["grant"].as_str().expect("what to grant");
         assert_eq!(grants(grant), needed, "{user}");
         assert!(grant.starts_with("ACL SETUSER shunt on "), "{grant}");
@@ -295,13 +303,12 @@ async fn where_redis_refuses_one_line_says_what_to_grant_and_granting_it_is_enou
         })
         .await;
         assert_eq!(node.log_lines("redis is back").len(), 1, "{user}");
-        let lines = node.log_lines("cannot be used as it is configured");
-        assert_eq!(lines.len(), 1, "{user}: {lines:?}");
+        is_logged_once(&node).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_taken_away_while_a_node_runs_is_said_and_never_ends_it() {
+async fn what_is_taken_away_while_a_node_runs_is_logged_and_never_ends_it() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let [server, ..] = documented();
@@ -310,20 +317,13 @@ async fn what_is_taken_away_while_a_node_runs_is_said_and_never_ends_it() {
     let node = node(&url).start().await;
     assert_eq!(node.client().get("/").await.status, 200);
     redis.command::<()>("ACL SETUSER shunt -zadd").await;
-    eventually("it is said", async || {
-        node.client().get("/").await;
-        let lines = node.log_lines("cannot be used as it is configured");
-        (lines.len() == 1).then_some(())
-    })
-    .await;
+    node.client().get("/").await;
+    is_logged_once(&node).await;
     assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
     redis.command::<()>("ACL SETUSER shunt +zadd").await;
     eventually("it is over", async || {
         (node.metric("shunt_limiter_breaker_open", &[]).await == 0.0).then_some(())
     })
     .await;
-    assert_eq!(
-        node.log_lines("cannot be used as it is configured").len(),
-        1
-    );
+    is_logged_once(&node).await;
 }

@@ -13,8 +13,8 @@ use tokio::{
     time::sleep,
 };
 
-/// Two threads serve requests. They wait for Redis longer than a busy machine stalls, so that the breaker only opens when
-/// connections end.
+/// A node with two threads that serve requests. They wait for Redis longer than a busy machine stalls, so that the
+/// breaker opens only when connections end.
 fn node(redis: &Redis) -> NodeBuilder {
     Node::builder()
         .redis(redis)
@@ -23,7 +23,7 @@ fn node(redis: &Redis) -> NodeBuilder {
         .set("limiter.redis.timeout", "2s")
 }
 
-/// Every request comes on a connection of its own, so that every thread gets some.
+/// Requests, each on a connection of its own, so that every thread gets some.
 fn traffic(node: &Node) -> Traffic {
     let clients: Vec<Client> = (1..=4)
         .map(|number| {
@@ -41,7 +41,7 @@ async fn becomes(node: &Node, metric: &str, value: f64) {
     .await;
 }
 
-/// Waits until Redis has as many clients besides the one that asks.
+/// Waits until Redis has so many clients, not counting the one that asks.
 async fn redis_has_clients(redis: &Redis, expected: usize) {
     eventually("Redis has so many clients", async || {
         let clients: String = redis.command("CLIENT LIST TYPE normal").await;
@@ -62,7 +62,7 @@ async fn every_thread_has_its_own_and_all_are_made_anew_when_they_end() {
             let ended: usize = redis.command("CLIENT KILL TYPE normal").await;
             assert!(ended >= 3, "{ended}");
         }
-        // It opens and closes once a round, whatever the number of requests that fail.
+        // The breaker opens and closes once a round, even if many requests fail.
         becomes(
             &node,
             "shunt_limiter_breaker_opened_total",
@@ -85,7 +85,7 @@ async fn every_thread_has_its_own_and_all_are_made_anew_when_they_end() {
     assert_eq!(seen.broken, [] as [&str; 0]);
 }
 
-/// Runs a command on a connection that is open already, as in telnet.
+/// Runs a command on an open connection, as in telnet.
 async fn run(connection: &mut RawConnection, command: &str) -> String {
     connection.send(format!("{command}\r\n").as_bytes()).await;
     let answer = connection.receive(Duration::from_secs(10)).await;
@@ -93,7 +93,7 @@ async fn run(connection: &mut RawConnection, command: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_redis_allows_only_one_all_threads_share_it() {
+async fn if_redis_allows_only_one_all_threads_use_it() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let mut operator = RawConnection::open(([127, 0, 0, 1], redis.port()).into()).await;
@@ -109,7 +109,7 @@ async fn where_redis_allows_only_one_all_threads_share_it() {
     let by_redis = node.metric("shunt_limiter_decisions_total", &["source=\"redis\""]);
     assert_eq!(by_redis.await, seen.total() as f64);
     let opened = node.metric("shunt_limiter_breaker_opened_total", &[]);
-    assert_eq!(opened.await, 0.0, "nobody takes Redis to be away");
+    assert_eq!(opened.await, 0.0, "no thread takes Redis to be away");
     assert_eq!(node.metric("shunt_redis_connections", &[]).await, 1.0);
 
     let statistics = run(&mut operator, "INFO stats").await;
@@ -119,7 +119,7 @@ async fn where_redis_allows_only_one_all_threads_share_it() {
     assert_eq!(rejected, Some("2"), "each thread has tried once");
 }
 
-/// A way to Redis on which a connection takes `delay` to make, as with TLS and many nodes that connect at once.
+/// The address of a proxy to Redis on which connecting takes `delay`, as with TLS when many nodes connect at once.
 async fn slow_to_connect(redis: &Redis, delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -140,7 +140,7 @@ async fn slow_to_connect(redis: &Redis, delay: Duration) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_connecting_takes_longer_than_a_request_may_nobody_takes_redis_to_be_away() {
+async fn if_connecting_takes_longer_than_a_request_may_redis_does_not_count_as_away() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let address = slow_to_connect(&redis, Duration::from_millis(750)).await;
@@ -156,7 +156,7 @@ async fn where_connecting_takes_longer_than_a_request_may_nobody_takes_redis_to_
     let seen = traffic.stop().await;
     assert_eq!(seen.count(200), seen.total(), "{seen:?}");
     let now = node.metric("shunt_limiter_breaker_opened_total", &[]).await;
-    // A machine that stalls may open it once, but not again and again.
+    // If the machine stalls, the breaker may open once, but not again and again.
     assert!(now <= opened + 1.0, "from {opened} to {now}");
 }
 

@@ -1,8 +1,7 @@
 //! Redirects, while more and more clients are active.
 //!
-//! Clients take turns, so each asks once in as long as all of them take. The window of the quota grows with their
-//! number, so that logs are about as long whatever the number is: only the number of logs differs. The limit is one
-//! that nobody reaches.
+//! Clients take turns. The window of the quota grows with their number, so that a log has about the same length for any
+//! number of clients: only the number of logs differs. No client reaches the limit.
 
 use std::{
     sync::Arc,
@@ -24,18 +23,18 @@ use crate::{
     servers::{self, LOCATION, Servers},
 };
 
-/// Window per client: at 20,000 requests per second, a log has 4 entries.
+/// The window for each client: at 20,000 requests per second, a log has 4 entries.
 const WINDOW_PER_CLIENT: Duration = Duration::from_micros(200);
 
 const LIMIT: u32 = 100;
 
-/// Requests of every client before anything is measured, where a window is longer than a warm-up.
+/// How many requests each client sends before the measurement, if the window is longer than a warm-up.
 const REQUESTS_BEFORE: u32 = 4;
 
-/// From a hundred clients on.
+/// Measures from a hundred clients to `most`.
 ///
 /// # Errors
-/// If a node did anything else than what is to be measured.
+/// If a node did anything but what is to be measured.
 pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Vec<Series>> {
     Ok(vec![
         in_redis(runner, most).await?,
@@ -91,7 +90,7 @@ async fn in_process(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series
     for clients in decades(100, most) {
         eprintln!("clients: {clients} in process");
         let policy = Policy::default_policy(quota(clients)?);
-        // Nobody is to be forgotten for want of memory.
+        // Enough memory to remember every client.
         let node =
             servers::embedded(runner.settings.workers).set("limiter.local_memory_mib", "1024");
         let mut load = redirects(&node, "in-process", clients, &policy).await;
@@ -109,7 +108,7 @@ async fn in_process(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series
     Ok(series)
 }
 
-/// Lets every client ask a few times; at most for as long as a request counts, as logs do not grow after that.
+/// Lets every client send a few requests, for one window at most: after that, logs grow no longer.
 async fn fill(runner: &mut Runner<'_>, load: &Load, policy: &Policy) -> anyhow::Result<()> {
     let wanted = load.target.clients * u64::from(REQUESTS_BEFORE);
     let started = Instant::now();
@@ -120,7 +119,7 @@ async fn fill(runner: &mut Runner<'_>, load: &Load, policy: &Policy) -> anyhow::
     Ok(())
 }
 
-/// Redirects of one link for so many clients.
+/// Redirects of one link for this many clients.
 async fn redirects(node: &NodeBuilder, store: &str, clients: u32, policy: &Policy) -> Load {
     let node = node.clone().set("limiter.quota", &policy.quota.to_string());
     let node: Arc<Node> = Arc::new(node.start().await);
@@ -135,7 +134,7 @@ fn quota(clients: u32) -> anyhow::Result<Quota> {
     Ok(Quota::new(LIMIT, WINDOW_PER_CLIENT * clients)?)
 }
 
-/// Whether a warm-up is too short for logs to become as long as they get.
+/// Whether a warm-up is too short for logs to reach their full length.
 fn is_long(policy: &Policy) -> bool {
     policy.quota.window() > Duration::from_secs(1)
 }

@@ -1,4 +1,4 @@
-//! Refusals, while the limit grows, and with it every log: where a log stops being the right structure.
+//! Refusals, while the limit and with it every log grows: shows where a log stops being the right structure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,16 +18,17 @@ use crate::{
     servers::{LOCATION, Servers},
 };
 
-/// Few, as a log of ten thousand entries takes a megabyte; many enough that no two requests are for the same at once.
+/// Few, because a log of ten thousand entries takes a megabyte. Enough that two requests under way never are of the
+/// same client.
 const CLIENTS: u32 = 100;
 
-/// So long that no entry leaves by age.
+/// So long that no entry grows too old.
 const WINDOW: Duration = Duration::from_secs(86_400);
 
-/// From a limit of 10 on. Every log is full, so every request adds an entry, and removes the oldest.
+/// Measures from a limit of 10 to `most`. Every log is full, so every request adds an entry and removes the oldest.
 ///
 /// # Errors
-/// If a node did anything else than what is to be measured.
+/// If a node did anything but what is to be measured.
 pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Vec<Series>> {
     let columns = [
         "limit",
@@ -46,7 +47,7 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
         let node = servers
             .node(runner.settings.workers)
             .set("limiter.quota", &policy.quota.to_string())
-            // It would refuse most of them itself.
+            // The shield would keep most of these requests from Redis.
             .set("limiter.shield", "false");
         let node = Arc::new(node.start().await);
         let code = node.client().shorten(LOCATION).await.code();
@@ -71,10 +72,10 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
     Ok(vec![series])
 }
 
-/// What Redis spent on one, without reading it and writing the answer.
+/// The time that Redis works on one request, without reading it and without writing the answer.
 async fn micros_per_transaction(redis: &Redis) -> anyhow::Result<f64> {
     let statistics: String = redis.command("INFO commandstats").await;
-    // Includes the commands in it.
+    // EXEC includes the commands of its transaction.
     let exec = statistics
         .lines()
         .find_map(|line| line.strip_prefix("cmdstat_exec:"))

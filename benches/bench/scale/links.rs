@@ -31,14 +31,14 @@ const COLUMNS: [&str; 8] = [
     "database_mb",
 ];
 
-/// How many requests have to reach the database: the one link that a node remembers is asked for now and then, and two
-/// who ask for the same code at once are told the same.
+/// The share of requests that must reach the database. Not all do: a node remembers one link, and coalesces look-ups of
+/// the same code.
 const LOOKED_UP: f64 = 0.9;
 
-/// From a thousand links on.
+/// Measures from a thousand links to `most`.
 ///
 /// # Errors
-/// If a node did anything else than what is to be measured.
+/// If a node did anything but what is to be measured.
 pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Vec<Series>> {
     let servers = Servers::start().await;
     let database = servers.postgres.database().await;
@@ -66,7 +66,7 @@ async fn grow(
     let mut series = Series::new(&format!("links-{store}"), &title, &COLUMNS);
     let node = node
         .set("limiter.enabled", "false")
-        // The smallest there is. Without any, look-ups would take another path.
+        // The smallest cache. Without a cache, look-ups take another path.
         .set("cache.capacity", "1");
     program::output(&node.command(&["migrate"])).await?;
     let mut filled = 0;
@@ -148,7 +148,7 @@ impl Links {
         }
     }
 
-    /// So that the next size is exactly that.
+    /// Removes the links after `id`, so that the next size is exact.
     async fn remove_after(&self, id: i64) -> sqlx::Result<()> {
         match self {
             Self::Postgres(database) => {

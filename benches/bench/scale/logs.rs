@@ -1,4 +1,4 @@
-//! Window logs that are there before anybody asks.
+//! Fills window logs before the first request.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -6,11 +6,11 @@ use deadpool_redis::redis::{AsyncConnectionConfig, Client, Pipeline, aio::Multip
 use shunt::limiter::{ClientId, KeyPrefix, Policy};
 use testkit::Redis;
 
-/// Entries that are written with one pipeline.
+/// How many entries one pipeline writes.
 const ENTRIES_AT_ONCE: u32 = 20_000;
 
-/// Adds `entries` requests of each client that `benches/wrk/clients.lua` has, evenly over the last `window`: as a node
-/// would have logged them, but a log at a time.
+/// Adds `entries` requests of each client of `benches/wrk/clients.lua`, evenly over the last `window`, in the form in
+/// which nodes log them.
 ///
 /// # Errors
 /// As Redis says.
@@ -21,7 +21,7 @@ pub(super) async fn fill(
     entries: u32,
     window: Duration,
 ) -> anyhow::Result<()> {
-    // Long pipelines take longer than the usual half second.
+    // Long pipelines take longer than the default of half a second.
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
     let mut connection = Client::open(redis.url())?
         .get_multiplexed_async_connection_with_config(&config)
@@ -35,7 +35,7 @@ pub(super) async fn fill(
         let key = KeyPrefix::default().log(policy, client(number));
         let add = pipeline.cmd("ZADD").arg(&key);
         for entry in 0..entries {
-            // In the middle of its share of the window: the oldest does not leave at once.
+            // In the middle of its part of the window, so that the oldest entry does not leave at once.
             let at = first + i64::from(entry) * step + step / 2;
             add.arg(at).arg(rand::random::<i32>());
         }

@@ -1,4 +1,4 @@
-//! Redirects by one node and by several, which share Redis and Postgres, and here also the processors.
+//! Redirects by one node and by several with the same Redis and Postgres, and here also with the same processors.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::{
     servers::{LOCATION, Servers},
 };
 
-/// From one node on.
+/// Measures from one node to `most`.
 ///
 /// # Errors
-/// If a node did anything else than what is to be measured.
+/// If a node did anything but what is to be measured.
 pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Vec<Series>> {
     let columns = ["nodes", "redirects_per_s", "worst_p50_ms", "worst_p99_ms"];
     let title = "Nodes with the same Redis and Postgres: redirects of one link by all of them";

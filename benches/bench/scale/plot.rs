@@ -7,7 +7,7 @@ use testkit::find;
 
 use crate::program;
 
-/// Better now than after half an hour.
+/// Looks for gnuplot before the measurements, which may take half an hour.
 ///
 /// # Errors
 /// If gnuplot is not installed.

@@ -1,4 +1,4 @@
-//! What was measured at one size after another.
+//! A table of measurements at one size after another.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// An empty one, for the file `name.csv`. Columns are named with their units.
+    /// An empty series for the file `name.csv`. A column's name includes its unit.
     pub(super) fn new(name: &str, title: &str, columns: &[&'static str]) -> Self {
         Self {
             name: name.to_owned(),
@@ -61,13 +61,13 @@ impl Series {
     }
 }
 
-/// Requests per second, and half and 99 % of the latencies in milliseconds.
+/// Requests per second, and the median and the 99th percentile of latencies in milliseconds.
 pub(super) fn speed(measured: &Measured) -> [f64; 3] {
     let millis = |latency: Duration| latency.as_secs_f64() * 1e3;
     [measured.rate(), millis(measured.p50), millis(measured.p99)]
 }
 
-/// With three digits behind the point where they mean anything.
+/// A number with three decimals, if they mean anything.
 fn shown(number: f64) -> String {
     if number.fract() == 0.0 || number >= 1000.0 {
         format!("{number:.0}")

@@ -1,4 +1,4 @@
-//! How far everything is to grow.
+//! How far each topic grows.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use anyhow::ensure;
 
 use crate::settings::number;
 
-/// Beyond it, `benches/wrk/existing-codes.lua` could not compute codes: Lua's numbers are exact up to 2^53.
+/// With more links `benches/wrk/existing-codes.lua` could not compute codes: Lua's numbers are exact up to 2^53.
 const MOST_LINKS: u32 = 10_000_000;
 
-/// How far everything is to grow.
+/// How far each topic grows.
 pub(super) struct Sizes {
     pub(super) links: u32,
     pub(super) clients: u32,
@@ -35,7 +35,7 @@ impl Sizes {
     }
 }
 
-/// As they are set in the environment.
+/// The variables of the environment.
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

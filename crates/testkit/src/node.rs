@@ -226,7 +226,11 @@ impl Node {
     }
 
     /// The sum of a metric over all label sets that contain `labels`, such as `outcome="refused"`.
+    ///
+    /// # Panics
+    /// If `docs/metrics.md` does not list the metric: the sum would be 0, whatever the node does.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        assert_documented(name);
         let text = self.probe().get("/metrics").await.body;
         let values = text.lines().filter_map(|line| {
             let (metric, value) = line.rsplit_once(' ')?;
@@ -264,4 +268,16 @@ impl Node {
             .cloned()
             .collect()
     }
+}
+
+/// Panics unless `docs/metrics.md` lists the metric, or the histogram that it is a series of.
+fn assert_documented(name: &str) {
+    const PAGE: &str = include_str!("../../../docs/metrics.md");
+    let series = ["_count", "_sum"].iter();
+    let family = series.filter_map(|suffix| name.strip_suffix(suffix)).next();
+    let listed = |name: &str| PAGE.contains(&format!("| `{name}` |"));
+    assert!(
+        listed(name) || family.is_some_and(listed),
+        "{name} is not in docs/metrics.md"
+    );
 }

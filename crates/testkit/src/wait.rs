@@ -7,12 +7,12 @@ use std::{
 };
 
 /// Long enough for a busy machine, short enough to fail a test that would wait forever.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` returns something, and returns that.
 ///
 /// # Panics
-/// If that takes 30 seconds. `what` says in the message what was waited for.
+/// If that takes a minute. `what` says in the message what was waited for.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
     within(BOUND, what, condition).await
 }

@@ -123,7 +123,7 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
 }
 
 #[test]
-fn a_wrong_variable_or_flag_is_named_too() {
+fn a_wrong_variable_or_flag_is_named() {
     for (environment, flags, key) in [
         (
             &[("SHUNT__HTTP__BND", "x")] as &[_],
@@ -152,4 +152,53 @@ fn a_file_that_is_missing_or_no_toml_is_named() {
     let error = load("[http\n", &[], &[]).expect_err("not TOML");
     assert!(error.key.ends_with("shunt.toml"), "{error}");
     assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let error = load("[http]\nworkers = 1\nbind = localhost\n", &[], &[]).expect_err("not TOML");
+    assert!(error.problem.starts_with("line 3: "), "{error}");
+}
+
+#[test]
+fn a_wrong_choice_names_the_choices() {
+    for (key, choices) in [
+        ("http.scheduling", &["normal", "batch"][..]),
+        ("limiter.on_redis_failure", &["local", "allow", "deny"]),
+        ("limiter.enabled", &["true", "false"]),
+        ("log.format", &["auto", "text", "json"]),
+    ] {
+        let error = load("", &[], &[(key, "maybe")]).expect_err(key);
+        assert_eq!(error.key, key, "{error}");
+        for choice in choices {
+            let choice = format!("`{choice}`");
+            assert!(error.problem.contains(&choice), "{choice}: {error}");
+        }
+    }
+}
+
+#[test]
+fn bounds_are_named_as_they_are_written() {
+    for (key, value, bounds) in [
+        ("http.workers", "513", "1 to 512"),
+        ("http.drain", "11m", "0s to 10m"),
+        ("limiter.redis.timeout", "11s", "1ms to 10s"),
+        ("limiter.ipv6_prefix", "0", "1 to 128"),
+        ("cache.ttl", "2days", "1s to 1day"),
+    ] {
+        let error = load("", &[], &[(key, value)]).expect_err(key);
+        assert_eq!(error.problem, format!("out of range: {bounds}"), "{key}");
+    }
+}
+
+#[test]
+fn an_error_is_one_line_whatever_keys_and_values_contain() {
+    for (key, value) in [
+        ("limiter.quota", "ten\na\r\nminute"),
+        ("log.level", "\u{1b}[2J\n"),
+        ("http.\nbind", "x"),
+    ] {
+        let error = load("", &[], &[(key, value)]).expect_err(key);
+        assert!(!error.to_string().contains(char::is_control), "{error:?}");
+    }
 }

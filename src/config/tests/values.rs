@@ -110,3 +110,16 @@ fn policies_come_from_a_file_or_from_variables() {
     assert_eq!(policies["shorten"].quota.limit(), 5);
     assert_eq!(policies["daily"].routes.len(), 2);
 }
+
+#[test]
+fn numbers_and_flags_can_be_text() {
+    for (text, expected) in [("true", true), ("off", false), ("1", true), ("No", false)] {
+        let environment = [
+            ("SHUNT__LIMITER__ENABLED", text),
+            ("SHUNT__HTTP__WORKERS", " 3 "),
+        ];
+        let config = load("", &environment, &[]).expect("a configuration");
+        assert_eq!(config.limiter.enabled, expected, "{text}");
+        assert_eq!(config.http.workers, 3);
+    }
+}

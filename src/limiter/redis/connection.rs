@@ -1,4 +1,4 @@
-//! Connections to whatever kind of Redis the URL names.
+//! Connections to one server, a Sentinel group or a cluster.
 //!
 //! `deadpool-redis` is the crate behind this: it brings the client library with everything a URL may ask for (one
 //! server, Sentinel, cluster, TLS) in versions and features that fit together. Its pools are for callers that take a
@@ -34,15 +34,15 @@ const CLOCK_SLOT: u16 = 0;
 
 /// Makes connections.
 pub(super) struct Connector {
-    source: Source,
+    client: AnyClient,
     failures: Failures,
 }
 
-/// One for each kind of Redis.
-enum Source {
+/// The library's client for each kind of Redis.
+enum AnyClient {
     Server(Client),
     Sentinel(SentinelGroup),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A handle to a connection: commands of all its clones travel over one socket.
@@ -58,15 +58,15 @@ impl Connector {
         endpoint: &RedisEndpoint,
         failures: Failures,
     ) -> Result<Self, WindowStoreError> {
-        let source = Source::new(endpoint);
-        let source = source.map_err(|error| WindowStoreError::Connect(error.into()))?;
-        Ok(Self { source, failures })
+        let client = AnyClient::new(endpoint);
+        let client = client.map_err(|error| WindowStoreError::Connect(error.into()))?;
+        Ok(Self { client, failures })
     }
 
     /// A new connection on which Redis has answered. The runtime that calls this drives it.
     pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
         let sort = |error| self.failures.sort_connect(error);
-        let connection = match timeout(CONNECT_TIMEOUT, self.source.connect()).await {
+        let connection = match timeout(CONNECT_TIMEOUT, self.client.connect()).await {
             Ok(connection) => connection.map_err(sort)?,
             Err(elapsed) => return Err(WindowStoreError::Connect(elapsed.into())),
         };
@@ -80,12 +80,12 @@ impl Connector {
     }
 }
 
-impl Source {
+impl AnyClient {
     fn new(endpoint: &RedisEndpoint) -> RedisResult<Self> {
         Ok(match &endpoint.0 {
             Kind::Server(server) => Self::Server(Client::open((**server).clone())?),
             Kind::Sentinel(group) => Self::Sentinel(group.clone()),
-            Kind::Cluster(servers) => Self::Cluster(ClusterClient::new(servers.clone())?),
+            Kind::Cluster(servers) => Self::Cluster(Box::new(ClusterClient::new(servers.clone())?)),
         })
     }
 

@@ -97,7 +97,7 @@ impl Record<'_> {
     }
 }
 
-/// The score number `index` in the reply to `ZRANGE … WITHSCORES`, whatever its member.
+/// The score number `index` in the reply to `ZRANGE … WITHSCORES`.
 fn score(reply: &Value, index: usize) -> RedisResult<Option<LogTime>> {
     let Value::Array(items) = reply else {
         return Err(not_a_score());

@@ -1,8 +1,8 @@
-# Roles, secrets and releases on machines that are reachable by SSH, wherever they came from.
+# Roles, secrets and releases, on any machines that SSH reaches.
 #
-# Each step is a terraform_data whose `triggers_replace` holds what the step depends on: files, settings, secrets and the
-# machine itself, as hashes. So a change of a role's files sets the role up again, and never touches the machine. A
-# step that fails is tainted, and done again by the next apply.
+# Each step is a terraform_data. Its `triggers_replace` holds hashes of what the step depends on: files, settings,
+# secrets and the machine itself. So a change of a role's files sets the role up again, and never replaces the machine.
+# A step that fails is tainted, and the next apply does it again.
 
 terraform {
   required_version = ">= 1.9"
@@ -17,7 +17,7 @@ locals {
   }
   addresses = { for role, machines in local.by_role : role => [for name in sort(keys(machines)) : machines[name].address] }
 
-  # What a role's machines get; `set-up` puts the same together.
+  # The files that a role's machines get; `set-up` collects the same ones.
   role_files = {
     for role in keys(local.by_role) : role => sort(flatten([
       for pattern in concat(
@@ -35,7 +35,7 @@ locals {
 
   has_tls = nonsensitive(var.tls != null)
 
-  # On machines as /etc/shunt/secrets.env, each with no more than its role needs.
+  # /etc/shunt/secrets.env of each machine, with no more than its role needs.
   secrets = {
     postgres = "POSTGRES_PASSWORD='${var.postgres_password}'\n"
     redis    = "REDIS_PASSWORD='${var.redis_password}'\n"
@@ -56,7 +56,7 @@ locals {
     ])))
   }
 
-  # What every script needs to know of a machine.
+  # Arguments of every script.
   ssh = {
     SSH_COMMAND     = var.ssh.command
     SSH_USER        = var.ssh.user
@@ -71,7 +71,7 @@ locals {
     name => "${name}=${machine.address}=${substr(sha256(machine.instance), 0, 12)}"
   }
 
-  # How a machine is made what its role says, and what that depends on.
+  # Sets a machine up as its role says.
   k6 = { for name in keys(local.by_role["load-tester"]) : name => abspath(var.k6_binary) if var.k6_binary != "" }
   set_up = {
     for name, machine in var.machines : name => merge(local.ssh, {
@@ -104,7 +104,7 @@ resource "terraform_data" "secrets" {
     secrets  = local.secrets_hash[each.key]
   }
 
-  # Apart from `role`, because Terraform shows nothing of what a step with a secret prints.
+  # A step apart from `role`, because Terraform hides the output of a step with a secret.
   provisioner "local-exec" {
     command = "\"$SCRIPTS/put-secrets\" \"$HOST\""
     environment = merge(local.ssh, {

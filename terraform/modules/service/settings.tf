@@ -1,10 +1,10 @@
-# What each machine is told: settings.env beside its role's install.sh. Nothing in it is a secret.
+# The settings of each machine: settings.env beside its role's install.sh. None of them is a secret.
 
 locals {
-  # Connections of one node (database.max_connections) and the one on which it listens, for each; and some for
-  # people, backups, and a node that is being replaced.
+  # For each node its connections (database.max_connections) and the one on which it listens; and some more for
+  # operators, backups, and a node that is being replaced.
   node_connections = tonumber(lookup(var.web_settings, "database.max_connections", "16")) + 1
-  # In hundreds: another number restarts Postgres, which is not to happen with every node that is added.
+  # In hundreds: another number restarts Postgres, and adding a node should seldom do that.
   postgres_connections = 100 * ceil((local.node_connections * (length(local.by_role["web"]) + 1) + 10) / 100)
 
   entrance = (
@@ -71,7 +71,7 @@ locals {
           GUEST_AGENT        = tostring(var.guest_agent)
         },
         local.role_settings[machine.role],
-        # The first of the load balancers has the virtual address while it is well.
+        # The first load balancer has the virtual address while it works.
         machine.role == "load-balancer" ? { PRIORITY = tostring(150 - 10 * index(local.addresses["load-balancer"], machine.address)) } : {},
       ) : "${key}='${replace(value, "'", "'\\''")}'\n"
     ])

@@ -1,5 +1,5 @@
-# One Debian virtual machine, whatever its role: roles differ in the values given here, and in what is installed by SSH
-# afterwards. So a change to a role never touches the machine.
+# One Debian virtual machine of any role. Roles differ in the values given here, and in what SSH installs afterwards, so
+# a change of a role never replaces the machine.
 
 terraform {
   required_providers {
@@ -18,12 +18,12 @@ resource "proxmox_virtual_environment_vm" "this" {
   protection  = var.protection
   on_boot     = true
 
-  # Proxmox VE keeps tags sorted and in lower case; any others would be a change in every plan.
+  # Proxmox VE keeps tags sorted and in lower case. Other tags would be a change in every plan.
   tags = sort(distinct([for tag in var.tags : lower(tag)]))
 
-  # With it the provider shuts a machine down that is removed or restarted; without it, it would cut the power. Roles install
-  # the guest's side (roles/base). The image comes without, so nothing waits for the agent's answer: the provider would do so
-  # for 15 minutes, at each create and each refresh.
+  # With the agent, the provider shuts down a machine that it removes or restarts; without it, it would cut the power.
+  # Roles install the guest's side (roles/base). The image comes without it, so the provider must not wait for the
+  # agent: it would wait 15 minutes at each create and each refresh.
   agent {
     enabled = true
 
@@ -32,13 +32,13 @@ resource "proxmox_virtual_environment_vm" "this" {
     }
   }
 
-  # A web node finishes its requests, and Postgres writes what it has. A machine that takes longer, or has no agent yet, is
-  # stopped. (The provider's default is to wait for half an hour.)
+  # Time for a web node to finish its requests, and for Postgres to write its data. A machine that takes longer, or has
+  # no agent yet, is stopped. (The provider's default is half an hour.)
   stop_on_destroy     = false
   timeout_shutdown_vm = 120
 
-  # False: a change of cores, memory or address waits until you restart the machine, and the apply says so. The provider
-  # would stop and start every machine of a role at the same time.
+  # False, so a change of cores, memory or address waits until you restart the machine, and the apply says so. The
+  # provider would restart all machines of a role at the same time.
   reboot_after_update = var.reboot_after_update
 
   startup {
@@ -59,7 +59,7 @@ resource "proxmox_virtual_environment_vm" "this" {
     type = "l26"
   }
 
-  # Debian 12's cloud image panics without one, when its disk is larger than the image.
+  # Without a serial device, Debian 12's cloud image panics if its disk is larger than the image.
   serial_device {}
 
   scsi_hardware = "virtio-scsi-single"
@@ -70,7 +70,7 @@ resource "proxmox_virtual_environment_vm" "this" {
     import_from  = var.image
     size         = var.size.disk
     iothread     = true
-    # So that what the guest frees is free on thin storage (local-lvm) too.
+    # So that space which the guest frees is free on thin storage (local-lvm).
     discard = "on"
   }
 
@@ -79,8 +79,8 @@ resource "proxmox_virtual_environment_vm" "this" {
     vlan_id = var.network.vlan_id
   }
 
-  # Proxmox VE's own cloud-init settings, not a snippet (`user_data_file_id`): uploading one needs SSH to the host, and a
-  # changed one replaces the machine.
+  # Proxmox VE's own cloud-init settings, not a snippet (`user_data_file_id`): uploading one needs SSH to the host, and
+  # a changed one replaces the machine.
   initialization {
     datastore_id = var.datastore
 
@@ -111,12 +111,12 @@ resource "proxmox_virtual_environment_vm" "this" {
     }
 
     ignore_changes = [
-      # Read when the disk is made and never again. A newer image is for new machines: those that there are get their
-      # upgrades from Debian. (The provider replaces no machine for it, but would show a change.)
+      # Read only when the disk is made. A newer image is for new machines; existing ones get their upgrades from
+      # Debian. (The provider replaces no machine for it, but would show a change.)
       disk[0].import_from,
-      # cloud-init takes these once. When they change, Proxmox VE gives the guest a new instance id, with which cloud-init
-      # makes new SSH host keys at the next boot: what looks like another machine would be refused. Keys are added and
-      # removed in the guest's ~/.ssh/authorized_keys.
+      # cloud-init reads these once. If they changed, Proxmox VE would give the guest a new instance id, cloud-init
+      # would make new SSH host keys at the next boot, and SSH would refuse the machine. Add and remove keys in the
+      # guest's ~/.ssh/authorized_keys.
       name,
       initialization[0].user_account,
       initialization[0].dns,

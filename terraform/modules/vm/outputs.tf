@@ -8,8 +8,8 @@ output "mac_address" {
   value       = proxmox_virtual_environment_vm.this.network_device[0].mac_address
 }
 
-# A machine that is made anew has the same id, but another MAC address. The address is in it, because a machine that gets
-# another makes new SSH host keys as well.
+# A replaced machine has the same id and another MAC address. The IP address is part of this, because a machine that
+# gets another one makes new SSH host keys.
 output "instance" {
   description = "Changes when the machine is another one."
   value = join("/", [

@@ -1,4 +1,4 @@
-# The root module checks these values, where it can say which of its own variables is wrong.
+# The root module checks these values, because it can name its own variable that is wrong.
 
 variable "name" {
   description = "Name in Proxmox VE, and the guest's hostname."

@@ -1,13 +1,12 @@
 # shellcheck shell=bash
-# What every machine has, whatever its role: a firewall, sshd without passwords, security upgrades, and on Proxmox VE the
-# guest agent.
+# What every machine has: a firewall, sshd without passwords, security upgrades, and on Proxmox VE the guest agent.
 
 # shellcheck disable=SC2154 # variables of role.sh, which sources this file
 
 # Rules of the firewall, which roles add to with `accept`.
 rules=()
 
-# accept MATCH [NETWORK...]: lets in what matches, from these networks; from everywhere, if there are none.
+# accept MATCH [NETWORK...]: accepts packets that match, from these networks; without networks, from everywhere.
 accept() {
     local match="$1" network
     shift
@@ -26,8 +25,8 @@ accept() {
 machine_packages() {
     echo nftables iproute2 openssh-server ca-certificates procps
     if [[ "${AUTOMATIC_UPGRADES:-true}" == true ]]; then echo unattended-upgrades; fi
-    # On Proxmox VE: its host shuts the machine down through it. Also where the host has not given the machine the device yet,
-    # for it will with the next restart; from then on udev starts the service.
+    # On Proxmox VE the host shuts the machine down through the agent. It is installed even if the host has not given
+    # the machine the device yet: the next restart does that, and from then on udev starts the service.
     if [[ "${GUEST_AGENT:-false}" == true ]]; then echo qemu-guest-agent; fi
 }
 
@@ -61,7 +60,7 @@ check_machine() {
         || die "the firewall's rules are wrong, nothing was changed: $answer"
     check_operator_can_log_in
 
-    # As it will be read: this file comes first, and sshd takes the first value that it finds.
+    # Checks it as sshd will read it: this file comes first, and sshd takes the first value that it finds.
     mkdir -p /run/sshd
     printf 'Include %s\nInclude /etc/ssh/sshd_config\n' "$tree/etc/ssh/sshd_config.d/10-shunt.conf" >"$scratch/sshd_config"
     answer="$(/usr/sbin/sshd -t -f "$scratch/sshd_config" 2>&1)" \
@@ -70,13 +69,13 @@ check_machine() {
         || die "apt would refuse its configuration, nothing was changed: $answer"
 }
 
-# Neither the firewall nor the end of passwords may shut out who is here now.
+# Neither the firewall nor the end of passwords may lock out the operator who is logged in now.
 check_operator_can_log_in() {
     local settings sessions peer peers=() network
     settings="$(/usr/sbin/sshd -T 2>/dev/null)" || die "sshd -T fails: sshd's configuration is broken already"
     grep --quiet --line-regexp "port $SSH_PORT" <<<"$settings" \
         || die "sshd listens on $(grep '^port ' <<<"$settings"), and the firewall would admit $SSH_PORT only: set SSH_PORT"
-    # A failure is not nobody.
+    # A failure does not mean that no operator is logged in.
     sessions="$(ss --no-header --tcp --numeric state established "sport = :$SSH_PORT" \
         | awk '{ sub(/:[0-9]+$/, "", $NF); gsub(/[][]/, "", $NF); sub(/^::ffff:/, "", $NF); sub(/%.*/, "", $NF); print $NF }' | sort -u)" \
         || die "cannot find out who is logged in now. Nothing was changed."
@@ -132,12 +131,12 @@ activate_machine() {
         systemctl daemon-reload
     fi
     if outdated sysctl /etc/sysctl.d/60-shunt.conf; then
-        # A container may have no say in it; then its host has to.
+        # A container may not be allowed to set this; then its host must.
         answer="$(sysctl --quiet --load /etc/sysctl.d/60-shunt.conf 2>&1)" || echo "sysctl: $answer" >&2
         applied sysctl /etc/sysctl.d/60-shunt.conf
     fi
     keep_running nftables.service reload /etc/nftables.conf
-    # What is enabled may have been flushed by somebody since.
+    # An enabled firewall may have been flushed since.
     if ! nft list table inet shunt >/dev/null 2>&1; then
         nft --file /etc/nftables.conf
         echo "reloaded: nftables.service"
@@ -154,7 +153,7 @@ activate_machine() {
             undo /etc/ssh/sshd_config.d/10-shunt.conf
             die "sshd refuses its configuration: $answer"
         fi
-        # Where sshd is started for each connection there is nothing to reload.
+        # If systemd starts an sshd for each connection, there is nothing to reload.
         if systemctl is-active --quiet ssh.service; then
             systemctl reload ssh.service
             echo 'reloaded: ssh.service'

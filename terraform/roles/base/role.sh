@@ -1,25 +1,25 @@
 # shellcheck shell=bash
-# What every role's install.sh is made of. It sources this file, defines four functions and calls `run_role "$@"`:
+# The common part of every role's install.sh, which sources this file, defines four functions and calls `run_role "$@"`:
 #
 #   packages   prints the names of Debian packages that the role needs
 #   render     writes every file of the role with `file`, `copy` and `template`, and opens ports with `accept`
 #   check      looks at the rendered files in "$tree", before any of them is installed; may do nothing
 #   activate   brings the services to what the installed files say
 #
-# Rendering and installing are one path: files are rendered into a tree of their own, checked there, and those that
-# differ from the machine's are installed. So `--render DIR` shows exactly what would be installed.
+# A role renders its files into a tree of their own, checks them there, and installs those that differ from the
+# machine's. So `--render DIR` shows exactly what would be installed.
 
 roles_base="$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=machine.sh
 . "$roles_base/machine.sh"
 
-# What this machine was last given. Only root may read it.
+# What the last run installed. Only root may read it.
 state=/var/lib/shunt-role
 # Files that were installed or removed in this run.
 changed=()
-# Patterns of files that stay on the machine when a run no longer renders them. Roles add to it.
+# Patterns of files that stay on the machine even if a run no longer renders them. Roles add to it.
 left_alone=()
-# Where files are rendered to, the list of them, a folder of this run's own, and whether rendering is all that is done.
+# Where files are rendered to, the list of them, this run's own folder, and whether this run only renders.
 tree='' manifest='' scratch='' rendering=false
 
 run_role() {
@@ -85,7 +85,7 @@ read_settings() {
     [[ -f settings.env ]] || die "there is no settings.env in $PWD"
     # shellcheck disable=SC1091
     . ./settings.env
-    # Absent from machines that need no secret.
+    # Machines that need no secret do not have this file.
     local secrets="${SECRETS_FILE:-/etc/shunt/secrets.env}"
     if [[ -e "$secrets" ]]; then
         # shellcheck disable=SC1090
@@ -162,7 +162,7 @@ claim_machine() {
 ensure_packages() {
     local package missing=()
     for package in "$@"; do
-        # The same package may be named twice.
+        # A package may be named twice.
         [[ " ${missing[*]} " != *" $package "* ]] || continue
         [[ "$(dpkg-query --show --showformat '${db:Status-Abbrev}' "$package" 2>/dev/null)" == 'ii '* ]] \
             || missing+=("$package")
@@ -177,7 +177,7 @@ ensure_packages() {
 apt_get() {
     local log
     log="$(mktemp)"
-    # Packages' own files are for everybody.
+    # Files of packages must be readable by everybody.
     if ! (umask 022 && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -q -y "$@" >"$log" 2>&1 9>&-); then
         tail -n 20 "$log" >&2
@@ -189,7 +189,7 @@ apt_get() {
 
 ### Rendering
 
-# file PATH [MODE [OWNER:GROUP]]: renders standard input as that file.
+# file PATH [MODE [OWNER:GROUP]]: renders standard input as this file.
 file() {
     local path="$1" mode="${2:-644}" owner="${3:-root:root}"
     mkdir -p "$tree${path%/*}"
@@ -198,16 +198,16 @@ file() {
     echo "$mode $owner $path" >>"$manifest"
 }
 
-# copy SOURCE PATH [MODE [OWNER:GROUP]]: that file as it is.
+# copy SOURCE PATH [MODE [OWNER:GROUP]]: renders the source as it is.
 copy() {
     [[ -f "$1" ]] || die "$1 is missing"
     file "${@:2}" <"$1"
 }
 
-# template SOURCE PATH [MODE [OWNER:GROUP]]: that file with @NAME@ replaced by the variable NAME.
+# template SOURCE PATH [MODE [OWNER:GROUP]]: renders the source with each @NAME@ replaced by the variable NAME.
 template() {
     local text name
-    # The dot keeps newlines at the end.
+    # The dot keeps the newlines at the end.
     text="$(cat "$1" && echo .)"
     text="${text%.}"
     while [[ "$text" =~ @([A-Z][A-Z0-9_]*)@ ]]; do
@@ -221,7 +221,8 @@ template() {
 
 ### Installing
 
-# Installs what differs, and removes what an earlier run installed and this one does not, unless it is to be left alone.
+# Installs files that differ. Removes files that an earlier run installed and this one does not, unless a pattern of
+# left_alone covers them.
 install_rendered() {
     local mode owner path
     mkdir "$scratch/before"
@@ -229,7 +230,7 @@ install_rendered() {
         if is_installed "$mode" "$owner" "$path"; then continue; fi
         keep_before "$path"
         (umask 022 && mkdir -p "${path%/*}")
-        # In place at once, and never with other permissions.
+        # Puts the file in place in one step, so that it never has other permissions.
         install -m "$mode" -o "${owner%:*}" -g "${owner#*:}" "$tree$path" "$path.shunt-new"
         mv -f "$path.shunt-new" "$path"
         changed+=("$path")
@@ -269,7 +270,7 @@ keep_before() {
     fi
 }
 
-# undo PATH...: puts back what was there before this run, where a file could only be checked in its place.
+# undo PATH...: puts back the files of before this run. For files that can only be checked in their place.
 undo() {
     local path
     for path in "$@"; do
@@ -285,8 +286,8 @@ undo() {
 
 ### Services
 
-# outdated UNIT FILE...: whether the unit was not brought up with these files as they are now. What was done is
-# remembered on disk, so that a run that was cut short between installing and restarting is made up for by the next.
+# outdated UNIT FILE...: whether the unit was last started or reloaded with other versions of these files. The state is
+# on disk: if a run is cut short between installing and restarting, the next run restarts the unit.
 outdated() {
     [[ "$(digest "${@:2}")" != "$(cat "$state/$1.applied" 2>/dev/null || true)" ]]
 }
@@ -295,7 +296,7 @@ applied() {
     digest "${@:2}" >"$state/$1.applied"
 }
 
-# A file that is missing counts as well.
+# A missing file counts as a version.
 digest() {
     local path
     for path in "$@"; do
@@ -304,7 +305,7 @@ digest() {
     done | sha256sum | cut -d ' ' -f 1
 }
 
-# keep_running UNIT restart|reload FILE...: enabled, running, and with these files as they are now.
+# keep_running UNIT restart|reload FILE...: the unit is enabled, runs, and has read these files.
 keep_running() {
     local unit="$1" how="$2" began
     shift 2
@@ -333,7 +334,7 @@ explain_failure() {
     die "$1 does not run"
 }
 
-# stop_and_disable UNIT: where it is known at all.
+# stop_and_disable UNIT: stops and disables the unit, if systemd knows it.
 stop_and_disable() {
     if systemctl is-enabled --quiet "$1" 2>/dev/null || systemctl is-active --quiet "$1"; then
         systemctl disable --quiet --now "$1" || die "$1 cannot be stopped"

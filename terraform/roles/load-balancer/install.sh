@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes this Debian machine a load balancer: nginx with the repository's nginx/ files as they are, and upstream.conf with
-# the web nodes' addresses. With VIRTUAL_ADDRESS also keepalived, so that another load balancer takes the address over.
+# Makes this Debian machine a load balancer: nginx with the repository's nginx/ files as they are, and upstream.conf
+# with the web nodes' addresses. With VIRTUAL_ADDRESS also keepalived, so that another load balancer takes the address
+# over.
 #
 # Run as root in the folder that has settings.env, base/, role/ and shared/nginx. Running it again changes what differs
 # and nothing else. nginx is reloaded, not restarted.
@@ -10,8 +11,8 @@ set -euo pipefail
 . "$(dirname "$0")/../base/role.sh"
 role="$(dirname "$0")"
 
-# Where put-secrets puts a certificate and its key, fullchain.pem and privkey.pem. nginx is given copies of them, once they
-# are known to be good.
+# put-secrets puts a certificate and its key here: fullchain.pem and privkey.pem. nginx gets copies, once they are
+# checked.
 tls_folder="${TLS_FOLDER:-/etc/shunt/tls}"
 
 packages() {
@@ -28,7 +29,7 @@ render() {
     accept 'tcp dport 80'
     copy shared/nginx/nginx.conf /etc/nginx/nginx.conf
     copy shared/nginx/proxy.conf /etc/nginx/proxy.conf
-    # nginx.conf includes the one name.
+    # nginx.conf includes this one name.
     case "$TLS" in
         true)
             site shared/nginx/site-tls.conf | file /etc/nginx/site.conf
@@ -45,9 +46,9 @@ render() {
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then render_keepalived; fi
 }
 
-# bound_connections PORTS: a client, as nginx counts them, has no more connections than these, whatever it does on them.
-# nginx itself counts requests, and those only once it has read their heads. CLIENT_CONNECTIONS is how many; 0: not bound,
-# as behind another proxy, which is one client.
+# bound_connections PORTS: bounds the connections of a client to CLIENT_CONNECTIONS, whatever it does on them; 0 sets no
+# bound, for use behind another proxy, which is a single client. Clients are those of nginx, which itself counts
+# requests, and only once it has read their heads.
 bound_connections() {
     local most="$CLIENT_CONNECTIONS" client
     [[ "$most" != 0 ]] || return 0
@@ -56,7 +57,7 @@ bound_connections() {
     done
 }
 
-# The repository's file. On a machine without IPv6 nginx cannot listen there, and would not start.
+# The repository's file, without IPv6 on a machine that has none: nginx would not start.
 site() {
     [[ -f "$1" ]] || die "$1 is missing"
     if [[ "${IPV6:-$(has_ipv6)}" == true ]]; then cat "$1"; else sed '/^ *listen \[::\]:/d' "$1"; fi
@@ -66,8 +67,8 @@ has_ipv6() {
     if [[ -e /proc/net/if_inet6 ]]; then echo true; else echo false; fi
 }
 
-# What put-secrets brought; else what it put into nginx's own folder before there was another. A link is somebody else's
-# business, such as certbot's.
+# The certificate that put-secrets brought; else one that it put into nginx's folder in earlier releases. A link there
+# belongs to another program, such as certbot.
 render_certificate() {
     local folder="$tls_folder" file
     if [[ ! -e "$folder/fullchain.pem" && ! -e "$folder/privkey.pem" ]]; then folder=/etc/nginx/tls; fi
@@ -76,12 +77,12 @@ render_certificate() {
     done
 }
 
-# The repository's file with each of its two server lines, the second of them a backup, replaced by one for each node with
-# the same parameters.
+# The repository's file. Each of its two server lines, of which the second is a backup, becomes one line for each node,
+# with the same parameters.
 upstream() {
     [[ -f "$1" ]] || die "$1 is missing"
     awk -v addresses="$WEB_ADDRESSES" '
-        # An example for those who write the file by hand.
+        # An example for readers who write the file by hand.
         /^[ \t]*#[ \t]*server / { next }
         /^[ \t]*server / {
             if (++servers > 2 || (servers == 2) != / backup;/) exit 1
@@ -119,7 +120,7 @@ render_keepalived() {
     template "$role/check-nginx" /usr/local/sbin/shunt-check-nginx 755
 }
 
-# The one that has this machine's address; while only rendering, any name.
+# The interface with this machine's address; any name, if this run only renders.
 interface() {
     local name
     name="$(ip -oneline address show to "$ADDRESS/32" 2>/dev/null | awk 'NR == 1 { print $2 }' || true)"
@@ -132,7 +133,7 @@ interface() {
 
 check() {
     local answer
-    # A copy of what nginx will read, in which the certificate is the new one.
+    # A copy of the files that nginx will read, with the new certificate.
     cp -r "$tree/etc/nginx" "$scratch/nginx"
     if [[ "$TLS" == true ]]; then
         [[ -e "$scratch/nginx/tls" || ! -e /etc/nginx/tls ]] || cp -rL /etc/nginx/tls "$scratch/nginx/tls"
@@ -142,21 +143,21 @@ check() {
     answer="$(nginx -t -q -c "$scratch/nginx/nginx.conf" 2>&1)" \
         || die "nginx would refuse its configuration, nothing was changed: $answer"
     if [[ -n "${VIRTUAL_ADDRESS:-}" ]]; then
-        # Version 2.2.7 ends its own process group after a test, whatever it found: what it says counts.
+        # Version 2.2.7 kills its own process group after a test, with any result, so its output counts.
         answer="$(setsid --wait keepalived --config-test --log-console --use-file "$tree/etc/keepalived/keepalived.conf" 2>&1 \
             | grep -vx Terminated || true)"
         [[ -z "$answer" ]] || die "keepalived would refuse its configuration, nothing was changed: $answer"
     fi
 }
 
-# check_certificate FOLDER: nginx would say as much, but in words of OpenSSL's.
+# check_certificate FOLDER: nginx would find the same errors, but report them in OpenSSL's words.
 check_certificate() {
     local certificate key
     [[ -s "$1/fullchain.pem" && -s "$1/privkey.pem" ]] \
         || die "TLS needs a certificate: fullchain.pem and privkey.pem in $tls_folder. Nothing was changed."
     certificate="$(openssl x509 -in "$1/fullchain.pem" -noout -pubkey 2>/dev/null)" \
         || die "fullchain.pem is no certificate, nothing was changed"
-    # A key with a passphrase must not ask for it.
+    # openssl must not ask for the passphrase of a key.
     key="$(openssl pkey -in "$1/privkey.pem" -passin pass: -pubout 2>/dev/null)" \
         || die "privkey.pem is no key without a passphrase, nothing was changed"
     [[ "$certificate" == "$key" ]] || die "the certificate is not for this key, nothing was changed"
@@ -165,11 +166,11 @@ check_certificate() {
 activate() {
     private_log
     if [[ "$TLS" == true ]]; then mkdir -p -m 755 /var/lib/letsencrypt; fi
-    # A certificate that was renewed is loaded as well.
+    # A renewed certificate causes a reload, too.
     keep_running nginx.service reload /etc/nginx/nginx.conf /etc/nginx/proxy.conf /etc/nginx/site.conf \
         /etc/nginx/upstream.conf /etc/nginx/tls/fullchain.pem /etc/nginx/tls/privkey.pem
-    # Once nginx runs without them: a key that nothing uses is only a risk. What put-secrets brought, that is. Copies of it were
-    # removed with all else that this role no longer installs; other files in nginx's folder are somebody else's.
+    # Only once nginx runs without the keys that put-secrets brought: an unused key is only a risk. Their copies were
+    # removed with all other files that this role no longer installs. Other files in nginx's folder are not the role's.
     if [[ "$TLS" == false ]]; then remove_keys "$tls_folder"; fi
     keep_running shunt-rotate-log.timer restart /etc/systemd/system/shunt-rotate-log.timer
 
@@ -190,8 +191,8 @@ remove_keys() {
     done
 }
 
-# The access log names clients. nginx, which makes it also when it only checks its configuration, makes it readable by
-# everybody; shunt-rotate-log keeps it as it is here.
+# The access log names clients, so it must not be readable by everybody. nginx makes it readable, even when it only
+# checks its configuration. shunt-rotate-log keeps these permissions.
 private_log() {
     local log=/var/log/nginx/shunt.json
     [[ -e "$log" ]] || install -m 640 /dev/null "$log"

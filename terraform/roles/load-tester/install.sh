@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes this Debian machine the load tester: k6, the scripts of load-testing/, and `shunt-proof`, which proves the limit.
+# Makes this Debian machine the load tester: k6, the scripts of load-testing/, and `shunt-proof`, which proves the
+# limit.
 #
-# Run as root in the folder that has settings.env, base/, role/ and shared/load-testing. If there is a file `k6` as well,
-# that is installed; else, where there is no k6 yet, Grafana's package from https://dl.k6.io/deb.
+# Run as root in the folder that has settings.env, base/, role/ and shared/load-testing. It installs the file `k6`, if
+# there is one; else, on a machine without k6, Grafana's package from https://dl.k6.io/deb.
 set -euo pipefail
 
 # shellcheck source=../base/role.sh

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Which of this machine's clusters is Shunt's. A cluster is Debian's word for a server with its data, such as 15/main; a
-# machine can have several, of several versions. A new release of Debian brings a new version, and beside the one with the
-# links there may be an empty cluster of it, on another port.
+# Finds which of this machine's clusters is Shunt's. A cluster is Debian's word for a server with its data, such as
+# 15/main; a machine can have several, of several versions. A new release of Debian brings a new version, and may make
+# an empty cluster of it, on another port, beside the one with the links.
 #
-# The one that was set up stays the one, until shunt-postgres-upgrade says otherwise. Where that is not certain, nothing is
-# touched.
+# The cluster that was set up stays Shunt's until shunt-postgres-upgrade changes that. If it is not certain, the role
+# changes nothing.
 
 # shellcheck disable=SC2154 # variables of role.sh and of install.sh
 
-# The port that web nodes ask.
+# The port that web nodes connect to.
 service_port=5432
 clusters_root="${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}"
 server_programs=/usr/lib/postgresql
@@ -49,7 +49,7 @@ list_clusters() {
     done <<<"$lines"
 }
 
-# What an earlier run set up: by its own note, or by the files that it left.
+# known_cluster: the cluster that an earlier run set up, by its note or by the files that it left.
 known_cluster() {
     if [[ -s "$state/cluster" ]]; then
         cat "$state/cluster"
@@ -63,7 +63,7 @@ remember_cluster() {
     mv "$state/cluster.new" "$state/cluster"
 }
 
-# holds_database CLUSTER: a running one. It is an error if that cannot be found out.
+# holds_database CLUSTER: whether this running cluster holds the database. Not to know that is an error.
 holds_database() {
     local answer
     answer="$(sql_in "$1" <<<"SELECT count(*) FROM pg_database WHERE datname = '$DATABASE'" 2>&1)" \
@@ -75,7 +75,7 @@ starts_by_itself() {
     grep --quiet '^[[:space:]]*auto' "$clusters_root/$1/start.conf" 2>/dev/null
 }
 
-# Sets `others` to the running ones that hold the database, beside the known one.
+# Sets `others` to the running clusters that hold the database, without the known one.
 find_other_holders() {
     local name
     others=()
@@ -85,7 +85,7 @@ find_other_holders() {
     done
 }
 
-# The known one, if it holds the database, or may hold it and no other does.
+# Takes the known cluster, if it holds the database, or may hold it and no other does.
 confirm_known() {
     local others
     if [[ "${status_of[$known]}" == online* ]]; then
@@ -100,12 +100,12 @@ confirm_known() {
         "If that is the one: echo ${others[0]} >$state/cluster"
 }
 
-# newest_beside CLUSTER
+# newest_beside CLUSTER: notes a newer cluster beside this one.
 newest_beside() {
     printf '%s\n' "${!port_of[@]}" | grep -vx "$1" | sort -V | tail -n 1
 }
 
-# The known one is gone.
+# For when the known cluster is gone.
 successor() {
     local others
     find_other_holders
@@ -114,7 +114,8 @@ successor() {
     chosen="${others[0]}"
 }
 
-# Nothing is known: the one that holds the database; else the one that web nodes would reach; else a new one.
+# For when no cluster is known. Takes the one that holds the database; else the one that web nodes would reach; else a
+# new one.
 first_cluster() {
     local others name reached=()
     find_other_holders
@@ -139,7 +140,7 @@ first_cluster() {
     fi
 }
 
-# Debian makes it when the package is installed, unless it is told not to.
+# Debian makes a cluster when the package is installed, unless it is configured not to.
 new_cluster() {
     local newest
     newest="$(find "$server_programs" -mindepth 3 -maxdepth 3 -path '*/bin/postgres' | sed 's|/bin/postgres$||; s|.*/||' \

@@ -1,25 +1,25 @@
 # shellcheck shell=bash
-# What a backup of Shunt's database is: how it is read, restored into a new database, and counted. shunt-backup and
-# shunt-restore source this after backup.conf, so that a backup is tried out by what would restore it.
+# How a backup of Shunt's database is read, restored into a new database, and counted. shunt-backup and shunt-restore
+# source this after backup.conf, so that a backup is tried out with the code that would restore it.
 #
-# No failure is taken for an empty answer: where a result is looked at, the caller says what a failure means.
+# A failure never counts as an empty answer: if a caller looks at a result, it says what a failure means.
 
 : "${database:?}" "${owner:?}"
 shopt -s inherit_errexit
 
-# Debian's wrappers of Postgres's programs talk to this cluster, and are of its version; the newest one may be another.
+# Makes Debian's wrappers of Postgres's programs use this cluster and its version. By default they use the newest one.
 if [[ -n "${cluster:-}" ]]; then export PGCLUSTER="$cluster"; fi
-# A database that is not there is no news. Errors are looked at, so they are in English. A dump may take longer than the
-# service's transactions and statements.
+# Without notices about databases that do not exist. Messages are in English, because these programs look at them. A
+# dump may take longer than the service's transactions and statements.
 #
-# search_path: the owner of the database may make functions in `public`, and may set the path; the administrator's
-# statements would call them. An option of the connection wins over settings of the database.
+# search_path: the owner of the database may make functions in `public`, and may set the path, so that the
+# administrator's statements would call them. An option of the connection wins over a setting of the database.
 PGOPTIONS='-c client_min_messages=warning -c lc_messages=C -c idle_in_transaction_session_timeout=0'
 export PGOPTIONS="$PGOPTIONS -c statement_timeout=0 -c search_path="
 export LC_ALL=C
 
-# as_postgres COMMAND...: as the database's administrator, with the caller's standard input: root may read files that
-# the user postgres may not.
+# as_postgres COMMAND...: runs the command as the database's administrator, with the caller's standard input: root may
+# read files that the user postgres may not.
 as_postgres() {
     if ((EUID == 0)); then
         (cd / && exec runuser -u postgres -- "$@")
@@ -38,11 +38,11 @@ database_exists() {
     sql postgres <<<"SELECT CASE WHEN EXISTS (SELECT FROM pg_database WHERE datname = '$1') THEN 'yes' ELSE 'no' END"
 }
 
-# By this comment a database is known as one that may be dropped.
+# A database with this comment may be dropped.
 mark='made by shunt-backup or shunt-restore, which drop it'
 
-# drop_database NAME: one that these programs made. Another one of that name stays, unless nothing is in it: they may have
-# been interrupted before they could mark it.
+# drop_database NAME: drops a database that these programs made. Another one of that name stays, unless it is empty: the
+# programs may have been interrupted before they could mark it.
 drop_database() {
     local theirs
     theirs="$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$1'
@@ -58,7 +58,7 @@ drop_database() {
     as_postgres dropdb --if-exists --force "$1" </dev/null
 }
 
-# Statements that print "ROWS SCHEMA.TABLE" for each table. Those of extensions are the extension's to fill.
+# Statements that print "ROWS SCHEMA.TABLE" for each table, except for tables of extensions, which fill them.
 count_rows="SELECT format('SELECT count(*) || '' '' || %L FROM ONLY %s', relation, relation)
     FROM (SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS relation
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -68,7 +68,7 @@ count_rows="SELECT format('SELECT count(*) || '' '' || %L FROM ONLY %s', relatio
     ORDER BY relation COLLATE \"C\"
 \\gexec"
 
-# rows_in_file FILE: the same of what is in the file. pg_restore prints a row as a line, and writes newlines in values as
+# rows_in_file FILE: prints the same for a dump. pg_restore prints a row as a line, and writes a newline in a value as
 # \n. A name in double quotes may have spaces.
 rows_in_file() {
     as_postgres pg_restore --data-only --file=- <"$1" | awk '
@@ -97,11 +97,12 @@ why_unreadable() {
     fi
 }
 
-# restore_into DATABASE FILE [OPTION...]: makes the database and restores the file into it: all or nothing, with owners,
-# grants, extensions, and tables that are not the service's. Replication from elsewhere is left out: two would take it.
+# restore_into DATABASE FILE [OPTION...]: makes the database and restores the file into it, all or nothing, with owners,
+# grants, extensions, and tables that are not the service's. Subscriptions are left out: two databases would take from
+# the same publication.
 #
-# The administrator restores what the service's role has made. Constraints, domains, generated columns and aggregates call
-# functions while they are made and filled: until all is restored, these run as their owners.
+# The administrator restores what the service's role has made. Constraints, domains, generated columns and aggregates
+# call functions while they are made and filled. Until all is restored, these functions run as their owners.
 restore_into() {
     create_empty "$1" || return
     sql "$1" <<<"$confine" || return
@@ -109,9 +110,9 @@ restore_into() {
     sql "$1" <<<"$release"
 }
 
-# Every function becomes SECURITY DEFINER in the statement that makes it. Those of extensions are the packages'. Built-in
-# functions that run a text as SQL would run it as the administrator, also if they were SECURITY DEFINER: they have other
-# names meanwhile, so that a table or a view with them cannot be restored.
+# Every function becomes SECURITY DEFINER in the statement that makes it, except for those of extensions, which belong
+# to the packages. Built-in functions that run a text as SQL would run it as the administrator, even as SECURITY
+# DEFINER. They have other names meanwhile, so a table or a view that uses one cannot be restored.
 confine="BEGIN;
 CREATE SCHEMA shunt_restore;
 CREATE TABLE shunt_restore.confined (routine oid PRIMARY KEY, name name);
@@ -156,8 +157,8 @@ REVOKE ALL ON DATABASE $1 FROM PUBLIC;
 END
 }
 
-# space_lacking BYTES: why a new database of that size has no room; empty if it has. The disk is the database's, which must
-# not run full. As much once more is for the log, which grows to max_wal_size (1 GB) and some more at most.
+# space_lacking BYTES: prints why there is no room for a new database of this size, or nothing. The database's own disk
+# must not run full. The same size again is for the log, which grows to max_wal_size (1 GB) and a little more.
 space_lacking() {
     local data log free needed
     data="$(sql postgres <<<'SHOW data_directory')" || return

@@ -3,8 +3,8 @@
 # machine's memory, and backed up every day.
 #
 # Run as root in the folder that has settings.env, base/ and role/. Running it again changes what differs and nothing
-# else. Postgres is restarted only if a setting needs it. A newer version of Postgres beside the one with the links changes
-# nothing: shunt-postgres-upgrade, which is installed with the rest, moves them when you say so.
+# else. Postgres is restarted only if a setting needs it. A newer version of Postgres beside the one with the links
+# changes nothing: shunt-postgres-upgrade, which is installed with the rest, moves them when you say so.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -14,7 +14,7 @@ role="$(dirname "$0")"
 # shellcheck source=cluster.sh
 . "$role/cluster.sh"
 
-# A cluster that is no longer Shunt's keeps its files: it could not start without them.
+# A cluster that is no longer Shunt's keeps its files, because it could not start without them.
 left_alone+=('/etc/postgresql/*')
 
 packages() {
@@ -45,7 +45,7 @@ render() {
     template "$role/shunt-backup.timer" /etc/systemd/system/shunt-backup.timer
 }
 
-# While only rendering, Debian 12's.
+# If this run only renders, the version of Debian 12.
 find_version() {
     postgres_owner=postgres:postgres
     version="${POSTGRES_VERSION:-15}" cluster=main
@@ -74,7 +74,7 @@ between() {
 render_hba() {
     local address
     cat <<'RULES'
-# Who may connect. Written when the machine is set up: changes made here do not last.
+# Who may connect. Terraform writes this file: changes made here do not last.
 
 # The administrator, on this machine: `sudo -u postgres psql`.
 local all postgres peer
@@ -93,7 +93,7 @@ RULES
 check() {
     need_secret POSTGRES_PASSWORD
     local answer binaries="/usr/lib/postgresql/$version/bin"
-    # Settings that do not exist, and values that are out of range.
+    # Postgres's own check finds unknown settings and values that are out of range.
     answer="$(runuser -u postgres -- "$binaries/postgres" -C max_connections -c "config_file=/dev/stdin" \
         -D "$(data_directory)" <"$tree/etc/postgresql/$version/$cluster/conf.d/shunt.conf" 2>&1 >/dev/null)" \
         || die "Postgres would refuse its configuration, nothing was changed: $answer"
@@ -110,7 +110,7 @@ activate() {
         echo "changed: $etc/start.conf"
         systemctl daemon-reload
     fi
-    # It starts the cluster at boot, and has no process of its own.
+    # This unit starts the cluster at boot, and has no process of its own.
     if ! systemctl is-enabled --quiet postgresql.service; then
         systemctl enable --quiet postgresql.service 2>/dev/null
         echo 'enabled: postgresql.service'
@@ -168,7 +168,7 @@ await_postgres() {
     local tries
     for ((tries = 0; tries < 300; tries++)); do
         if sql <<<'SELECT 1' >/dev/null 2>&1; then return 0; fi
-        # It recovers after a crash for as long as that takes; a process that ended does not.
+        # After a crash, Postgres may take any time to recover; but if its process has ended, waiting is no use.
         systemctl is-active --quiet "postgresql@$version-$cluster.service" \
             || [[ "$(systemctl show -P ActiveState "postgresql@$version-$cluster.service")" == activating ]] || return 1
         sleep 0.2
@@ -176,8 +176,8 @@ await_postgres() {
     return 1
 }
 
-# sql_in CLUSTER: statements come from standard input, so that no secret is an argument. Through the socket, as the
-# administrator.
+# sql_in CLUSTER: runs statements from standard input, so that no secret is an argument. Connects through the socket, as
+# the administrator.
 sql_in() {
     (cd / && runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
         --cluster "$1" --dbname postgres)
@@ -187,7 +187,7 @@ sql() {
     sql_in "$version/$cluster"
 }
 
-# exists CATALOG CONDITION: whether there is such a row. A failure is none.
+# exists CATALOG CONDITION: whether there is such a row. A failure does not mean that there is none.
 exists() {
     local answer
     answer="$(sql <<<"SELECT count(*) FROM $1 WHERE $2")" || die "Postgres cannot be asked for $1; see above"
@@ -201,7 +201,7 @@ provide_database() {
         echo "created: role $DATABASE_USER"
     fi
 
-    # The password is set only if it is not the one that was set last: the verifier changes with every setting.
+    # Sets the password only if it differs from the last one: each time it is set, its verifier changes.
     verifier="$(sql <<<"SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = '$DATABASE_USER'")"
     stamp="$(printf '%s %s' "$POSTGRES_PASSWORD" "$verifier" | sha256sum)"
     if [[ "$stamp" != "$(cat "$state/password.applied" 2>/dev/null || true)" ]]; then
@@ -215,14 +215,14 @@ provide_database() {
         echo "changed: password of $DATABASE_USER"
     fi
 
-    # A cluster that was made without a locale would have databases without an encoding. Codes and URLs are compared
-    # byte by byte whatever the locale.
+    # In a cluster without a locale, a database would have no encoding. Codes and URLs are compared byte by byte in any
+    # locale.
     if ! exists pg_database "datname = '$DATABASE'"; then
         sql <<<"CREATE DATABASE $DATABASE OWNER $DATABASE_USER TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
         sql <<<"REVOKE ALL ON DATABASE $DATABASE FROM PUBLIC"
         echo "created: database $DATABASE"
     elif exists pg_database "datname = '$DATABASE' AND NOT datallowconn"; then
-        # Former versions of shunt-restore left it so if they were killed.
+        # Former versions of shunt-restore left it like this when they were killed.
         sql <<<"ALTER DATABASE $DATABASE ALLOW_CONNECTIONS true"
         echo "opened: database $DATABASE, which refused all connections"
     fi

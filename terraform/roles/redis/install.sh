@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes this Debian machine the place where requests are counted: Debian's Redis, with the limits of the repository's
-# docker/redis.conf, open to the web nodes by password, and for the few commands that Shunt sends.
+# Makes this Debian machine the Redis that counts requests: Debian's package, with the limits of the repository's
+# docker/redis.conf, open to the web nodes by password, and only for the commands that Shunt sends.
 #
 # Run as root in the folder that has settings.env, base/, role/ and shared/docker/redis.conf. Running it again changes
 # what differs and nothing else. A restart of Redis forgets the windows under way, so it is made only if needed.
@@ -34,7 +34,7 @@ render() {
     template "$role/redis-server.conf" /etc/systemd/system/redis-server.service.d/shunt.conf
 }
 
-# Redis has no way to check a configuration but to start with it: it does, on a socket and with no port.
+# Redis can check a configuration only by starting with it. This starts it on a socket, without a port.
 check() {
     local folder="$scratch/redis" server tries answer=
     mkdir -m 750 "$folder"

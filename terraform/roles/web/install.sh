@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes this Debian machine a web node: what the service needs around it, and `shunt-release`, which brings releases.
+# Makes this Debian machine a web node: installs what the service needs, and `shunt-release`, which brings releases.
 #
 # Run as root in the folder that has settings.env, base/ and role/. Running it again changes what differs and nothing
 # else. It neither starts nor restarts the service: a release does, one node after the other.
@@ -28,18 +28,18 @@ render() {
 
     STOP_TIMEOUT="$(stop_timeout)"
     IP_ADDRESS_ALLOW="$(peers)"
-    # A release takes a copy of both, so that going back to the release before goes back in everything.
+    # A release takes a copy of both, so that going back to the release before restores them too.
     template "$role/shunt.service" /etc/shunt/shunt.service
     environment | file /etc/shunt/web.env 600
     copy "$role/shunt-release" /usr/local/sbin/shunt-release 755
     copy "$role/shunt-settle.service" /etc/systemd/system/shunt-settle.service
 }
 
-# The service's environment. shunt-release puts the passwords in: they are nowhere but in /etc/shunt/secrets.env and in
-# the releases.
+# The service's environment. shunt-release puts in the passwords, which are only in /etc/shunt/secrets.env and in the
+# releases.
 environment() {
     local management=127.0.0.1:9180 number name line
-    # From all addresses: this machine asks, too. The firewall admits MONITORING_NETWORKS only.
+    # On all addresses, because this machine asks too. The firewall admits MONITORING_NETWORKS only.
     [[ -z "${MONITORING_NETWORKS:-}" ]] || management=0.0.0.0:9180
     assign SHUNT__HTTP__BIND "$(host "$ADDRESS"):8080"
     assign SHUNT__HTTP__TRUSTED_PROXIES "${LOAD_BALANCER_ADDRESSES// /,}"
@@ -49,7 +49,7 @@ environment() {
     assign SHUNT__LOG__FORMAT json
     assign DATABASE_URL "postgres://$DATABASE_USER:@POSTGRES_PASSWORD@@$(host "$POSTGRES_ADDRESS"):5432/$DATABASE"
     assign REDIS_URL "redis://shunt:@REDIS_PASSWORD@@$(host "$REDIS_ADDRESS"):6379"
-    # The last one wins.
+    # The last assignment wins.
     for number in $(further); do
         name="EXTRA_ENVIRONMENT_$number"
         line="${!name}"
@@ -62,7 +62,7 @@ further() {
     compgen -A variable EXTRA_ENVIRONMENT_ | sed 's/^EXTRA_ENVIRONMENT_//' | grep -x '[0-9]*' | sort -n || true
 }
 
-# assign NAME VALUE: a line that systemd and a shell read alike.
+# assign NAME VALUE: prints a line that systemd and a shell read alike.
 assign() {
     local value="$2"
     [[ "$value" != *$'\n'* ]] || die "$1 has more than one line"
@@ -77,13 +77,13 @@ host() {
     if [[ "$1" == *:* ]]; then echo "[$1]"; else echo "$1"; fi
 }
 
-# Longer than the drain and the requests that finish after it, and ten seconds more.
+# Time for the drain, for the requests that finish after it, and ten seconds more.
 stop_timeout() {
     echo $(($(seconds_of SHUNT__HTTP__DRAIN 5) + $(seconds_of SHUNT__HTTP__SHUTDOWN_TIMEOUT 30) + 10))
 }
 
-# seconds_of NAME DEFAULT: a duration among the further settings, rounded up; the most that may be set if it is written
-# in an uncommon way.
+# seconds_of NAME DEFAULT: prints a duration of the further settings, rounded up. If it is written in an uncommon way,
+# prints the longest that may be set.
 seconds_of() {
     local number name value="$2s"
     for number in $(further); do
@@ -101,7 +101,8 @@ seconds_of() {
     fi
 }
 
-# Whom the service may talk to at all. With servers of the operator's own choosing nobody here knows their addresses.
+# The addresses that the service may connect to. If the operator has chosen other servers, this role does not know
+# their addresses.
 peers() {
     local number name
     for number in $(further); do
@@ -121,7 +122,7 @@ check() {
     need_secret POSTGRES_PASSWORD
     need_secret REDIS_PASSWORD
     local answer
-    # The release is not there yet, so another program stands in for it.
+    # The release may not be there yet, so another program stands in for it.
     mkdir "$scratch/unit"
     sed 's|^\(ExecStart\(Pre\)\?\)=.*|\1=/bin/true|' "$tree/etc/shunt/shunt.service" >"$scratch/unit/shunt.service"
     answer="$(systemd-analyze verify --man=no "$scratch/unit/shunt.service" 2>&1 | grep shunt.service || true)"

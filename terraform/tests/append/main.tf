@@ -1,4 +1,4 @@
-# Adds a line to a file between two runs of a test: in the temporary copy that scripts/terraform-check makes.
+# Adds a line to a file between two runs of a test, in the temporary copy that scripts/terraform-check makes.
 
 variable "file" {
   description = "The file, from the root module's folder; it need not exist."

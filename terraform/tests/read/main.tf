@@ -1,4 +1,4 @@
-# What a file says now, for a test to compare.
+# Reads a file, for a test to compare.
 
 variable "file" {
   description = "The file, from the root module's folder."

@@ -1,5 +1,5 @@
-# Makes a state of a plan: what there would be, had the plan of the real provider been applied to a real Proxmox VE. With
-# it, that provider can be asked what a change would do, and no server is needed. See scripts/terraform-check.
+# Makes a state from a plan of the real provider, as if the plan had been applied to a real Proxmox VE. With this state,
+# the provider can plan a change without a server. See scripts/terraform-check.
 
 variable "plan_file" {
   description = "A plan as `terraform show -json` prints it."
@@ -14,7 +14,7 @@ locals {
   }
   others = { for resource in local.planned.resources : resource.type => resource if startswith(resource.type, "proxmox_") }
 
-  # What a plan does not know, because Proxmox VE makes it up.
+  # Values that a plan does not know, because Proxmox VE chooses them.
   made_up = {
     proxmox_download_file = {
       id   = "local:import/${local.others.proxmox_download_file.values.file_name}"
@@ -45,7 +45,7 @@ locals {
         provider = "provider[\"${resource.provider_name}\"]"
         instances = [{
           schema_version = resource.schema_version
-          # The password that cloud-init does not get: Terraform takes a value that became a secret for a change.
+          # The password that cloud-init does not get: for Terraform, a value that becomes a secret is a change.
           sensitive_attributes = [[
             { type = "get_attr", value = "initialization" }, { type = "index", value = { type = "number", value = 0 } },
             { type = "get_attr", value = "user_account" }, { type = "index", value = { type = "number", value = 0 } },

@@ -1,11 +1,11 @@
-//! nginx's configuration itself.
+//! nginx's configuration files.
 
 use std::{fs, path::Path, process::Command};
 
 use testkit::{configuration, free_port, needs};
 
-/// `nginx -t` on the repository's files, which need nothing changed but what cannot be had here: certificates, and
-/// folders that only root can write to.
+/// Runs `nginx -t` on the repository's files. Only two things are replaced: certificates, and folders that only root
+/// can write to.
 fn check(site: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
@@ -76,8 +76,7 @@ fn it_is_valid_with_tls() {
     check("site-tls.conf");
 }
 
-/// What must never be in there, however the file is edited: a POST that was sent is not sent again, and no client is
-/// believed.
+/// nginx never sends a POST twice, and never believes a client's own X-Forwarded-For.
 #[test]
 fn it_never_repeats_a_post_and_never_believes_a_client() {
     let proxy = fs::read_to_string(configuration("proxy.conf")).expect("proxy.conf");

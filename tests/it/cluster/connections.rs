@@ -1,4 +1,4 @@
-//! Clients that only hold connections do not stop the others.
+//! Clients that only hold connections do not stop other clients.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ async fn two_thousand_idle_and_slow_connections_do_not_stop_other_clients() {
     .await;
     let mut held = Vec::new();
     for number in 0..2_000_u32 {
-        // 200 each: below what nginx allows to one address.
+        // 200 for each address, less than nginx allows.
         let from = [127, 1, 0, u8::try_from(number / 200 + 1).expect("small")];
         let mut connection = open(&cluster, from).await;
         let sent: &[u8] = match number % 4 {
@@ -54,10 +54,11 @@ async fn two_thousand_idle_and_slow_connections_do_not_stop_other_clients() {
         assert_eq!(client.get(&format!("/{code}")).await.status, 302);
         slowest = slowest.max(asked.elapsed());
     }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // Far less than nginx waits for the slow ones (10 s).
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     println!("2,000 held connections: slowest of 100 redirects {slowest:?}");
 
-    // Complete requests only: not one of the slow ones has reached a node.
+    // Only complete requests have reached a node.
     let mut counted = 0.0;
     for node in &cluster.nodes {
         counted += node.metric("shunt_http_requests_total", &[]).await;

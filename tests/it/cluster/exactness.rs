@@ -1,17 +1,17 @@
-//! One limit over all nodes, whatever a client writes into its headers and whatever the nodes' clocks say.
+//! One limit over all nodes. Neither a client's headers nor the clocks of nodes change it.
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use testkit::{Answer, Cluster, NodeBuilder, free_port, needs};
 
-/// Patient with Redis: these tests are not about the fallback.
+/// The timeout is longer than a busy machine stalls: no test here is about a Redis that is away.
 fn patient(node: NodeBuilder) -> NodeBuilder {
     node.set("limiter.redis.timeout", "10s")
 }
 
 const AT_ONCE: usize = 64;
 
-/// Lets `clients` clients, one after the other, send 64 requests at once, and prints and checks what came of it.
+/// Lets clients send 64 requests at once, one client after the other. Each must have exactly its quota.
 async fn assert_exact(what: &str, cluster: &Cluster, clients: u8, forge: bool) {
     let (mut admitted, mut over) = (0, 0);
     for number in 1..=clients {
@@ -26,7 +26,7 @@ async fn assert_exact(what: &str, cluster: &Cluster, clients: u8, forge: bool) {
     assert_eq!((admitted, over), (10 * usize::from(clients), 0), "{what}");
 }
 
-/// How many of 64 requests at once are admitted. Any answer but 200 and 429 is a failure.
+/// Sends 64 requests at once, and returns how many are admitted. All others must be refused.
 async fn fire(cluster: &Cluster, client: [u8; 4], forge: bool) -> usize {
     let answers = (0..AT_ONCE).map(|number| {
         let client = cluster.client_at(client);
@@ -85,7 +85,7 @@ async fn forged_headers_gain_nothing_through_nginx() {
     needs!("redis-server", "postgres", "nginx");
     let cluster = Cluster::start(2, free_port(), patient).await;
     assert_exact("forged headers", &cluster, 5, true).await;
-    // The nodes counted the client that nginx saw, and nobody else.
+    // The nodes counted the client that nginx saw, and no other.
     let mut keys: Vec<String> = cluster.redis.command("KEYS rate_limit:*").await;
     keys.retain(|key| !key.starts_with("rate_limit:probe:") && key != "rate_limit:clock");
     assert_eq!(keys.len(), 5, "{keys:?}");

@@ -1,5 +1,4 @@
-//! The disk is full, or the file may not grow: what was acknowledged is stored, what cannot be stored is not
-//! acknowledged, and redirects go on.
+//! The disk is full, or the file may not grow: the node acknowledges exactly what it has stored, and redirects go on.
 
 use std::{path::Path, process::Command};
 
@@ -12,25 +11,30 @@ use testkit::{
 
 const TARGET: &str = "https://example.com/";
 
-/// More writes than any of these tests has room for.
+/// More writes than there is room for in any of these tests.
 const MANY: usize = 5_000;
 
 /// What writes to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     /// `POST /shorten` with nothing but a URL.
-    Shared,
-    /// One with an alias.
+    Deduplicated,
+    /// The same with an alias.
     Alias,
-    /// One with an expiry, whose code is random and whose link is nobody else's.
+    /// The same with an expiry: the code is random, and the link is never deduplicated.
     Expiring,
     /// A visit of a link with `max_visits`.
     Visit,
 }
 
-const WRITES: [Write; 4] = [Write::Shared, Write::Alias, Write::Expiring, Write::Visit];
+const WRITES: [Write; 4] = [
+    Write::Deduplicated,
+    Write::Alias,
+    Write::Expiring,
+    Write::Visit,
+];
 
-/// Four kilobytes that nothing compresses: room runs out soon.
+/// Four kilobytes that no database can compress, so that room runs out soon.
 fn noise(seed: usize) -> String {
     let mut state = seed as u64 + 1;
     let letter = |_| {
@@ -53,7 +57,7 @@ impl Write {
         match self {
             Self::Alias => form.push(("alias", format!("alias-{number}"))),
             Self::Expiring => form.push(("expires_in", "86400".to_owned())),
-            Self::Shared | Self::Visit => {}
+            Self::Deduplicated | Self::Visit => {}
         }
         client.request(Method::POST, "/shorten").form(&form)
     }
@@ -69,13 +73,13 @@ fn node_at(directory: &Path) -> NodeBuilder {
 }
 
 fn node() -> NodeBuilder {
-    // Without a cache, so that each redirect asks the database.
+    // Without a cache, each redirect asks the database.
     Node::builder()
         .set("limiter.enabled", "false")
         .set("cache.capacity", "0")
 }
 
-/// Makes the two links that there are from the beginning.
+/// Makes the first two links.
 async fn prepare(node: &Node) {
     for (alias, max_visits) in [("plain", None), ("limited", Some("1000000"))] {
         let mut form = vec![("url", TARGET), ("alias", alias)];
@@ -85,15 +89,15 @@ async fn prepare(node: &Node) {
     }
 }
 
-/// Writes until there is no more room. How many writes were acknowledged, and the codes of the links that were made.
-async fn write_until_refused(node: &Node, write: Write) -> (usize, Vec<String>) {
+/// Writes until there is no more room, and returns how many writes were acknowledged and the codes of the new links.
+async fn write_until_full(node: &Node, write: Write) -> (usize, Vec<String>) {
     let client = node.client();
     let mut codes = Vec::new();
     for number in 0..MANY {
         let answer = Answer::to(write.request(&client, number)).await;
         let answer = answer.expect("an answer");
         if answer.status != write.success() {
-            assert_refused(&answer);
+            assert_unavailable(&answer);
             return (number, codes);
         }
         if write != Write::Visit {
@@ -103,7 +107,7 @@ async fn write_until_refused(node: &Node, write: Write) -> (usize, Vec<String>) 
     panic!("{write:?}: there is room without end");
 }
 
-fn assert_refused(answer: &Answer) {
+fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(
         answer.header("content-type"),
@@ -112,12 +116,12 @@ fn assert_refused(answer: &Answer) {
     assert!(answer.number("retry-after") >= 1);
 }
 
-/// What the log says while there is no room.
+/// How often the log says that there is no room.
 #[derive(Clone, Copy)]
 enum Log {
-    /// That, once.
+    /// Once.
     Once,
-    /// That, and that there is some again, as it is: Postgres makes a little by itself.
+    /// As often as room runs out and comes back: Postgres frees a little by itself.
     Truth,
 }
 
@@ -143,7 +147,7 @@ async fn assert_all_lead_somewhere(node: &Node, codes: &[String]) {
     }
 }
 
-/// Fills the room up with writes of one kind; what `make_room` then does must be all that it takes.
+/// Fills the room with writes of one kind. After `make_room` the node must work again, without any other help.
 async fn survives(
     builder: &NodeBuilder,
     node: Node,
@@ -151,9 +155,9 @@ async fn survives(
     log: Log,
     make_room: impl FnOnce(&Node),
 ) {
-    let (acknowledged, codes) = write_until_refused(&node, write).await;
+    let (acknowledged, codes) = write_until_full(&node, write).await;
     assert!(acknowledged > 0, "{write:?}: there was room for some");
-    // Others fail, too, or still have room: in either case they tell the truth.
+    // Other writes fail as well or still have room. In both cases the answer is true.
     for number in 0..3 {
         let request = write.request(&node.client(), MANY + acknowledged + number);
         let answer = Answer::to(request).await;
@@ -173,7 +177,7 @@ async fn survives(
         let request = write.request(&node.client(), 2 * MANY);
         let answer = Answer::to(request).await.expect("an answer");
         let stored = answer.status == write.success();
-        // An alias that was refused may have been stored after all.
+        // An alias whose answer was 503 may have been stored.
         (stored || answer.status == 409).then_some(())
     })
     .await;
@@ -188,7 +192,7 @@ async fn survives(
     }
     drop(node);
 
-    // Without any memory of its former life.
+    // A node that has just started has nothing in memory.
     let node = builder.start().await;
     assert_all_lead_somewhere(&node, &codes).await;
 }
@@ -224,13 +228,13 @@ async fn no_visit_is_granted_that_a_full_disk_cannot_count() {
     };
     let node = node_at(disk.path()).start().await;
     prepare(&node).await;
-    let (granted, _) = write_until_refused(&node, Write::Visit).await;
+    let (granted, _) = write_until_full(&node, Write::Visit).await;
     disk.resize("64m");
     let counted = visits_in(disk.path()).await;
     assert!(counted >= granted as i64, "{counted} of {granted}");
 }
 
-/// The limit's signal would end the process, and redirects with it.
+/// A process that writes past the limit gets SIGXFSZ. By default the signal would end the node, and redirects with it.
 #[tokio::test]
 async fn where_its_file_may_not_grow_sqlite_acknowledges_what_it_stores_and_nothing_else() {
     for write in WRITES {
@@ -287,12 +291,12 @@ fn migrations_that_may_not_let_the_file_grow_say_so_and_are_not_said_to_be_done(
     assert_is_migrated(&builder);
 }
 
-/// The table lies where there is little room; the rest of Postgres has enough.
+/// The tablespace of the table has little room; the rest of Postgres has enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_postgres_acknowledges_what_it_stores_and_nothing_else() {
     needs!("postgres");
     let postgres = Postgres::shared_by_tests().await;
-    for write in [Write::Shared, Write::Alias, Write::Expiring] {
+    for write in [Write::Deduplicated, Write::Alias, Write::Expiring] {
         let Some(disk) = SmallDisk::mount("1m") else {
             return;
         };

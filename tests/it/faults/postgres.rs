@@ -39,7 +39,7 @@ async fn killed_and_restarted_under_writes() {
     );
 
     postgres.kill();
-    eventually("writes are refused", async || {
+    eventually("writes are answered with 503", async || {
         writes.take().statuses.contains_key(&503).then_some(())
     })
     .await;

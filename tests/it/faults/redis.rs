@@ -12,11 +12,15 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much longer than the timeout a request may take on a busy machine.
 const MARGIN: Duration = Duration::from_secs(1);
 
-fn node(redis: &Redis) -> NodeBuilder {
+fn builder(redis: &Redis) -> NodeBuilder {
     Node::builder()
         .redis(redis)
-        .set("limiter.quota", "100000/minute")
         .set("limiter.redis.timeout", "2s")
+}
+
+/// A node whose limit no client reaches.
+fn node(redis: &Redis) -> NodeBuilder {
+    builder(redis).set("limiter.quota", "100000/minute")
 }
 
 /// Eight clients at addresses of their own.
@@ -55,7 +59,7 @@ async fn decided_by(node: &Node, source: &str) -> f64 {
         .await
 }
 
-/// Traffic before, during and after a fault.
+/// Sends traffic before, during and after a fault, and checks that clients notice nothing.
 async fn survives(
     redis: &mut Redis,
     node: &Node,
@@ -158,7 +162,7 @@ async fn a_frozen_redis_is_noticed_without_requests() {
 async fn the_limit_holds_in_process_while_redis_is_away() {
     needs!("redis-server");
     let mut redis = Redis::start().await;
-    let node = Node::builder().redis(&redis).start().await;
+    let node = builder(&redis).start().await;
     redis.kill();
     breaker_is(&node, true).await;
     let client = node.client();
@@ -175,8 +179,7 @@ async fn the_limit_holds_in_process_while_redis_is_away() {
 async fn on_redis_failure_allow_lets_everything_pass() {
     needs!("redis-server");
     let mut redis = Redis::start().await;
-    let node = Node::builder()
-        .redis(&redis)
+    let node = builder(&redis)
         .set("limiter.on_redis_failure", "allow")
         .start()
         .await;
@@ -197,8 +200,7 @@ async fn on_redis_failure_allow_lets_everything_pass() {
 async fn on_redis_failure_deny_is_503_until_redis_is_back() {
     needs!("redis-server");
     let mut redis = Redis::start().await;
-    let node = Node::builder()
-        .redis(&redis)
+    let node = builder(&redis)
         .set("limiter.on_redis_failure", "deny")
         .start()
         .await;
@@ -221,7 +223,7 @@ async fn on_redis_failure_deny_is_503_until_redis_is_back() {
 async fn a_node_starts_degraded_without_redis_and_finds_it_later() {
     needs!("redis-server");
     let mut redis = Redis::stopped(&[]);
-    let node = Node::builder().redis(&redis).start().await;
+    let node = builder(&redis).start().await;
     assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
     assert_eq!(node.client().get("/").await.status, 200);
     let ready = node.probe().get("/readyz").await;

@@ -1,4 +1,4 @@
-//! Redis's clock is stepped while it runs.
+//! An administrator steps Redis's clock while it runs.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use testkit::{Answer, Node, NodeBuilder, Redis, Traffic, eventually, needs, with
 const LIMIT: usize = 4;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// A busy machine may stall for longer than Redis has time by default, and nothing here is about that.
+/// A node that waits for Redis longer than a busy machine stalls: these tests are not about timeouts.
 fn node(redis: &Redis) -> NodeBuilder {
     Node::builder()
         .redis(redis)
@@ -20,7 +20,7 @@ fn steps_noticed(node: &Node) -> usize {
     node.log_lines("redis's clock was set").len()
 }
 
-/// Waits until every node has measured that the clock is so many seconds ahead.
+/// Waits until every node has measured that Redis's clock is `offset` seconds ahead.
 async fn all_notice(nodes: &[&Node], offset: i64) {
     for node in nodes {
         eventually("the step is noticed", async || {
@@ -37,8 +37,8 @@ fn assert_not_locked_out(answer: &Answer, what: &str) {
     assert!(retry_after <= WINDOW, "{what}: {retry_after:?}");
 }
 
-/// A client that has used nothing has its quota, on all nodes together, and no more. Returns when it began to use it:
-/// on a machine that stalls for a window, nothing can be said.
+/// Checks that a new client has exactly its quota on all nodes together. Returns when it began to use it: if the
+/// machine stalls for a window, later answers prove nothing.
 async fn has_a_quota(nodes: &[&Node], client: [u8; 4], what: &str) -> Instant {
     let began = Instant::now();
     for number in 0..LIMIT + nodes.len() {
@@ -53,7 +53,7 @@ async fn has_a_quota(nodes: &[&Node], client: [u8; 4], what: &str) -> Instant {
     began
 }
 
-/// After a window's silence clients are admitted.
+/// Checks that clients are admitted after a window's silence.
 async fn are_admitted_after_a_window(node: &Node, clients: &[[u8; 4]], what: &str) {
     tokio::time::sleep(WINDOW + Duration::from_millis(50)).await;
     for client in clients {
@@ -62,7 +62,7 @@ async fn are_admitted_after_a_window(node: &Node, clients: &[[u8; 4]], what: &st
     }
 }
 
-/// Redis's clock is set from one offset to the next while two nodes serve a flood; a third one starts afterwards.
+/// Sets Redis's clock from one offset to the next while two nodes serve a flood. A third node starts afterwards.
 async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i64) {
     let what = format!("from {from:+} s to {to:+} s");
     let [first, second] = *nodes;
@@ -81,7 +81,7 @@ async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i6
     has_a_quota(&all, [127, 0, 42, number], &what).await;
     let answer = third.client_at(refused).get("/").await;
     match answer.status.as_u16() {
-        // Redis has expired its key: that is one quota more.
+        // Redis has expired the client's key, which gives the client one more quota.
         200 if to > from || refused_since.elapsed() >= WINDOW => {}
         _ => assert_not_locked_out(&answer, &what),
     }
@@ -94,7 +94,7 @@ async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i6
         seen.count(200) + seen.count(429),
         "{what}: {seen:?}"
     );
-    // The flood is over for this node too: nobody is refused for what is yet to come.
+    // The flood is over for this node, which refuses no client because of entries from the future.
     are_admitted_after_a_window(first, &[refused, flooding], &what).await;
     assert_eq!(
         steps_noticed(&third),
@@ -109,13 +109,13 @@ async fn a_step(redis: &Redis, nodes: &[&Node; 2], number: u8, from: i64, to: i6
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_of_redis_clock_locks_nobody_out_and_costs_a_quota_at_most() {
+async fn a_step_of_redis_clock_locks_no_client_out_and_costs_a_quota_at_most() {
     needs!("redis-server", "libfaketimeMT.so.1");
     let redis = Redis::start_with_clock().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];
     let nodes = [&nodes[0], &nodes[1]];
     let mut offset = 0;
-    // An hour back, five seconds back, five seconds forward, an hour forward and on, and back again.
+    // An hour back, five seconds back, five seconds forward, an hour forward twice, and an hour back.
     for (number, step) in [-3600, -5, 5, 3600, 3600, -3600].into_iter().enumerate() {
         let number = u8::try_from(number).expect("small");
         a_step(&redis, &nodes, number, offset, offset + step).await;
@@ -130,7 +130,7 @@ async fn a_node_that_starts_after_a_step_that_no_node_has_seen_goes_on_from_wher
     let mut before = node(&redis).start().await;
     let client = [127, 0, 43, 1];
     let began = has_a_quota(&[&before], client, "before").await;
-    // Its mark is of a moment after that.
+    // Wait until the node has confirmed the mark after the client's requests.
     let measured = redis.calls("time").await;
     eventually("the mark is confirmed", async || {
         (redis.calls("time").await > measured + 2).then_some(())
@@ -144,14 +144,14 @@ async fn a_node_that_starts_after_a_step_that_no_node_has_seen_goes_on_from_wher
         assert_not_locked_out(&answer, "after");
     }
     has_a_quota(&[&after], [127, 0, 43, 2], "after").await;
-    // It cannot know more exactly than a second when the logs were last written.
+    // The node knows only to a second when the logs were last written.
     tokio::time::sleep(Duration::from_secs(1)).await;
     are_admitted_after_a_window(&after, &[client], "after").await;
     assert_eq!(after.log_lines("redis's clock was set back").len(), 1);
 }
 
-/// The others notice the step a moment later. If this node went by the clock meanwhile, each would take what the other
-/// has logged for old, or for the future.
+/// The other node notices the step a moment later. If this node followed the clock meanwhile, each node would take the
+/// other's entries for old, or for entries from the future.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_make_of_it() {
     needs!("redis-server", "libfaketimeMT.so.1");
@@ -169,9 +169,9 @@ async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_m
     }
 }
 
-/// Whoever can write to Redis can plant what looks like a mark.
+/// Any program that can write to Redis can plant something that looks like a mark.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_nobody() {
+async fn a_mark_that_no_node_can_have_written_is_replaced_and_harms_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let mut nodes = [node(&redis).start().await, node(&redis).start().await];
@@ -227,7 +227,7 @@ async fn after_a_step_the_shield_outlives_neither_the_flood_nor_the_log() {
     assert_eq!(client.get("/").await.status, 200);
 }
 
-/// What a node that nobody is left to tell finds in Redis.
+/// The mark is lost, and no node runs that could write it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_mark_is_lost_with_all_nodes_a_client_is_locked_out_no_longer_than_a_window() {
     needs!("redis-server", "libfaketimeMT.so.1");

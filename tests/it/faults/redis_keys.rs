@@ -1,4 +1,4 @@
-//! Redis is there, but something in it is not as it should be: a key, or the server itself.
+//! Redis is there, but a key, or the server itself, is not as it should be.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn decided_by(node: &Node, source: &str) -> f64 {
         .await
 }
 
-/// How many of `requests`, one after the other over all nodes, are admitted.
+/// Sends `requests` one after the other, to all nodes in turn. Returns how many are admitted.
 async fn admitted(nodes: &[&Node], client: [u8; 4], requests: usize) -> usize {
     let mut admitted = 0;
     for number in 0..requests {
@@ -51,7 +51,7 @@ async fn a_key_that_is_no_log_concerns_its_client_alone() {
     ] {
         redis.command::<deadpool_redis::redis::Value>(command).await;
         let client = [127, 0, 50, number];
-        // As in `on_redis_failure = "local"`: each node counts for itself.
+        // As with `on_redis_failure = "local"`, each node counts by itself.
         assert_eq!(admitted(&nodes[..1], client, 15).await, 10, "{kind}");
         assert_eq!(admitted(&nodes[1..], client, 15).await, 10, "{kind}");
         let other = [127, 0, 51, number];
@@ -107,14 +107,14 @@ async fn a_key_that_becomes_something_else_under_a_flood_concerns_its_client_alo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_members_and_impossible_times_stop_nobody() {
+async fn foreign_members_and_impossible_times_stop_no_client() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let nodes = [node(&redis).start().await, node(&redis).start().await];
     let nodes = [&nodes[0], &nodes[1]];
     let now = redis.now().await;
     let (recent, hour) = (now - 1_000_000, now + 3_600_000_000);
-    // A foreign member that could be a request counts as one, the others do not.
+    // A foreign member whose score is a recent time counts as a request. All others do not.
     let eleven = |score: &str| -> String { (0..11).map(|n| format!(" {score} m{n}")).collect() };
     for (number, entries, expected) in [
         (1, format!(" {recent} hello"), 9),
@@ -136,7 +136,7 @@ async fn foreign_members_and_impossible_times_stop_nobody() {
     assert_eq!(decided_by(nodes[0], "local").await, 0.0);
 }
 
-/// Nodes differ by milliseconds, and no entry of another may be lost for it.
+/// The times of nodes differ by milliseconds. No entry of another node may be lost because of that.
 #[tokio::test]
 async fn what_is_ahead_by_less_than_a_second_counts() {
     needs!("redis-server");
@@ -173,7 +173,7 @@ async fn what_stands_at_keys_of_the_nodes_own_does_no_harm() {
             (redis.calls("get").await > gets + 2).then_some(())
         })
         .await;
-        // A client of its own: what the nodes before still have to write about another counts.
+        // A new client each time, because the nodes of the round before may still write about theirs.
         let client = [127, 0, 55, number];
         assert_eq!(admitted(&nodes, client, 30).await, 10, "{key}");
         assert_never_away(&nodes).await;
@@ -246,7 +246,7 @@ async fn two_services_with_two_prefixes_on_one_redis_do_not_meet() {
     assert_never_away(&[&nodes[0], &nodes[1], &nodes[2]]).await;
 }
 
-/// Two servers that own half of the slots each.
+/// Makes a cluster of two servers, each with half of the slots.
 async fn make_cluster(servers: [&Redis; 2]) {
     for (server, slots) in servers.iter().zip(["0 8191", "8192 16383"]) {
         let add = format!("CLUSTER ADDSLOTSRANGE {slots}");
@@ -284,7 +284,7 @@ async fn one_server_of_a_cluster_is_an_error_that_names_the_right_url() {
         Redis::stopped(&arguments)
     });
     let (mut first, mut second) = (first, second);
-    // A node that runs already does not end for it.
+    // A node that runs already does not end because of it.
     let early = node(&first).start().await;
     first.restart().await;
     second.restart().await;
@@ -304,7 +304,7 @@ async fn one_server_of_a_cluster_is_an_error_that_names_the_right_url() {
         (early.log_lines("redis+cluster://").len() == 1).then_some(())
     })
     .await;
-    // It tries again and again, and says so once.
+    // It tries again and again, and logs it once.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(early.log_lines("redis+cluster://").len(), 1);
     assert_eq!(early.metric("shunt_limiter_breaker_open", &[]).await, 1.0);

@@ -1,5 +1,5 @@
-//! The files of SQLite are changed in place under a running node, or its log is removed: what was acknowledged is
-//! there, and what would be lost is not acknowledged.
+//! Another program changes SQLite's files in place under a running node, or removes its log. The node keeps what it has
+//! acknowledged, and does not acknowledge what would be lost.
 
 use std::{
     fs::{self, File},
@@ -61,7 +61,7 @@ async fn degraded(node: &Node, reason: &str) {
     within(NOTICED, reason, async || {
         let ready = node.probe().get("/readyz").await.json();
         let is_ready = ready["status"] == "ready";
-        // Where look-ups fail as well, that is the reason given, and this is in the log.
+        // If look-ups fail as well, /readyz gives that reason, and this one is in the log.
         let is_said = ready.to_string().contains(reason) || !node.log_lines(reason).is_empty();
         (!is_ready && is_said).then_some(())
     })
@@ -87,14 +87,14 @@ async fn an_older_file_that_is_copied_over_the_database_is_noticed_and_no_link_i
     make(&node, 5..60).await;
     sqlite3(&file, "PRAGMA wal_checkpoint");
     assert_eq!(shorten(&node, 60).await.status, 200);
-    // Into the same file.
+    // Into the same file, so that the node still has it open.
     fs::copy(&old, &file).expect("a copy");
     assert_eq!(shorten(&node, 100).await.status, 503);
     degraded(&node, "links.db was changed in place").await;
     no_link_is_made(&node).await;
 }
 
-/// SQLite takes a log that it has recovered for one whose checkpoint was cut short.
+/// SQLite treats a log that it has recovered like one whose checkpoint was interrupted.
 #[tokio::test]
 async fn that_is_noticed_after_a_crash_as_well_and_without_a_request() {
     let (directory, file, builder) = place();
@@ -120,7 +120,7 @@ async fn a_log_that_is_truncated_in_place_is_noticed_and_no_link_is_made() {
     no_link_is_made(&node).await;
 }
 
-/// All at once, for a while, and at every moment of a checkpoint.
+/// All writes at once, for a while, and at every moment of a checkpoint.
 #[tokio::test]
 async fn what_other_programs_do_with_sqlite_is_no_alarm() {
     needs!("sqlite3");
@@ -184,7 +184,7 @@ async fn what_was_in_a_log_that_is_removed_survives_a_crash() {
     assert_eq!(shorten(&node, 100).await.status, 200);
 }
 
-/// One write that meets no damage does not say that there is none.
+/// One write that meets no damage does not prove that there is none.
 #[tokio::test]
 async fn after_a_write_has_met_damage_no_link_is_made_until_the_database_is_in_order() {
     const PAGE: usize = 4096;

@@ -14,7 +14,7 @@ use std::{
 use testkit::{Nginx, Node, configuration, eventually, find, free_port, needs};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// A certificate for this name and its key, in files of nginx's names.
+/// Makes a certificate for this name, and its key, in the files that nginx's configuration names.
 fn make_certificate(folder: &Path, name: &str) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
@@ -27,7 +27,7 @@ fn make_certificate(folder: &Path, name: &str) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// The name in the certificate that is served.
+/// The name in the certificate that nginx serves.
 fn served(port: u16) -> String {
     let shown = Command::new("sh")
         .arg("-c")
@@ -44,7 +44,7 @@ fn served(port: u16) -> String {
         .to_owned()
 }
 
-/// Runs the repository's hook with programs of the same names that do the same to this nginx.
+/// Runs the repository's hook. Programs with the names that it calls do the same to this nginx.
 fn reload_certificate(nginx: &Nginx, programs: &Path) -> Output {
     let real = find("nginx").expect("nginx");
     let nginx_configuration = nginx.directory().join("nginx.conf");
@@ -78,8 +78,8 @@ fn reload_certificate(nginx: &Nginx, programs: &Path) -> Output {
         .expect("the hook")
 }
 
-/// Asks without end, on a new connection for each request. Not by HTTP/2: there nginx says that it closes a connection and has
-/// processed nothing, and leaves it to the client to send again, which curl does not.
+/// Sends requests without end, each on a new connection. Not with HTTP/2: there nginx may close a connection and say
+/// that it has processed nothing, so that the client sends again, and curl does not.
 struct Visitor {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -127,7 +127,7 @@ impl Visitor {
 }
 
 impl Drop for Visitor {
-    /// A test that fails would wait for it.
+    /// Without this a test that fails would wait for it.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -159,7 +159,7 @@ async fn a_renewed_certificate_is_served_without_losing_a_request_and_a_wrong_on
     .await;
     visitor.is_answered().await;
 
-    // A key that belongs to another certificate.
+    // The key of another certificate.
     let certificate = fs::read(tls.path().join("fullchain.pem")).expect("a certificate");
     make_certificate(tls.path(), "wrong.example");
     fs::write(tls.path().join("fullchain.pem"), certificate).expect("a certificate");
@@ -172,7 +172,7 @@ async fn a_renewed_certificate_is_served_without_losing_a_request_and_a_wrong_on
     visitor.leave().await;
 }
 
-/// `site-tls.conf`, and HTTP/1.0 without a `Host`.
+/// With `site-tls.conf`, also for HTTP/1.0 without a `Host`.
 #[tokio::test]
 async fn plain_http_is_led_to_tls() {
     needs!("nginx", "openssl", "curl");

@@ -1,4 +1,4 @@
-//! What one client can hold of nginx.
+//! How much of nginx one client can hold.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -26,7 +26,7 @@ fn allow_many_files() {
     setrlimit(Resource::Nofile, limit).expect("more files");
 }
 
-/// How a node counts: `limiter::ClientId`.
+/// The client for which a node counts: `limiter::ClientId`.
 fn client_of(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -34,8 +34,8 @@ fn client_of(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Every pattern of zero and other groups, so every way to shorten an address, with groups that are hard to take for
-/// characters.
+/// Addresses with every pattern of zero and other groups, and so with every way to shorten an address. The groups
+/// consist of characters that are easy to misread.
 fn addresses() -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for group in [0x0a0a, 0x000d, 0xffff, 0x2001, 0x005c] {
@@ -56,7 +56,7 @@ fn addresses() -> Vec<IpAddr> {
     ] {
         addresses.push(text.parse().expect("an address"));
     }
-    // nginx does not read it, and it is no client's.
+    // nginx does not read this one, and it belongs to no client.
     addresses.retain(|address| address.to_canonical() != IpAddr::from([255; 4]));
     addresses
 }
@@ -78,7 +78,7 @@ async fn a_client_is_what_the_nodes_count() {
     }
 }
 
-/// A request whose body begins and does not go on, from a client that is named by a proxy.
+/// A request whose body begins and never ends, from a client that a proxy names.
 async fn hold(front: &Front, client: &str) -> TcpStream {
     let mut connection = connect([127, 0, 0, 1], front.nginx.address()).await;
     let head = format!(
@@ -88,7 +88,7 @@ async fn hold(front: &Front, client: &str) -> TcpStream {
     connection
 }
 
-/// How many of them are refused, once this many are.
+/// Waits until this many of them are refused, and returns how many are.
 async fn refused(held: &mut [TcpStream], expected: usize) -> usize {
     let mut refused = vec![false; held.len()];
     let refused_now = eventually("nginx refuses the others", async || {
@@ -119,7 +119,7 @@ async fn addresses_of_one_64_hold_no_more_slow_bodies_than_one_address() {
     }
     let expected = held.len() - MOST_BODIES;
     assert_eq!(refused(&mut held, expected).await, expected);
-    // Those of other networks are nobody's business, nor is what the same client asks without a body.
+    // Clients of other networks are not affected, nor are requests of the same client without a body.
     let mut others = Vec::new();
     for network in 2..=40 {
         others.push(hold(&front, &format!("2001:db8:0:{network:x}::1")).await);
@@ -130,7 +130,7 @@ async fn addresses_of_one_64_hold_no_more_slow_bodies_than_one_address() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     assert_eq!(refused(&mut others, 0).await, 0);
-    // A place that is given up is free.
+    // A connection that ends makes room for another one.
     drop(held);
     let body = "url=https://example.com/";
     let post = super::post("/shorten", head, body);
@@ -141,7 +141,7 @@ async fn addresses_of_one_64_hold_no_more_slow_bodies_than_one_address() {
     .await;
 }
 
-/// As for any refusal of a node: `tests/it/api/exchange.rs`.
+/// The same as for a refusal by a node: `tests/it/api/exchange.rs`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_nginx_has_the_form_of_the_nodes() {
     needs!("nginx");
@@ -177,7 +177,7 @@ async fn a_refusal_of_nginx_has_the_form_of_the_nodes() {
     }
 }
 
-/// Requests without a body are held where the nodes are silent.
+/// Requests without a body are held while the nodes are silent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_client_has_no_more_than_256_requests_under_way() {
     needs!("nginx");
@@ -200,7 +200,7 @@ async fn one_client_has_no_more_than_256_requests_under_way() {
     assert_eq!(refused, 300 - MOST_REQUESTS);
 }
 
-/// `client_header_timeout` is for all of a head, whatever arrives in between.
+/// `client_header_timeout` bounds the whole head, even if bytes go on arriving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_comes_byte_by_byte_ends_after_ten_seconds() {
     needs!("nginx");

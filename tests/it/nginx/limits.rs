@@ -1,16 +1,16 @@
-//! The table of limits in `nginx/README.md`, each at its edge through nginx. What is just inside works to its end; what is
-//! just outside is refused in good order, and takes no node out of rotation.
+//! Every limit of the table in `nginx/README.md`, at its edge and through nginx. A request just inside works to its
+//! end. A request just outside is refused properly, and takes no node out of rotation.
 
 use reqwest::Method;
 use testkit::{Answer, needs};
 
 use super::{Front, get, post, status};
 
-/// Of a target, in bytes.
+/// The longest target, in bytes.
 const URL: usize = 8192;
-/// Of a body.
+/// The longest body.
 const BODY: usize = 32 * 1024;
-/// Of a line of a head, with its end.
+/// The longest line of a head, with its end.
 const LINE: usize = 8192;
 
 fn url(length: usize) -> String {
@@ -18,12 +18,12 @@ fn url(length: usize) -> String {
     format!("{base}{}", "a".repeat(length - base.len()))
 }
 
-/// What takes most room in a form.
+/// The character that takes most room in a form.
 fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// A form of exactly this length whose URL has the greatest length. Empty fields mean nothing.
+/// A form of exactly this length with the longest URL. Empty fields, which mean nothing, fill it.
 fn form(length: usize) -> String {
     let form = format!("url={}", percent_encoded(&url(URL)));
     let padding = "&".repeat(length - form.len());
@@ -60,12 +60,12 @@ fn get_with_line(length: usize) -> Vec<u8> {
 async fn every_limit_of_a_request_is_refused_in_good_order() {
     needs!("nginx");
     let front = Front::start().await;
-    // Each fills a buffer of nginx; in the last there must be room for the end of the head.
+    // Each line fills a buffer of nginx. The last buffer needs room for the end of the head.
     let lines = |last: usize| -> String {
         let full = (0..3).map(|number| header(&format!("X-{number}"), LINE));
         full.chain([header("X-3", last)]).collect()
     };
-    // nginx adds three to what a client sends besides its own `Connection`; a node takes 96.
+    // A node takes 96 headers. nginx replaces the client's `Connection` and adds three.
     let most_headers = 96 - 3 - 1;
     for (limit, inside, expected, outside, refused) in [
         (
@@ -175,7 +175,7 @@ async fn a_link_to_the_longest_url_is_followed_through_every_node() {
     front.assert_both_nodes_serve("the longest URL").await;
 }
 
-/// The largest head beside it: an answer under many policies.
+/// Together with the largest head: that of an answer under many policies.
 #[tokio::test]
 async fn the_largest_head_of_an_answer_passes() {
     needs!("nginx");
@@ -207,7 +207,7 @@ async fn the_largest_head_of_an_answer_passes() {
     front.assert_both_nodes_serve("the largest head").await;
 }
 
-/// A page that repeats what was sent: each of these characters is written with five.
+/// A page that repeats what the client sent. HTML needs five bytes for each of these characters.
 #[tokio::test]
 async fn the_largest_body_of_an_answer_passes() {
     needs!("nginx");

@@ -1,11 +1,11 @@
-//! The access log: each line is JSON, whatever a client sends.
+//! The access log: every line is JSON for any request.
 
 use testkit::{eventually, needs};
 use tokio::io::AsyncWriteExt;
 
 use super::{Front, connect, get, read_to_end};
 
-/// Requests with bytes that are no UTF-8, or hard to write in JSON, wherever nginx lets them in.
+/// Requests with bytes that are not UTF-8 or that JSON must escape, in every place where nginx lets them in.
 fn hostile() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for bytes in [
@@ -46,7 +46,7 @@ fn hostile() -> Vec<Vec<u8>> {
             requests.push([before.as_bytes(), bytes, after.as_bytes()].concat());
         }
     }
-    // Longer than any buffer of nginx.
+    // Longer than every buffer of nginx.
     requests.push([b"GET /", &b"\xff".repeat(9_000)[..], b" HTTP/1.1\r\n\r\n"].concat());
     requests
 }
@@ -54,13 +54,13 @@ fn hostile() -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn every_line_is_json_whatever_bytes_a_client_sends() {
     needs!("nginx");
-    // Addresses that a proxy names are in the log as well.
+    // The log also has the addresses that a proxy names.
     let front = Front::start_for_any_client().await;
     let requests = hostile();
     for request in &requests {
         let mut connection = connect([127, 0, 0, 1], front.nginx.address()).await;
         let _ = connection.write_all(request).await;
-        // Some end in the middle of a head.
+        // Some requests end in the middle of a head.
         let _ = connection.shutdown().await;
         read_to_end(connection).await;
     }
@@ -105,7 +105,7 @@ async fn a_path_is_logged_as_it_was_sent_and_cut_off_where_it_is_not_ascii() {
     }
 }
 
-/// nginx passes on the id that it logs, so a request is found in both logs by the same one.
+/// nginx passes on the id that it logs, so both logs have the same id for a request.
 #[tokio::test]
 async fn the_id_in_the_log_is_the_one_of_the_answer() {
     needs!("nginx");

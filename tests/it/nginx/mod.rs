@@ -1,4 +1,4 @@
-//! nginx and the nodes: what one lets through the other takes, and no client can use either against the others.
+//! nginx and the nodes together: a node takes what nginx lets through, and no client can use one against the other.
 
 mod certificate;
 mod clients;
@@ -22,10 +22,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than any time-out of nginx or a node.
+/// Longer than every timeout of nginx and of a node.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Two nodes that share a file of links, behind nginx. Nobody has a quota.
+/// Two nodes with the same file of links behind nginx, without a limit.
 struct Front {
     nginx: Nginx,
     nodes: Vec<Node>,
@@ -37,7 +37,7 @@ impl Front {
         Self::start_with("", |node| node).await
     }
 
-    /// Clients are who they say they are in `X-Forwarded-For`.
+    /// nginx takes the client's address from `X-Forwarded-For`.
     async fn start_for_any_client() -> Self {
         let believe = "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;";
         Self::start_with(believe, |node| node).await
@@ -67,7 +67,7 @@ impl Front {
         }
     }
 
-    /// Where the links are.
+    /// For `database.url`.
     fn database(&self) -> String {
         format!("sqlite://{}", self.links.path().join("links.db").display())
     }
@@ -76,16 +76,15 @@ impl Front {
         Client::without_keep_alive(IpAddr::from(address), self.nginx.address())
     }
 
-    /// Sends these bytes on a connection of their own, and returns all that comes back until it ends.
+    /// Sends these bytes on a new connection, and returns all that comes back until the connection ends.
     async fn exchange(&self, request: &[u8]) -> String {
         let mut connection = connect([127, 0, 0, 1], self.nginx.address()).await;
-        // It may be refused before its end.
+        // nginx may refuse the request before its end.
         let _ = connection.write_all(request).await;
         read_to_end(connection).await
     }
 
-    /// Whatever was just done, clients of both nodes go on as if nothing had been: nginx asked each of them, at once and
-    /// without another try.
+    /// Requires that nginx still sends requests to both nodes, at once and without a second try.
     async fn assert_both_nodes_serve(&self, after: &str) {
         let entries = || {
             let mut entries = self.log();
@@ -116,10 +115,10 @@ impl Front {
         );
     }
 
-    /// Every line of the access log.
+    /// The lines of the access log.
     fn log(&self) -> Vec<Value> {
         let log = self.nginx.access_log_bytes();
-        // The last line may be half written.
+        // nginx may still be writing the last line.
         let lines = log.split_inclusive(|&byte| byte == b'\n');
         let whole = lines.filter(|line| line.ends_with(b"\n"));
         whole
@@ -136,14 +135,14 @@ async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
 
 async fn read_to_end(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
-    // An end by a reset is one.
+    // A reset also ends the connection.
     let _ = timeout(PATIENCE, connection.read_to_end(&mut answer))
         .await
         .expect("the connection ends");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Of the first answer, leaving out `100 Continue`; 0, if there is none.
+/// The status of the first answer, without `100 Continue`; 0 if there is no answer.
 fn status(answer: &str) -> u16 {
     let answer = answer
         .strip_prefix("HTTP/1.1 100 Continue\r\n\r\n")
@@ -152,12 +151,12 @@ fn status(answer: &str) -> u16 {
     status.and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
-/// `GET` on a connection that ends with its answer; `headers` end with their line ends.
+/// A `GET` on a connection that ends with the answer. Each line of `headers` has its line end.
 fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").into_bytes()
 }
 
-/// `POST` of a form, likewise.
+/// A `POST` of a form, likewise.
 fn post(target: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\

@@ -1,4 +1,4 @@
-//! Whatever a client makes a node answer, nginx goes on asking that node, and other clients see nothing of it.
+//! A client cannot make a node answer so that nginx takes the node out of rotation, and other clients notice nothing.
 
 use std::{
     sync::{
@@ -15,10 +15,10 @@ use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use super::{Front, PATIENCE, connect, get, post, read_to_end, status};
 
-/// A request line that nginx passes on and actix-http does not take.
+/// A request line that nginx passes on and actix-http refuses.
 const UNPARSABLE: &str = "/<>";
 
-/// Clients that send this again and again, each time on a new connection, without reading more than they have to.
+/// Clients that send this again and again, each time on a new connection, and read no more than they must.
 struct Attack {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
@@ -63,9 +63,9 @@ impl Attack {
     }
 }
 
-/// What others see while this is sent as fast as can be.
+/// Sends this as fast as possible. Other clients must notice nothing, and both nodes must go on.
 async fn assert_harmless(front: &Front, what: &str, request: &[u8], expected: u16) {
-    // With connections that stay open, as browsers have them, and with new ones.
+    // Some keep their connections, as browsers do, and some use new ones.
     let address = front.nginx.address();
     let kept = testkit::Client::new([127, 0, 0, 9].into(), address);
     let others = [kept, front.client_at([127, 0, 0, 10])];
@@ -88,7 +88,7 @@ async fn assert_harmless(front: &Front, what: &str, request: &[u8], expected: u1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_a_node_cannot_parse_harm_nobody_else() {
+async fn requests_that_a_node_cannot_parse_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let many: String = (0..120)
@@ -109,7 +109,7 @@ async fn requests_that_a_node_cannot_parse_harm_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_a_node_does_not_read_harm_nobody_else() {
+async fn bodies_that_a_node_does_not_read_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let body = "a".repeat(32_000);
@@ -119,9 +119,9 @@ async fn bodies_that_a_node_does_not_read_harm_nobody_else() {
     }
 }
 
-/// Clients that go away, in every state of a request.
+/// Clients that go away at every point of a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_go_away_harm_nobody_else() {
+async fn clients_that_go_away_harm_no_other_client() {
     needs!("nginx");
     let front = Front::start().await;
     let request = post("/shorten", "", "url=https://example.com/");
@@ -147,7 +147,7 @@ async fn clients_that_go_away_harm_nobody_else() {
     }
 }
 
-/// On a connection that was kept open, as nginx keeps them.
+/// On a connection to a node that stays open, as nginx keeps them.
 #[tokio::test]
 async fn a_node_that_refuses_a_request_by_itself_says_that_the_connection_ends() {
     let node = Node::embedded().await;
@@ -174,8 +174,8 @@ async fn a_node_that_refuses_a_request_by_itself_says_that_the_connection_ends()
     }
 }
 
-/// A link that another program has written: its answer is too large for nginx, which then takes the node for dead, and the
-/// second answer makes all of them dead.
+/// Another program wrote a link so long that the answer is too large for nginx. nginx would take the node for dead, and
+/// after the second answer all nodes.
 #[tokio::test]
 async fn while_nginx_takes_every_node_for_dead_it_asks_them_nevertheless() {
     needs!("nginx");

@@ -1,4 +1,4 @@
-//! What nginx passes on of a request.
+//! Which parts of a request nginx passes on.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Front, get, status};
 
-/// A server that answers with the head that it was sent.
+/// A server whose answer is the head of the request.
 async fn mirror() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -36,7 +36,7 @@ async fn mirror() -> SocketAddr {
     address
 }
 
-/// The headers that arrive at a node, in small letters, if a client sends `headers`.
+/// The headers that arrive at a node, in lower case, if a client sends `headers`.
 async fn passed_on(directives: &'static str, headers: &str) -> Vec<(String, String)> {
     let nginx = Nginx::start_with_directives(free_port(), &[mirror().await], directives).await;
     let mut connection = super::connect([127, 0, 0, 1], nginx.address()).await;
@@ -58,7 +58,7 @@ fn value<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     named.map(|(_, value)| value.as_str()).collect()
 }
 
-/// In all spellings that a server may take for the same name.
+/// In every spelling that a server may take for the same name.
 #[tokio::test]
 async fn no_header_in_which_a_client_names_itself_reaches_a_node() {
     needs!("nginx");
@@ -114,7 +114,7 @@ async fn no_header_in_which_a_client_names_itself_reaches_a_node() {
     assert_eq!(names, expected, "{headers:?}");
 }
 
-/// As `README.md` says for a network that passes requests on.
+/// With the configuration of `README.md` for a network that passes requests on.
 #[tokio::test]
 async fn the_header_of_a_proxy_in_front_is_believed_only_from_that_proxy() {
     needs!("nginx");

@@ -1,4 +1,4 @@
-//! `nginx/logrotate`, by logrotate, on the log of a running nginx.
+//! logrotate rotates the log of a running nginx by `nginx/logrotate`.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use testkit::{configuration, eventually, find, needs};
 
 use super::Front;
 
-/// The repository's file for this folder: its log, its nginx, its owner.
+/// The repository's file, with this folder's log, nginx and owner.
 fn settings(folder: &Path, pid: i32) -> String {
     let shipped = fs::read_to_string(configuration("logrotate")).expect("nginx/logrotate");
     let create = "create 0640 root adm";
@@ -84,7 +84,7 @@ async fn the_log_is_rotated_without_losing_a_line_and_not_for_everybody_to_read(
     for name in ["access.json", "access.json.2.gz", "access.json.3.gz"] {
         let metadata = fs::metadata(folder.join(name)).expect(name);
         let everybody = metadata.mode() & 0o007;
-        // The last of them is the first, which nginx made before there was any rotation.
+        // The last one is the oldest: nginx made it before the first rotation.
         let made_by_nginx = name == "access.json.3.gz";
         assert!(everybody == 0 || made_by_nginx, "{name}: {metadata:?}");
     }

@@ -1,4 +1,4 @@
-//! One contract per trait, run on every implementation, and the model test.
+//! One contract per trait, which runs on every implementation, and the model test.
 
 mod commits;
 mod links;
@@ -19,7 +19,7 @@ pub async fn redis_store(url: &str) -> RedisStore {
     let store = RedisStore::new(&RedisOptions {
         endpoint: url.parse().expect("a URL"),
         prefix: KeyPrefix::default(),
-        // The contract is about decisions: no slow machine may turn one into a timeout.
+        // The contract is about decisions. On a slow machine, none of them may become a timeout.
         timeout: Duration::from_secs(5),
     })
     .expect("a store");

@@ -1,4 +1,4 @@
-//! The model test: whatever the schedule, the stores decide as the specification does.
+//! The model test: on every schedule, the stores decide as the specification does.
 
 use std::{
     collections::HashMap,
@@ -13,8 +13,8 @@ use tokio::runtime::Runtime;
 
 use super::{client, redis_store};
 
-/// The specification, word for word: every request is logged; it is admitted iff the entries in (t − W, t], itself
-/// included, number at most L; the L-th newest entry decides when a refused client is admitted again.
+/// The specification, word for word: every request is logged. It is admitted iff at most L entries, its own included,
+/// lie in (t − W, t]. The L-th newest entry decides when a refused client is admitted again.
 struct Oracle {
     limit: usize,
     window: i64,
@@ -29,7 +29,8 @@ impl Oracle {
     }
 }
 
-/// Admitted, how many more would be, and how long until more: of a request at `now` that stands in `log`.
+/// For a request at `now` that is in `log`: whether it is admitted, how many more would be, and how long until more
+/// would be, µs.
 pub fn specification(limit: usize, window: i64, log: &[i64], now: i64) -> (bool, u32, i64) {
     let counting: Vec<i64> = log.iter().copied().filter(|&t| t > now - window).collect();
     let over = counting.len().saturating_sub(limit);
@@ -37,7 +38,7 @@ pub fn specification(limit: usize, window: i64, log: &[i64], now: i64) -> (bool,
     (over == 0, remaining as u32, counting[over] + window - now)
 }
 
-/// A request: who, how long after the one before (µs), on which node.
+/// A request: its client, how long it comes after the one before (µs), its node.
 type Step = (u32, i64, usize);
 
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ struct Schedule {
 const NODES: usize = 3;
 
 fn schedules() -> impl Strategy<Value = Schedule> {
-    // Long windows: a key expires by Redis's real clock, which the schedule's clock outruns.
+    // Long windows, because keys expire by Redis's real clock, and the schedule's clock is faster.
     (1..6_u32, 60..120_u64).prop_flat_map(|(limit, seconds)| {
         let window = i64::try_from(seconds * 1_000_000).expect("small");
         let pause = prop_oneof![

@@ -48,7 +48,7 @@ pub async fn sentinel() -> SentinelGroup {
         .tempfile()
         .expect("a temporary file");
     let path = configuration.path().display().to_string();
-    // A Sentinel insists on a configuration file that it can write.
+    // A Sentinel needs a configuration file that it can write.
     let sentinel = Redis::start_sentinel(&path).await;
     let monitor = format!("SENTINEL MONITOR mymaster 127.0.0.1 {} 1", master.port());
     sentinel

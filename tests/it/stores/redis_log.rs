@@ -1,4 +1,4 @@
-//! What stands in Redis.
+//! What Redis holds.
 
 use std::{
     sync::atomic::{AtomicI32, Ordering},
@@ -61,7 +61,7 @@ async fn entries_stay_compact_and_distinct() {
     );
 }
 
-/// Members are short and random, so they may collide, and a collision must not swallow a request.
+/// Members are short and random, so they may collide. A collision must not swallow a request.
 #[tokio::test]
 async fn a_member_that_is_taken_is_replaced() {
     needs!("redis-server");
@@ -117,14 +117,14 @@ async fn the_log_is_in_redis_time() {
     let now = store.now();
     let after: (i64, i64) = redis.command("TIME").await;
     let micros = |(seconds, micros): (i64, i64)| seconds * 1_000_000 + micros;
-    // Half a round trip on loopback is far below this, also on a busy machine.
+    // Half a round trip on loopback is far shorter, even on a busy machine.
     let slack = Duration::from_millis(20);
     assert!(now + slack >= LogTime::from_micros(micros(before)));
     assert!(now <= LogTime::from_micros(micros(after)) + slack);
 }
 
-/// Two racing requests on a plain pipeline could each see the other and both be refused; in a transaction Redis
-/// runs nothing between the commands of one request.
+/// On a plain pipeline, two racing requests could each see the other, and both be refused. In a transaction, Redis runs
+/// nothing else between the commands of one request.
 #[tokio::test]
 async fn a_request_is_one_transaction() {
     needs!("redis-server");
@@ -156,7 +156,7 @@ async fn a_request_is_one_transaction() {
     );
 }
 
-/// `ZADD` stands first: a store that counts before it adds would let both racers in.
+/// `ZADD` comes first. A store that counts before it adds would admit both.
 #[tokio::test]
 async fn two_nodes_racing_for_the_last_slot_admit_exactly_one() {
     needs!("redis-server");

@@ -1,6 +1,6 @@
-//! The flood shield over several nodes: whatever the schedule, nobody is admitted who should not be, nobody is refused who
-//! should not be, and only how soon a node learns of what others have refused may differ. With a window of more than
-//! three write-back intervals not even that changes a decision.
+//! The flood shield over several nodes, on every schedule: no request is refused that Redis alone would admit. A
+//! request may be admitted that Redis alone would refuse only because its node has not learned yet of what others have
+//! refused, and not even then if the window is longer than three write-back intervals.
 
 use std::{
     cell::RefCell,
@@ -21,7 +21,7 @@ use super::{client, model::specification, redis_store};
 const NODES: usize = 3;
 const CLIENTS: u32 = 2;
 
-/// A request: who, how long after the one before (µs), on which node.
+/// A request: its client, how long it comes after the one before (µs), its node.
 type Step = (u32, i64, usize);
 
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ struct Schedule {
     steps: Vec<Step>,
 }
 
-/// With a write-back `interval` in µs.
+/// Schedules for a write-back `interval` in µs.
 fn schedules(interval: i64) -> impl Strategy<Value = Schedule> {
-    // Long windows: a key expires by Redis's real clock, which the schedule's clock outruns.
+    // Long windows, because keys expire by Redis's real clock, and the schedule's clock is faster.
     (1..6_u32, 60..120_u64).prop_flat_map(move |(limit, seconds)| {
         let window = i64::try_from(seconds * 1_000_000).expect("small");
         let pause = prop_oneof![
@@ -54,7 +54,7 @@ fn schedules(interval: i64) -> impl Strategy<Value = Schedule> {
     })
 }
 
-/// A request that was made, and which node kept it to itself at first.
+/// A request that was made, and the node that has not told Redis of it yet, if any.
 struct Arrival {
     client: u32,
     at: i64,
@@ -62,7 +62,7 @@ struct Arrival {
     kept_by: Option<usize>,
 }
 
-/// How often each thing was seen: a schedule that never gets there proves nothing.
+/// How often each case came up. Schedules in which it never does prove nothing about it.
 #[derive(Debug, Default)]
 struct Seen {
     shielded: usize,
@@ -93,7 +93,7 @@ impl Nodes {
         }
     }
 
-    /// Lets all nodes write back as often as they do in real life, until `now`.
+    /// Lets all nodes write back as often as the program does, until `now`.
     async fn write_back_until(&mut self, now: i64, arrivals: &mut [Arrival]) {
         while self.next_write_back <= now {
             for node in &self.nodes {
@@ -103,7 +103,7 @@ impl Nodes {
             for arrival in arrivals.iter_mut() {
                 arrival.kept_by = None;
             }
-            // A long silence is many intervals with nothing to write.
+            // Skips the intervals of a long silence, which have nothing to write.
             self.next_write_back = now.max(self.next_write_back) + self.interval;
         }
     }
@@ -187,7 +187,7 @@ async fn follow(
             "the window is long enough to be exact, at {now}"
         );
         if source != Source::Shield {
-            // What it kept of this client went along.
+            // With this request, the node also told Redis what it had kept of the client.
             let own = arrivals.iter_mut().filter(|arrival| arrival.client == who);
             for arrival in own.filter(|arrival| arrival.kept_by == Some(node)) {
                 arrival.kept_by = None;
@@ -205,7 +205,7 @@ async fn follow(
             .count();
         prop_assert!(in_window <= limit, "{in_window} admitted at {now}");
     }
-    // Nothing is left over for the next schedule.
+    // Leaves nothing to write to the next schedule.
     nodes
         .write_back_until(now + nodes.interval, &mut arrivals)
         .await;

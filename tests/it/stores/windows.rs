@@ -13,7 +13,7 @@ fn at(micros: i64) -> LogTime {
     LogTime::from_micros(1_800_000_000_000_000 + micros)
 }
 
-/// Every scenario on every store.
+/// Runs every scenario on every store.
 macro_rules! contract {
     ($($scenario:ident),+ $(,)?) => {
         mod memory {
@@ -75,7 +75,7 @@ async fn exactly_the_first_l_are_admitted(store: &dyn WindowStore) {
     }
 }
 
-/// Members that are equal to the time would overwrite each other.
+/// If members were times, these requests would overwrite each other.
 async fn requests_of_the_same_instant_are_all_counted(store: &dyn WindowStore) {
     let policy = policy("3/minute");
     let mut count = 0;
@@ -157,7 +157,7 @@ async fn clients_and_policies_count_apart(store: &dyn WindowStore) {
     assert!(!admitted(store, &other, 1, 1).await);
 }
 
-/// Beyond what Redis keeps in its compact encoding.
+/// A log that is too long for Redis's compact encoding.
 async fn a_large_limit_is_exact(store: &dyn WindowStore) {
     let policy = policy("300/minute");
     let mut count = 0;

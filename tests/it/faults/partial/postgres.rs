@@ -169,15 +169,15 @@ async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
         (trials(&node).await >= 3.0).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
+    assert_eq!(node.log_lines("the database fails").len(), 1);
+    assert_eq!(node.log_lines("the database is back").len(), 0);
     set("").await;
     eventually("the end of it is said", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the link store fails").len(), 1);
+    assert_eq!(node.log_lines("the database fails").len(), 1);
 }
 
 /// Writes that wait for a lock never take every connection of the pool, so reads need not wait for them.
@@ -240,7 +240,7 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     assert_eq!(make(&node, "other", &[]).await, 503);
     let fails = async |count: usize, what: &str| {
         eventually(what, async || {
-            let lines = node.log_lines("the link store fails").len();
+            let lines = node.log_lines("the database fails").len();
             assert!(lines <= count, "{what}: {lines}");
             (lines == count).then_some(())
         })
@@ -260,11 +260,11 @@ async fn an_outage_during_a_smaller_fault_is_said_too() {
     postgres.restart().await;
     fails(3, "links still cannot be made").await;
     assert_eq!(status(&node, "plain").await, 302);
-    assert_eq!(node.log_lines("the link store is back").len(), 0);
+    assert_eq!(node.log_lines("the database is back").len(), 0);
     let mut psql = database.connect().await;
     execute(&mut psql, "ALTER TABLE urls DROP CONSTRAINT nothing").await;
     eventually("all is well", async || {
-        let back = node.log_lines("the link store is back").len();
+        let back = node.log_lines("the database is back").len();
         (back == 1).then_some(())
     })
     .await;
