@@ -177,6 +177,17 @@ impl WindowLog {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_refused_client_waits_a_second_at_least() {
+        let at_once = |admitted| Decision {
+            admitted,
+            remaining: 0,
+            reset_after: Duration::ZERO,
+        };
+        assert_eq!(at_once(false).reset_seconds(), 1);
+        assert_eq!(at_once(true).reset_seconds(), 0);
+    }
+
     /// `(arrives at, admitted, remaining, seconds until reset)`, in milliseconds and seconds: the
     /// table reads like the specification of "3 per 10 s".
     #[test]
