@@ -18,8 +18,10 @@ use crate::{
 
 pub use signals::{StopSignals, survive_file_size_limit};
 
-/// How long connections that began before the gate closed have to be accepted.
-const ACCEPT_GRACE: Duration = Duration::from_millis(100);
+/// After the gate has closed: how long connections that have begun have to be accepted, and their clients to send a
+/// request. When the listener closes, the server drops all connections without one. On a busy machine, a thread of this
+/// process or of the client may not run for hundreds of milliseconds.
+const ACCEPT_GRACE: Duration = Duration::from_secs(1);
 
 /// A node that listens and has reached its database, but does not serve yet. [`Application::build`] in [`crate::app`]
 /// makes it.

@@ -128,7 +128,7 @@ async fn a_request_under_way_is_finished() {
 }
 
 /// How long a node waits for the request of a connection that has begun, once it takes no new ones.
-const ACCEPT_GRACE: Duration = Duration::from_millis(100);
+const ACCEPT_GRACE: Duration = Duration::from_secs(1);
 
 /// A node that stops answers every request on a connection that it has accepted, whether the connection is new or kept
 /// alive.
