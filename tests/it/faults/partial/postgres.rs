@@ -159,8 +159,11 @@ async fn a_standby_that_confirms_no_commit_is_said_once_and_so_is_its_return() {
     };
     assert_eq!(make(&node, "plain", &[]).await, 200);
     set("nobody").await;
+    let mut number = 0;
     eventually("writes wait", async || {
-        let answer = node.client().shorten(TARGET).await;
+        number += 1;
+        // A link that is there already would need no write.
+        let answer = node.client().shorten(&format!("{TARGET}{number}")).await;
         (answer.status == 503).then_some(())
     })
     .await;
