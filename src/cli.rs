@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The command to run: `serve` where none is given.
+    /// The command to run: `serve` if none is given.
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve)
     }

@@ -2,7 +2,7 @@
 //!
 //! To add a command: write a file with its `run` (and its arguments, as a [`clap::Args`]), then a variant of
 //! [`Command`], whose doc comment is what `shunt --help` says of it, and an arm in [`Command::run`]. A command that
-//! needs links or keys opens their store by a function of [`shunt::app`].
+//! needs the database opens it with [`shunt::app::open_database`].
 
 mod config;
 mod healthcheck;

@@ -67,7 +67,7 @@ pub struct Config {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What was given and has no effect: one line each, which names the variable or the key.
+    /// What was set but has no effect: one line for each, which names the variable or the key.
     pub warnings: Vec<String>,
 }
 

@@ -1,12 +1,12 @@
 //! Databases: their connections, migrations and health.
 //!
 //! A store of one feature, such as the links in Postgres, holds an `Arc` of a [`Postgres`] or an [`Sqlite`] and brings
-//! the SQL. Several stores share one such handle, so that they share its connections and its bounds. A feature asks its
-//! store by way of [`Health`], which logs when a database begins and ceases to fail, and does not ask a database that is
-//! away.
+//! the SQL. All stores in one database use the same handle, and so the same connections and bounds. A feature asks its
+//! store through [`Health`], which logs when a database begins to fail and when it is back, and which does not ask a
+//! database that is away.
 //!
-//! Nothing here knows what is stored: a feature hands over, as a [`Trial`], what must succeed before one of its
-//! operations counts as healthy again. Only this module and the stores know `sqlx`.
+//! Nothing here knows what is stored. For each operation that failed, a feature hands over a [`Trial`], which must
+//! succeed before the operation counts as healthy again. Only this module and the stores know `sqlx`.
 
 mod error;
 mod health;
@@ -22,10 +22,10 @@ pub use metrics::register_database_metrics;
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use sqlite::{Sqlite, SqliteOptions, SqliteUrl};
 
-/// How long a database may take at start: to be reachable and to be migrated.
+/// How long a database may take, when a node starts, to become reachable and to be migrated.
 #[derive(Clone, Copy, Debug)]
 pub struct StartUp {
-    /// The whole bound, over all attempts.
+    /// The bound for all attempts together.
     pub within: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Database {
         }
     }
 
-    /// Whether other nodes may use the same one. Then an outage is no reason to send requests to another node.
+    /// Whether other nodes may use the same database. If so, its outage is no reason to send requests to another node.
     pub fn is_networked(&self) -> bool {
         match self {
             Self::Postgres(_) => true,
@@ -55,8 +55,8 @@ impl Database {
         }
     }
 
-    /// The background work of the database, if it has any. Tells `trouble` what it notices, again and again while that
-    /// lasts. Never returns.
+    /// Does the background work of the database, if it has any. Calls `trouble` with each problem that it notices,
+    /// again and again while the problem lasts. Never returns.
     pub async fn maintain(&self, trouble: &(dyn Fn(DatabaseError) + Send + Sync)) {
         match self {
             Self::Postgres(_) => std::future::pending().await,
@@ -88,6 +88,6 @@ pub struct PoolUsage {
     pub in_use: usize,
     /// Open and idle.
     pub idle: usize,
-    /// The most there may be.
+    /// The most connections that there may be.
     pub max: usize,
 }

@@ -14,9 +14,9 @@
 //! | [`app`] | wires a node together: the only place that names concrete stores |
 //! | [`lifecycle`] | runs, drains and stops a node |
 //!
-//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other. `links` keeps what it has in `db`.
-//! `http` uses both. `app` wires them together, and the commands of the binary use `app`. A picture of a request's path
-//! is in `docs/architecture.md`.
+//! `links` and `limiter` know nothing of HTTP, of the configuration, or of each other. `links` keeps what it has in
+//! `db`. `http` uses both. `app` wires them together, and the commands of the binary use `app`. A picture of a
+//! request's path is in `docs/architecture.md`.
 
 pub mod app;
 pub mod config;

@@ -64,8 +64,8 @@ pub struct Unavailable;
 
 impl Links {
     /// Links kept in `store`, with random codes of `code_length`. `health` is that of the store's database, with the
-    /// [`checks`] of links. [`supervise`](Self::supervise) must run for a database that was away to be asked again, and for
-    /// anything to be served from the cache.
+    /// [`checks`] of links. [`supervise`](Self::supervise) must run for a database that was away to be asked again, and
+    /// for anything to be served from the cache.
     pub fn new(
         store: Arc<dyn LinkStore>,
         health: Arc<Health>,

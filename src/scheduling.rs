@@ -12,8 +12,8 @@ pub enum Scheduling {
     /// `chrt` says otherwise. A thread that wakes up may take the processor from another thread at once.
     #[default]
     Normal,
-    /// `SCHED_BATCH`: a thread that wakes up waits until the running thread has finished its turn, a few milliseconds at
-    /// most.
+    /// `SCHED_BATCH`: a thread that wakes up waits until the running thread has finished its turn, a few milliseconds
+    /// at most.
     ///
     /// This helps where the clients or Redis run on the same cores. A worker answers everything that has come in since
     /// it last ran. If it takes the processor from the program that sends the requests, both only wake up more often,

@@ -15,7 +15,7 @@ use tokio::{
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The most that is read of an answer, in bytes: more than `/readyz` ever says.
+/// How many bytes of an answer are read at most: more than `/readyz` ever sends.
 const MAX_ANSWER: u64 = 64 * 1024;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -45,7 +45,7 @@ async fn check(config: &Config, strict: bool) -> anyhow::Result<String> {
         .with_context(|| format!("asking {address}"))
 }
 
-/// Replaces an address that stands for every address of the machine by the loopback one.
+/// Replaces an address that stands for all addresses of the machine (`0.0.0.0`, `[::]`) with the loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -37,8 +37,8 @@ pub struct LimiterConfig {
     /// IPv6 clients are counted per network of this prefix length, 1 to 128. Default 64.
     #[serde(deserialize_with = "number::<1, 128, _, _>")]
     pub ipv6_prefix: u8,
-    /// What holds while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no limit) or
-    /// `deny` (503). Default `local`.
+    /// What the limiter does while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no
+    /// limit) or `deny` (503). Default `local`.
     pub on_redis_failure: OnRedisFailure,
     /// Whether a node refuses a client that floods it without asking Redis each time. The decisions are the same.
     /// Default `true`.
@@ -81,8 +81,8 @@ impl Default for LimiterConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, expecting = "a section")]
 pub struct LimiterRedisConfig {
-    /// How long a request waits for Redis, once; 1 ms to 10 seconds. Then no request waits until Redis is back. Default
-    /// `100ms`.
+    /// How long a request waits for Redis; 1 ms to 10 seconds. After the first timeout, no request waits until Redis is
+    /// back. Default `100ms`.
     #[serde(
         deserialize_with = "duration::<1, { 10 * SECOND }, _>",
         serialize_with = "print_duration"

@@ -43,8 +43,8 @@ impl LogFormat {
     }
 }
 
-/// What is not logged unless a module is named: what libraries say of their own start, and what the web server says of
-/// every client that sends nonsense.
+/// Libraries that log less unless `log.level` names them: they report their own start, and the web server reports every
+/// client that sends nonsense.
 const QUIET: &str = "actix_server=warn,actix_http=off,sqlx=warn";
 
 /// Which log lines are written.
@@ -67,7 +67,7 @@ impl FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || format!("`{text}` is not a level like `info` or `info,shunt=debug`");
-        // `Targets` would take a bare word that is no level for a module.
+        // `Targets` would read a bare word that is not a level as the name of a module.
         let bare_words_are_levels =
             text.split(',')
                 .filter(|part| !part.contains('='))

@@ -4,8 +4,8 @@ use std::fmt;
 
 use url::Url;
 
-/// Refuses a URL if it is not certain where its password ends. A parser would take a part of the password for the host
-/// or the database, and that part would appear in errors, in the log and in look-ups of names.
+/// Rejects a URL if it is not certain where its password ends. A parser could take a part of the password for the host
+/// or the database. That part would then appear in errors, in the log and in DNS queries.
 pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -19,7 +19,7 @@ pub(super) fn check_credentials(url: &str) -> Result<(), &'static str> {
     )
 }
 
-/// The names of the parameters in a URL that are not known. Their values may be secrets, so they are left out.
+/// The names of the URL's parameters that are not known, without their values, which may be secrets.
 pub(super) fn unknown_parameters(url: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();

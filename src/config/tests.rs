@@ -1,4 +1,4 @@
-//! What a configuration may say, and what Shunt answers if it may not.
+//! What a configuration may contain, and the errors about anything else.
 
 mod documents;
 mod errors;

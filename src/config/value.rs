@@ -183,7 +183,7 @@ fn unexpected<E: Error>(expected: &str, found: &Value) -> E {
     }
 }
 
-/// `bounds` are as a person would write them.
+/// `bounds` is the range as the error message prints it.
 fn within<T: PartialOrd, B: Display, E: Error>(
     value: T,
     range: RangeInclusive<T>,

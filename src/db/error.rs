@@ -8,19 +8,18 @@ pub enum DatabaseError {
     /// No answer within the bound that the database was given.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The database was found to be away a moment ago, and was not asked.
+    /// The database is known to be away, so it was not asked.
     #[error("the database is away")]
     Away,
     /// The database answered with an error, cannot be reached, or the connection broke.
     #[error("the database failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The file of the database, or one that belongs to it, is not at its path any more. What is written to it now is lost
-    /// when the process ends.
+    /// A file of the database is no longer at its path. What is written to it now is lost when the process ends.
     #[error(
         "{0} was removed or replaced while the node uses it: put it back, or restart the node to use what is there now"
     )]
     FileGone(PathBuf),
-    /// Something other than the database has written to a file of it. Its files do not match any more.
+    /// Something other than the database has written to a file of it. Its files no longer match.
     #[error(
         "{0} was changed in place by something other than SQLite while the node uses it: stop the node and restore a backup"
     )]

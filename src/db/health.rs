@@ -28,30 +28,30 @@ pub use operation::{Access, Checks, HealthOperation, Operation, Trial};
 /// Between attempts to reach a database that does not answer.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest time between trials of what a database fails at though it answers.
+/// The longest pause between trials while the database answers but something fails.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a database may be unreachable before it is not asked any more: requests wait out a restart.
+/// How long a database may be unreachable before requests stop asking it. So requests wait while the database restarts.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is believed of a database. A database that answers anything is fine.
+/// What the node believes of the database. After any success it is fine.
 mod belief {
     pub(super) const FINE: u8 = 0;
     /// An operation has failed. One slow statement is no outage.
     pub(super) const SUSPECTED: u8 = 1;
     /// A ping has failed after that.
     pub(super) const UNREACHABLE: u8 = 2;
-    /// That has been so for longer than [`GRACE`](super::GRACE).
+    /// It has been unreachable for longer than [`GRACE`](super::GRACE).
     pub(super) const AWAY: u8 = 3;
 }
 
-/// The health of one database, kept by all features that ask it.
+/// The health of one database, for all features that ask it.
 pub struct Health {
     database: Database,
     checks: Checks,
     metrics: StoreMetrics<HealthOperation>,
     failures: Mutex<Failures>,
-    /// Whether `failures` has any.
+    /// Whether `failures` is not empty. Requests read this without a lock.
     has_failures: AtomicBool,
     belief: AtomicU8,
     /// How often an operation succeeded in spite of a suspicion.
@@ -72,8 +72,8 @@ pub struct Troubles {
 }
 
 impl Health {
-    /// The health of `database`, which is fine until it fails. [`supervise`](Self::supervise) must run for a database that was
-    /// away to be asked again.
+    /// The health of `database`, which counts as fine at first. [`supervise`](Self::supervise) must run: without it, a
+    /// database that was away is never asked again.
     pub fn new(database: Database, checks: Checks, metrics: StoreMetrics<HealthOperation>) -> Self {
         Self {
             database,
@@ -110,11 +110,11 @@ impl Health {
         self.has_failures.load(Ordering::Relaxed) && self.failures().contains(operation)
     }
 
-    /// Runs an operation that a request waits for, and measures it. If it fails, `trial` has to succeed before the operation
-    /// counts as healthy again.
+    /// Runs an operation that a request waits for, and measures it. If it fails, `trial` has to succeed before the
+    /// operation counts as healthy again.
     ///
     /// # Errors
-    /// [`DatabaseError::Away`] at once while the database is known to be away; else those of the operation.
+    /// [`DatabaseError::Away`] at once while the database is known to be away; otherwise the error of the operation.
     pub async fn run<O: telemetry::Operation + Into<Operation>, T>(
         &self,
         metrics: &StoreMetrics<O>,
@@ -130,7 +130,7 @@ impl Health {
         match &result {
             Ok(_) => {
                 if self.fails(operation) {
-                    // A reason to try again sooner what failed.
+                    // What failed may work again: a reason to try it sooner.
                     self.suspicion.notify_one();
                 }
             }
@@ -139,7 +139,7 @@ impl Health {
         result
     }
 
-    /// Takes in that an operation has failed, or will fail.
+    /// Notes that an operation has failed, or would fail.
     fn failed(&self, operation: Operation, error: &DatabaseError, trial: Trial) {
         let known = self.fails(operation);
         self.note(|failures| failures.failed(operation, chain(error), trial));
@@ -149,7 +149,7 @@ impl Health {
         }
     }
 
-    /// Whether the database answers; asks in any case.
+    /// Asks whether the database answers, even if it is known to be away.
     ///
     /// # Errors
     /// [`DatabaseError`] if it does not.
@@ -173,10 +173,10 @@ impl Health {
         result
     }
 
-    /// What the database fails at. Pings it, as no request may have asked it for a while; `thoroughly` also does a write and
-    /// takes it back.
+    /// What the database fails at. Pings it first, because no request may have asked it for a while. If `thoroughly`,
+    /// also does a write and takes it back.
     pub async fn troubles(&self, thoroughly: bool) -> Troubles {
-        // `probe` pings an unreachable database all the time.
+        // `probe` pings an unreachable database anyway.
         let answers = if thoroughly || !self.is_unreachable() {
             self.ping().await.is_ok()
         } else {
@@ -191,7 +191,7 @@ impl Health {
         self.known_troubles()
     }
 
-    /// What the database is known to fail at; asks nothing.
+    /// What the database is known to fail at, without asking it.
     pub fn known_troubles(&self) -> Troubles {
         if !self.has_failures.load(Ordering::Relaxed) {
             return Troubles::default();
@@ -212,7 +212,7 @@ impl Health {
     }
 
     /// The background work: finds out whether a database that failed is away, notices when it is back, and does the
-    /// database's own. Never returns.
+    /// background work of the database itself. Never returns.
     pub async fn supervise(&self) {
         let trouble = |error: DatabaseError| {
             let (operation, write) = &self.checks.write;
@@ -221,7 +221,8 @@ impl Health {
         join(self.probe(), self.database.maintain(&trouble)).await;
     }
 
-    /// Finds out whether a database that failed is away, and when it does again everything that it failed at. Never returns.
+    /// After a failure, finds out whether the database is away, and repeats what failed until all of it works again.
+    /// Never returns.
     async fn probe(&self) {
         loop {
             self.suspicion.notified().await;
@@ -233,7 +234,7 @@ impl Health {
                     if self.try_again().await {
                         break;
                     }
-                    // Something fails though the database answers. A success of the same kind is a reason to try sooner.
+                    // The database answers, but something still fails. If a request succeeds at it, try sooner.
                     sleep(pause / 2).await;
                     let _ = timeout(pause / 2, self.suspicion.notified()).await;
                     pause = (pause * 2).min(TRIAL_INTERVAL);
@@ -244,7 +245,7 @@ impl Health {
                 let before = successes;
                 successes = self.successes.load(Ordering::Relaxed);
                 if successes != before {
-                    // The ping was unlucky: it began long before others succeeded.
+                    // Other operations succeeded in the meantime, so this ping was only unlucky.
                     since = Instant::now();
                     continue;
                 }
@@ -260,7 +261,7 @@ impl Health {
         }
     }
 
-    /// Does again what failed. Returns whether nothing fails any more.
+    /// Repeats what failed. Returns whether all of it works again.
     async fn try_again(&self) -> bool {
         let trials = self.failures().trials();
         for (operation, trial) in trials {
@@ -268,7 +269,7 @@ impl Health {
                 Ok(()) => self.note(|failures| failures.trial_succeeded(operation)),
                 Err(error) => {
                     if self.ping().await.is_err() {
-                        // The database has ceased to answer: this says nothing of the operation.
+                        // The database no longer answers at all, so this says nothing about the operation.
                         return false;
                     }
                     self.note(|failures| failures.trial_failed(operation, chain(&error)));
@@ -284,16 +285,17 @@ impl Health {
             .await
     }
 
-    /// Takes in that something other than an operation has failed, and finds out whether the database is away.
+    /// Notes that something other than an operation has failed, and makes [`supervise`](Self::supervise) find out
+    /// whether the database is away.
     pub fn check(&self, error: &DatabaseError) {
-        // A connection may break for reasons of its own, but a database that does not answer one will not answer others.
+        // One connection may break by itself. But a database that does not answer on one will not answer on others.
         if matches!(error, DatabaseError::Timeout(_)) {
             self.belief.fetch_max(belief::SUSPECTED, Ordering::Relaxed);
         }
         self.suspicion.notify_one();
     }
 
-    /// Measures an answer. Any success is a sign of life.
+    /// Waits for an answer and measures it. Any success proves that the database is not away.
     async fn observe<O: telemetry::Operation, T>(
         &self,
         metrics: &StoreMetrics<O>,
@@ -309,7 +311,7 @@ impl Health {
         result
     }
 
-    /// Changes what is known of failures, and logs the news in it.
+    /// Changes the list of failures, and logs a line if the change is news.
     fn note(&self, change: impl FnOnce(&mut Failures) -> Option<News>) {
         let mut failures = self.failures();
         let news = change(&mut failures);

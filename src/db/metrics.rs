@@ -1,4 +1,4 @@
-//! What is read of a database when the metrics are asked for: its failures and its connections.
+//! The metrics that are read from the state of a database when they are asked for: its failures and its connections.
 
 use std::sync::Arc;
 

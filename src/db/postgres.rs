@@ -38,8 +38,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects and brings the tables up to date; several nodes may do so at once. Tries again until `start_up.within` is
-    /// over if the database cannot be reached.
+    /// Connects and brings the tables up to date; several nodes may do so at once. Tries again until `start_up.within`
+    /// is over if the database cannot be reached.
     ///
     /// # Errors
     /// [`DatabaseError`] with the last cause.

@@ -51,7 +51,7 @@ pub struct Sqlite {
 pub(crate) type Work<A> =
     for<'c> fn(&'c mut SqliteConnection, &'c A) -> BoxFuture<'c, Result<(), sqlx::Error>>;
 
-/// Another value whenever another process has committed something.
+/// A value that changes whenever another process commits something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DataVersion {
     connection: u64,
@@ -105,8 +105,8 @@ impl Sqlite {
         }
     }
 
-    /// Runs `work` that may write, within the bound of a request. If this succeeds, what was written is in the file that
-    /// restarts and backups read.
+    /// Runs `work` that may write, within the bound of a request. If this succeeds, what was written is in the file
+    /// that restarts and backups read.
     pub(crate) async fn write<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
@@ -124,10 +124,10 @@ impl Sqlite {
         written
     }
 
-    /// Runs `work` in a transaction and commits it. `work` takes back what it wrote: a transaction that is rolled back needs
-    /// no room in the write-ahead log, and checks no constraint that is deferred.
+    /// Runs `work`, which takes back what it wrote, in a transaction, and commits the transaction. A rollback would
+    /// prove less: it needs no room in the write-ahead log, and checks no deferred constraint.
     ///
-    /// Not for a database in memory: a failure closes the connection.
+    /// Not for a database in memory: a failure closes the connection, and with it the database.
     pub(crate) async fn rehearse<A: Sync + ?Sized>(
         &self,
         arguments: &A,

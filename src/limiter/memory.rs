@@ -24,10 +24,10 @@ const SWEEP_AT_ONCE: usize = 256;
 
 /// Window logs in memory, with the semantics of the Redis store.
 ///
-/// Memory is bounded twice. Requests drop a few clients each whose logs no longer count, and a
-/// [`sweep`](Self::sweep) drops all of them. And the whole never grows past the bound that [`new`](Self::new) was given:
-/// at the bound, the store forgets the client that was silent longest, and that client gets a new quota.
-/// [`evictions`](Self::evictions) counts how often this happened.
+/// Memory is bounded twice. Requests drop a few clients each whose logs no longer count, and a [`sweep`](Self::sweep)
+/// drops all of them. And the whole never grows past the bound that [`new`](Self::new) was given: at the bound, the
+/// store forgets the client that was silent longest, and that client gets a new quota. [`evictions`](Self::evictions)
+/// counts how often this happened.
 #[derive(Debug)]
 pub struct MemoryStore {
     shards: Shards<Shard>,

@@ -87,8 +87,8 @@ impl ShieldedRedis {
     /// Tells Redis what the shield has refused since the last time.
     ///
     /// # Errors
-    /// [`WindowStoreError`] if Redis could not take all of it; the rest stays for the next time. A client whose key holds
-    /// something else is no error: the shield forgets it, and its next request reports the key.
+    /// [`WindowStoreError`] if Redis could not take all of it; the rest stays for the next time. A client whose key
+    /// holds something else is no error: the shield forgets it, and its next request reports the key.
     pub async fn write_back(&self, now: LogTime) -> Result<(), WindowStoreError> {
         let Some(shield) = &self.shield else {
             return Ok(());

@@ -6,12 +6,12 @@
 //! | that there is no such link, or that it is gone | [`CacheOptions::miss_ttl`], or until there is one |
 //! | a link whose visits are limited | not at all: each visit must be counted |
 //!
-//! A link is *fresh* while no change of it can have gone unheard: while the store [reports changes](super::LinkStore::watch)
-//! and has done so since before the link was looked up. A link that is not fresh any more is *stale*: good enough when the
-//! database cannot be asked, and only then.
+//! A link is *fresh* while no change of it can have gone unheard: while the store [reports
+//! changes](super::LinkStore::watch) and has done so since before the link was looked up. A link that is not fresh any
+//! more is *stale*: good enough when the database cannot be asked, and only then.
 //!
-//! `memory` holds what is remembered; `redirects` decides which answers may be remembered; `lookups` brings the answers, with
-//! few queries.
+//! `memory` holds what is remembered; `redirects` decides which answers may be remembered; `lookups` brings the
+//! answers, with few queries.
 
 mod lookups;
 mod memory;
@@ -94,8 +94,8 @@ impl Cache {
         Belief::Certain(resolved)
     }
 
-    /// What the store knows of a code; `None` if it fails. Callers that ask for the same code at the same time wait for one
-    /// look-up.
+    /// What the store knows of a code; `None` if it fails. Callers that ask for the same code at the same time wait for
+    /// one look-up.
     pub(super) async fn look_up(&self, code: &ShortCode) -> Option<LookUp> {
         let answer = match self.redirects.look_up(code) {
             Flight::Joined(answer) => answer,

@@ -25,8 +25,8 @@ impl ShortCode {
         byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
     }
 
-    /// The code without `_` at its end, which may be markup around a link: `_https://sho.rt/launch_`. `None` if there is no
-    /// such `_`, or nothing else.
+    /// The code without `_` at its end, which may be markup around a link: `_https://sho.rt/launch_`. `None` if there
+    /// is no such `_`, or nothing else.
     pub fn without_emphasis(&self) -> Option<Self> {
         let shorter = self.0.trim_end_matches('_');
         (shorter.len() < self.0.len() && !shorter.is_empty()).then(|| Self(shorter.into()))

@@ -17,8 +17,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Links {
-    /// Where `code` leads. If the link's visits are limited, a [`Visit::Counted`] visit uses up one of them, and any other is
-    /// not told the target. `visit` is called only for a link whose visits are limited.
+    /// Where `code` leads. If the link's visits are limited, a [`Visit::Counted`] visit uses up one of them, and any
+    /// other is not told the target. `visit` is called only for a link whose visits are limited.
     ///
     /// # Errors
     /// [`Unavailable`] if the store had to be asked, and cannot answer.
@@ -58,8 +58,8 @@ impl Links {
         }
     }
 
-    /// The answer to a look-up. `None` if the store fails, or if it takes longer than a request should wait that could be
-    /// answered with a stale link.
+    /// The answer to a look-up. `None` if the store fails, or if it takes longer than a request should wait that could
+    /// be answered with a stale link.
     async fn with_patience(
         &self,
         mut look_up: Pin<&mut impl Future<Output = Option<LookUp>>>,

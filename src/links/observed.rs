@@ -29,8 +29,8 @@ fn rehearsal(store: &Arc<dyn LinkStore>, write: Write) -> Trial {
     })
 }
 
-/// An operation that fails is logged and counted here, and tried again until it would succeed; its caller needs to know no
-/// more than [`Unavailable`].
+/// An operation that fails is logged and counted here, and tried again until it would succeed; its caller needs to know
+/// no more than [`Unavailable`].
 pub(super) struct ObservedStore {
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) health: Arc<Health>,

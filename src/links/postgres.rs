@@ -18,9 +18,9 @@ const CHANNEL: &str = "shunt_links";
 /// The payload that stands for all codes. No code has this name.
 const EVERYTHING: &str = "*";
 
-/// Returns the code of the deduplicated link to this target, old or new. One round trip, and a repeated URL writes nothing.
-/// Both look-ups use `urls_url_sha256_key`. Returns no row when another session commits the same target between our
-/// snapshot and our insert: then the next attempt sees it.
+/// Returns the code of the deduplicated link to this target, old or new. One round trip, and a repeated URL writes
+/// nothing. Both look-ups use `urls_url_sha256_key`. Returns no row when another session commits the same target
+/// between our snapshot and our insert: then the next attempt sees it.
 const INSERT_DEDUPLICATED: &str = "
     WITH known AS (SELECT short_code FROM urls WHERE url_sha256 = $3),
     made AS (
@@ -37,8 +37,8 @@ const INSERT_OWN: &str = "
     VALUES ($1, $2, now() + make_interval(secs => $3), $4)
     ON CONFLICT (short_code) DO NOTHING";
 
-/// By `urls_short_code_key`, once for each code: the LIMIT keeps the planner from joining the whole table to a list whose
-/// length it has to guess.
+/// By `urls_short_code_key`, once for each code: the LIMIT keeps the planner from joining the whole table to a list
+/// whose length it has to guess.
 const LOOK_UP: &str = "
     SELECT original_url, limited, gone, expires_in
     FROM unnest($1) WITH ORDINALITY AS asked (code, number)

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// A browser runs these in the page that it shows, or opens them from its own machine. Such a link would attack every visitor,
-/// so no configuration allows it.
+/// A browser runs these in the page that it shows, or opens them from its own machine. Such a link would attack every
+/// visitor, so no configuration allows it.
 const NEVER: [&str; 8] = [
     "about",
     "blob",

@@ -22,8 +22,8 @@ const FIND_DEDUPLICATED: &str = "SELECT short_code FROM urls WHERE url_sha256 = 
 /// Inserts nothing when the target has a deduplicated link already. Unique by `urls_url_sha256_key` and
 /// `urls_short_code_key`.
 ///
-/// Without RETURNING: the driver stops at the row it wants and resets the statement. That commits it, but hides whether the
-/// commit succeeded, and the write-ahead log is never folded into the file.
+/// Without RETURNING: the driver stops at the row it wants and resets the statement. That commits it, but hides whether
+/// the commit succeeded, and the write-ahead log is never folded into the file.
 const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES (?1, ?2, ?3)
     ON CONFLICT (url_sha256) DO NOTHING";
@@ -98,8 +98,8 @@ impl SqliteLinks {
     }
 }
 
-/// Inserts a link under a code, to be found by the hash if it is deduplicated. `execute` runs a statement to its end, where
-/// SQLite commits it.
+/// Inserts a link under a code, to be found by the hash if it is deduplicated. `execute` runs a statement to its end,
+/// where SQLite commits it.
 async fn insert(
     connection: &mut SqliteConnection,
     link: &NewLink,

@@ -46,8 +46,8 @@ pub trait LinkStore: Send + Sync {
         self.look_up(&[ShortCode::unused()]).await.map(drop)
     }
 
-    /// Does a write, takes it back, and commits the transaction around both: what shows only in a commit shows here. Nothing
-    /// of it is visible outside of the transaction.
+    /// Does a write, takes it back, and commits the transaction around both: what shows only in a commit shows here.
+    /// Nothing of it is visible outside of the transaction.
     ///
     /// # Errors
     /// [`DatabaseError`] if the write would not be stored.

@@ -9,11 +9,11 @@ use super::Schemes;
 /// The longest target, in bytes after normalisation.
 const MAX_LENGTH: usize = 8192;
 
-/// A URL that a link may lead to: absolute, with a scheme that is allowed, at most 8192 bytes, normalised as browsers do
-/// (host in lower case and punycode, default port left out). A URL of the web has a host and no credentials.
+/// A URL that a link may lead to: absolute, with a scheme that is allowed, at most 8192 bytes, normalised as browsers
+/// do (host in lower case and punycode, default port left out). A URL of the web has a host and no credentials.
 ///
-/// Control characters inside it are an error rather than dropped: attackers use them to split the responses of the server
-/// behind a link. Percent-encoded they split nothing, and are kept byte for byte, as all percent-encoding is.
+/// Control characters inside it are an error rather than dropped: attackers use them to split the responses of the
+/// server behind a link. Percent-encoded they split nothing, and are kept byte for byte, as all percent-encoding is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
@@ -41,8 +41,8 @@ pub enum InvalidTarget {
 }
 
 impl TargetUrl {
-    /// Parses a target with one of these schemes. Leaves out white space around it, which comes with copy and paste and with
-    /// the end of a file.
+    /// Parses a target with one of these schemes. Leaves out white space around it, which comes with copy and paste and
+    /// with the end of a file.
     ///
     /// # Errors
     /// [`InvalidTarget`] if the text is not acceptable.
@@ -60,8 +60,8 @@ impl TargetUrl {
             return Err(InvalidTarget::Scheme(schemes.clone()));
         }
         if url.is_special() {
-            // The parser repairs `https:example.com` and `https:/example.com`. That is a guess at what was meant, and too
-            // weak for a link that others will follow.
+            // The parser repairs `https:example.com` and `https:/example.com`. That is a guess at what was meant, and
+            // too weak for a link that others will follow.
             let after_scheme = text.get(url.scheme().len()..).unwrap_or_default();
             if !after_scheme.starts_with("://") {
                 return Err(InvalidTarget::NotAbsolute);
@@ -119,7 +119,8 @@ fn parse(text: &str) -> Result<Url, InvalidTarget> {
         })
     };
     let url = parse(text)?;
-    // The parser leaves a path like that of `tel:` as it is, spaces included. In a `Location` header that would be no URL.
+    // The parser leaves a path like that of `tel:` as it is, spaces included. In a `Location` header that would be no
+    // URL.
     if url.cannot_be_a_base() && url.path().contains(' ') {
         return parse(&text.replace(' ', "%20"));
     }

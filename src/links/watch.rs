@@ -17,8 +17,8 @@ use crate::telemetry::chain;
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Links {
-    /// The background work, until `stop`: supervises the health of the database, hears of changes, and makes the cache's
-    /// look-ups.
+    /// The background work, until `stop`: supervises the health of the database, hears of changes, and makes the
+    /// cache's look-ups.
     pub async fn supervise(&self, stop: CancellationToken) {
         let cache = async {
             if let Some(cache) = &self.cache {

@@ -1,4 +1,4 @@
-//! The documentation says what holds.
+//! The documentation has the same keys and defaults as the program.
 
 use super::*;
 
@@ -78,8 +78,8 @@ fn printed(key: &str) -> Option<toml::Value> {
     Some(value)
 }
 
-/// A default as the documents write it: `75s`, `[]`, `10000`, or a word without backticks. `shunt config` prints durations in
-/// its own way: `1m 15s`.
+/// A default as the documents write it: `75s`, `[]`, `10000`, or a word without backticks. `shunt config` prints
+/// durations in its own way: `1m 15s`.
 fn meant(default: &str) -> Option<toml::Value> {
     let text = match default {
         "unset" | "none" => return None,

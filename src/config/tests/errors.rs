@@ -1,4 +1,4 @@
-//! What is wrong is one line that names the key.
+//! An error is one line that names the key.
 
 use super::*;
 

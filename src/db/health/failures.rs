@@ -1,10 +1,11 @@
-//! What a database fails at, and what of it is worth a line in the log.
+//! What a database fails at, and which changes of that are worth a log line.
 //!
-//! An operation that fails is on the list until it would succeed: until the very same thing, done again, succeeds. That the
-//! database answers something else proves nothing: it may be read-only, or have lost a table, a right or the room to write.
+//! An operation that failed stays on the list until the very same thing, done again, succeeds. Another answer of the
+//! database proves nothing: it may be read-only, or have lost a table, a right or the room to write.
 //!
-//! One line says when the database begins to fail, and one when nothing fails any more. Between them there is one more line
-//! only for news: another operation fails while the database answers, or the database ceases to answer at all.
+//! One line says when the database begins to fail, and one when nothing fails any more. Between these two there is
+//! another line only for news: another operation fails while the database answers, or the database no longer answers at
+//! all.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -24,7 +25,7 @@ struct Failure {
     error: String,
     /// `None` for a ping, which is its own trial.
     trial: Option<Trial>,
-    /// What failed last. Tried once `trial` succeeds: it may have failed for reasons of its own.
+    /// The trial of the latest failure, which may have another reason. It runs once `trial` has succeeded.
     next: Option<Trial>,
     /// Whether the log says that this operation fails although the database answers.
     said: bool,
@@ -34,7 +35,7 @@ struct Failure {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     of: BTreeMap<Operation, Failure>,
-    /// Whether the last line in the log may stand for a database that does not answer at all.
+    /// Whether the last log line also covers a database that does not answer at all.
     outage_said: bool,
 }
 
@@ -95,7 +96,7 @@ impl Failures {
 
     /// The database does not answer.
     pub(super) fn ping_failed(&mut self, error: String) -> Option<News> {
-        // One outage explains them all; what still fails after it is news.
+        // The outage explains all of these failures. What still fails after it is news.
         for failure in self.of.values_mut() {
             failure.said = false;
         }

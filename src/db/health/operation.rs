@@ -40,7 +40,7 @@ impl Operation {
 pub enum HealthOperation {
     /// To answer at all.
     Ping,
-    /// To do again, without an effect, what has failed.
+    /// To repeat what has failed, and leave nothing behind.
     Trial,
 }
 
@@ -59,8 +59,8 @@ impl telemetry::Operation for HealthOperation {
     }
 }
 
-/// An attempt that can be made again and again, and that leaves nothing behind: the look-up that failed, or the write that
-/// failed in a transaction that takes it back.
+/// An attempt that can be made again and again, and that leaves nothing behind: the look-up that failed, or the write
+/// that failed, which is taken back in the same transaction.
 #[derive(Clone)]
 pub struct Trial(Arc<Attempt>);
 
@@ -95,6 +95,6 @@ impl fmt::Debug for Trial {
 pub struct Checks {
     /// Succeeds if the database can be read.
     pub read: Trial,
-    /// Succeeds if the database can be written to, and counts for this operation.
+    /// Succeeds if the database can be written to. Its failure counts as a failure of this operation.
     pub write: (Operation, Trial),
 }

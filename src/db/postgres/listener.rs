@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::db::DatabaseError;
 
-/// How often the connection is tried while nothing comes. A connection whose other end is gone without a word looks just
+/// How often the connection is tested while no notification comes. A connection whose other end has vanished looks just
 /// like one on which nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// [`next`](Self::next) fails.
 pub(crate) struct Listener {
     listener: PgListener,
-    /// When the connection was tried last.
+    /// When the connection was tested last.
     tried: Instant,
 }
 
@@ -41,7 +41,8 @@ impl Listener {
         })
     }
 
-    /// The payload of the next notification; waits for it without a bound, and tries the connection every second.
+    /// Waits for the next notification, without a bound, and returns its payload. Meanwhile tests the connection every
+    /// second.
     ///
     /// # Errors
     /// [`DatabaseError`] once the connection is lost: what is announced from now on is missed.
@@ -60,7 +61,7 @@ impl Listener {
         }
     }
 
-    /// `try_recv` returns later what is announced meanwhile.
+    /// What is announced meanwhile is not lost: `try_recv` returns it later.
     async fn try_connection(&mut self) -> Result<(), DatabaseError> {
         timeout(HEARTBEAT_TIMEOUT, self.listener.execute("SELECT 1"))
             .await
@@ -71,7 +72,7 @@ impl Listener {
 }
 
 /// Proves that the connection hears: behind a pooler that hands out another connection for every transaction, LISTEN
-/// succeeds and nothing ever comes.
+/// succeeds and no notification ever comes.
 async fn listen(connect: &PgConnectOptions, channel: &str) -> Result<PgListener, sqlx::Error> {
     // A pool for each attempt: the connection of the attempt before may still be closing.
     let pool = PoolOptions::<Postgres>::new()
@@ -90,7 +91,7 @@ async fn listen(connect: &PgConnectOptions, channel: &str) -> Result<PgListener,
         .execute(&mut other)
         .await?;
     other.close().await?;
-    // What is announced before the probe comes back was committed before the caller remembers anything.
+    // Notifications before the probe may be dropped: the caller does not remember anything yet.
     while listener.recv().await?.channel() != probe {}
     listener.unlisten(&probe).await?;
     Ok(listener)

@@ -20,8 +20,8 @@ use tokio_util::context::TokioContext;
 
 use crate::db::{DatabaseError, PoolUsage};
 
-/// Connections that writes leave to reads, or half of the pool if it is small: writes may wait for a lock, or for a standby
-/// to confirm them, while the database would answer reads at once.
+/// How many connections writes leave to reads (half of a small pool). Writes may wait for a lock, or for a standby to
+/// confirm them, while the database would answer reads at once.
 const FOR_READS: u32 = 4;
 
 /// A pool of connections.
@@ -30,8 +30,8 @@ pub(crate) struct Pool {
     /// One permit for each connection that may write at the same time.
     writes: Semaphore,
     timeout: Duration,
-    /// The runtime that opens all connections. A connection ends with the runtime that opened it, and each HTTP worker has
-    /// a runtime of its own: a connection opened there would break under the last requests of other workers.
+    /// The runtime that opens all connections. A connection ends with the runtime that opened it, and each HTTP worker
+    /// has a runtime of its own: a connection opened there would break under the last requests of other workers.
     runtime: Handle,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Pool {
 pub(crate) type Work<A, T> =
     for<'c> fn(&'c mut PgConnection, &'c A) -> BoxFuture<'c, Result<T, sqlx::Error>>;
 
-/// Whether it is harmless to do work a second time where the first time may or may not have had its effect.
+/// Whether work may be done a second time if the first time may or may not have had its effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeat {
     Idempotent,
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// Runs `work` that may write and may be done twice, within the bound of a request. Saves the round trip that
-    /// [`write`](Self::write) takes to try its connection.
+    /// [`write`](Self::write) takes to test its connection.
     pub(crate) async fn write_idempotent<A: Sync + ?Sized, T: Send>(
         &self,
         arguments: &A,
@@ -123,9 +123,9 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a connection of the pool, which may be stale: after a restart of the database the pool still holds
-    /// connections to the former process. Idempotent work that breaks on a stale connection is done again on the next;
-    /// for other work the connection is tried first.
+    /// Runs `work` on a connection of the pool, which may be stale: after a restart of the database the pool still
+    /// holds connections to the former process. Idempotent work that breaks on a stale connection is done again on the
+    /// next; for other work the connection is tested first.
     async fn run<A: Sync + ?Sized, T: Send>(
         &self,
         repeat: Repeat,

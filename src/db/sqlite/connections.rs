@@ -25,13 +25,13 @@ use crate::{
 /// Between looks for an idle reader.
 const IDLE_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What SQLite leaves of a write-ahead log that it has folded into the database, in bytes. Smaller than the bound at which
-/// the node steps in.
+/// The size in bytes to which SQLite cuts a write-ahead log that it has folded into the database. Smaller than the
+/// bound at which the node begins the log anew.
 const LOG_LIMIT: &str = "8388608";
 
 /// The connections of a node to its file.
 pub(super) struct Connections {
-    /// One connection: SQLite has one writer at a time, and a queue here is fair where its locks are not.
+    /// One connection: SQLite has one writer at a time, and a queue here is fair, which its locks are not.
     writer: Writer,
     readers: SqlitePool,
     /// How many readers were opened since the start.
@@ -109,9 +109,9 @@ impl Connections {
                 timeout: options.timeout,
             });
         }
-        // After a crash SQLite takes all of the log for a checkpoint that was cut short, until a checkpoint completes; in
-        // the meantime `Content` could not tell a checkpoint from a foreign write. This one waits for nothing, and need not
-        // succeed: the disk may be full.
+        // After a crash SQLite takes all of the log for a checkpoint that was cut short, until a checkpoint completes;
+        // in the meantime `Content` could not tell a checkpoint from a foreign write. This one waits for nothing, and
+        // need not succeed: the disk may be full.
         let mut connection = writer.acquire().await?;
         let fold = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)");
         if let Err(error) = fold.fetch_all(&mut *connection).await {
@@ -160,8 +160,8 @@ impl Connections {
         self.writer.opened.load(Ordering::Relaxed)
     }
 
-    /// A connection that reads what the writer writes. While the files are gone, only readers that were opened before serve:
-    /// a new one would read whatever is at the path.
+    /// A connection that reads what the writer writes. While the files are gone, only readers that were opened before
+    /// serve: a new one would read whatever is at the path.
     pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         if let Some(idle) = self.readers.try_acquire() {
             return Ok(idle);
@@ -205,7 +205,7 @@ impl Connections {
         self.files.as_ref().is_some_and(OpenFiles::are_gone)
     }
 
-    /// Whether what is written would be in the file that others read, by the last look at the files.
+    /// Checks, by the last look at the files, that what is written will be in the file that others read.
     ///
     /// # Errors
     /// [`DatabaseError::FileGone`] if not.
@@ -214,7 +214,7 @@ impl Connections {
         files.map_or(Ok(()), OpenFiles::known)
     }
 
-    /// The same, after another look. Folds a log that is gone into the database.
+    /// Looks at the files again, then checks the same. Folds a log that is gone into the database.
     pub(super) async fn check_files(&self) -> Result<(), DatabaseError> {
         let Some(files) = &self.files else {
             return Ok(());

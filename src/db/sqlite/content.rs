@@ -1,12 +1,13 @@
 //! Whether anything other than SQLite has written to the files of a database.
 //!
-//! `cp old.db shunt.db` and a log rotator's `: > shunt.db-wal` change files in place: they are still the same files, but their
-//! contents do not match any more. SQLite itself, in any process, says in the `-shm` file what it is about to do:
+//! `cp old.db shunt.db` and a log rotator's `: > shunt.db-wal` change files in place: they are still the same files,
+//! but their contents do not match any more. SQLite itself, in any process, says in the `-shm` file what it is about to
+//! do:
 //!
-//! - It writes to the database only in checkpoints, and announces each (`nBackfillAttempted`) before it writes. So if the
-//!   database was modified without an announcement, something else modified it.
-//! - It restarts or truncates the log only after it has said so (salts, `mxFrame`). So until then the log begins with those
-//!   salts and has all the frames that were committed.
+//! - It writes to the database only in checkpoints, and announces each (`nBackfillAttempted`) before it writes. So if
+//!   the database was modified without an announcement, something else modified it.
+//! - It restarts or truncates the log only after it has said so (salts, `mxFrame`). So until then the log begins with
+//!   those salts and has all the frames that were committed.
 //!
 //! See "The WAL-Index File Format" in <https://sqlite.org/walformat.html>.
 
@@ -104,8 +105,8 @@ impl Content {
         Ok(this)
     }
 
-    /// The first file that something other than SQLite has written to since the last look. Also `None` if the files cannot be
-    /// looked at just now.
+    /// The first file that something other than SQLite has written to since the last look. Also `None` if the files
+    /// cannot be looked at just now.
     pub(super) fn changed(&self) -> Option<&Path> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.index()?;

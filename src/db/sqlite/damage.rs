@@ -15,8 +15,8 @@ use crate::{db::DatabaseError, telemetry::chain};
 /// Between two checks of the whole database.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// SQLite's codes for a damaged file: `SQLITE_CORRUPT`, `SQLITE_NOTADB`, and `SQLITE_IOERR_SHORT_READ`. The first two have
-/// variants, which differ beyond the lowest eight bits.
+/// SQLite's codes for a damaged file: `SQLITE_CORRUPT`, `SQLITE_NOTADB`, and `SQLITE_IOERR_SHORT_READ`. The first two
+/// have variants, which differ beyond the lowest eight bits.
 const CORRUPT: i32 = 11;
 const NOT_A_DATABASE: i32 = 26;
 const SHORT_READ: i32 = 522;

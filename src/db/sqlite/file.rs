@@ -1,8 +1,8 @@
 //! Whether the files that the connections have open are still those at their paths.
 //!
-//! A file that is removed or replaced lives on for the processes that have it open, and ends with them: what is written to it
-//! is lost when the process ends. The same goes for the write-ahead log and the `-shm` file, which coordinates the processes
-//! that use the log. [`Content`] notices what is changed in place.
+//! A file that is removed or replaced lives on for the processes that have it open, and ends with them: what is written
+//! to it is lost when the process ends. The same holds for the write-ahead log and the `-shm` file, which coordinates
+//! the processes that use the log. [`Content`] notices what is changed in place.
 
 use std::{
     ffi::OsString,
@@ -36,8 +36,8 @@ struct Inner {
 const ALL_THERE: usize = usize::MAX;
 
 impl OpenFiles {
-    /// The files of the database at `path`, which is open. SQLite resolves symbolic links and puts its other files beside the
-    /// real file; it puts none there if the file system allows no write-ahead log.
+    /// The files of the database at `path`, which is open. SQLite resolves symbolic links and puts its other files
+    /// beside the real file; it puts none there if the file system allows no write-ahead log.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let real = fs::canonicalize(&path)?;
@@ -67,12 +67,12 @@ impl OpenFiles {
         })))
     }
 
-    /// Compares the files with those at their paths, and remembers what it finds for [`known`](Self::known). Runs in a thread
-    /// of its own: a file system may hang.
+    /// Compares the files with those at their paths, and remembers what it finds for [`known`](Self::known). Runs in a
+    /// thread of its own: a file system may hang.
     ///
     /// # Errors
-    /// [`DatabaseError::FileGone`] if a file is not the same any more, [`DatabaseError::FileChanged`] if a file was changed in
-    /// place.
+    /// [`DatabaseError::FileGone`] if a file is not the same any more, [`DatabaseError::FileChanged`] if a file was
+    /// changed in place.
     pub(super) async fn check(&self) -> Result<(), DatabaseError> {
         let this = self.clone();
         let checked = tokio::task::spawn_blocking(move || this.compare()).await;
@@ -83,7 +83,7 @@ impl OpenFiles {
         let mut files = self.0.files.iter();
         let gone = files.position(|(path, identity)| match Identity::of(path) {
             Ok(now) => now != *identity,
-            // Without the right to look, the file may well be there.
+            // If this process may not look, the file may still be there.
             Err(error) => matches!(
                 error.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -120,8 +120,9 @@ impl OpenFiles {
         }
     }
 
-    /// Whether what is in a log that was removed can be saved: the log is gone and the database is not, and no other process
-    /// can have begun to use the database without knowing of ours. Runs in a thread of its own, as [`check`](Self::check).
+    /// Whether the content of a log that was removed can be saved. It can if the log is gone, the database is not, and
+    /// no other process can have begun to use the database without coordinating with this one. Runs in a thread of its
+    /// own, as [`check`](Self::check).
     pub(super) async fn only_log_is_gone(&self) -> bool {
         let this = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -136,7 +137,8 @@ impl OpenFiles {
             let is = |path: &Path, identity: &Identity| {
                 Identity::of(path).is_ok_and(|now| now == *identity)
             };
-            // Processes that use the same index coordinate. A process with another index would have put another log there.
+            // Processes that use the same index coordinate. A process with another index would have put another log
+            // there.
             is(database, identity)
                 && !is(log, log_identity)
                 && (is(index, index_identity) || !log.exists())

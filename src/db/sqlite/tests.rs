@@ -1,4 +1,4 @@
-//! What needs a look inside: damage, without damaging a file.
+//! Tests that need private parts: damage is noted without damaging a file.
 
 use super::*;
 

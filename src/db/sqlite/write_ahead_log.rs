@@ -12,15 +12,15 @@ use crate::telemetry::chain;
 /// Between looks at how large the write-ahead log is.
 const LOG_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Beyond this many bytes the node begins the write-ahead log anew, even if it has to wait for readers. SQLite does so by
-/// itself after about 4 MiB, at a moment without readers; where readers overlap, that moment never comes.
+/// Beyond this many bytes the node begins the write-ahead log anew, even if it has to wait for readers. SQLite does so
+/// by itself after about 4 MiB, at a moment without readers; where readers overlap, that moment never comes.
 const LOG_BOUND: u64 = 16 << 20;
 
 /// How long writes wait for readers when the log is begun anew.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// After an attempt that was in vain: a slow reader, such as a backup, must not stop writes for [`LOG_PATIENCE`] out of
-/// every second.
+/// The pause after an attempt that failed. Without it, a slow reader, such as a backup, would stop writes for
+/// [`LOG_PATIENCE`] out of every second.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
 
 impl Connections {
@@ -81,8 +81,8 @@ impl Connections {
         Ok(busy == 0)
     }
 
-    /// Folds a log that was removed into the database: what is in it would be lost with this process, which still has it
-    /// open.
+    /// Folds a log that was removed into the database: what is in it would be lost with this process, which still has
+    /// it open.
     pub(super) async fn save_log(&self, files: &OpenFiles) {
         // Another request may be doing it.
         let Ok(mut saved) = self.log_saved.try_lock() else {

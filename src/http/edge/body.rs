@@ -22,8 +22,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// The body, of at most 32 KiB, if it arrives within `within` and needs no decoding.
 ///
 /// # Errors
-/// [`ApiError::UnsupportedCoding`], [`ApiError::TooLarge`], [`ApiError::TooSlow`], or [`ApiError::Malformed`] for a body
-/// that ends too early.
+/// [`ApiError::UnsupportedCoding`], [`ApiError::TooLarge`], [`ApiError::TooSlow`], or [`ApiError::Malformed`] for a
+/// body that ends too early.
 pub(in crate::http) async fn read_body(
     context: &RequestContext,
     payload: Payload,

@@ -1,8 +1,8 @@
 //! Look-ups that the store has to answer, many with one query.
 //!
-//! What is asked for while queries are under way goes into the next query. An idle store is asked at once, and a busy one is
-//! asked for many codes at a time: a client that tries random codes, or a node that has just started, costs a few
-//! queries and not one for each request.
+//! What is asked for while queries are under way goes into the next query. An idle store is asked at once, and a busy
+//! one is asked for many codes at a time: a client that tries random codes, or a node that has just started, costs a
+//! few queries and not one for each request.
 
 use std::{
     mem,

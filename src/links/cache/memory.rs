@@ -29,8 +29,8 @@ pub(super) struct Memory {
     epoch: AtomicU64,
 }
 
-/// A stretch of time in which no change goes unheard, or in which any may: odd numbers are the former. Another one begins when
-/// changes begin or cease to be reported, and when everything may have changed.
+/// A stretch of time in which no change goes unheard, or in which any may: odd numbers are the former. Another one
+/// begins when changes begin or cease to be reported, and when everything may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 

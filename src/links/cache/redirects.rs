@@ -1,8 +1,8 @@
 //! Which answers are remembered.
 //!
-//! The invariant: an answer is remembered only if no change of its code was heard since its look-up began. A look-up is in the
-//! list of flights from its beginning to its end, and a change of its code takes it off that list. So the answer of a
-//! look-up that is not on the list any more goes to its waiters, and no further.
+//! The invariant: an answer is remembered only if no change of its code was heard since its look-up began. A look-up is
+//! in the list of flights from its beginning to its end, and a change of its code takes it off that list. So the answer
+//! of a look-up that is not on the list any more goes to its waiters, and no further.
 
 use std::{
     collections::HashMap,
@@ -99,8 +99,8 @@ impl RedirectCache {
         self.memory.set_watching(false);
     }
 
-    /// Forgets a code that leads elsewhere now. A look-up of it that is under way may have read what was before: its answer
-    /// goes to its waiters, and is not remembered.
+    /// Forgets a code that leads elsewhere now. A look-up of it that is under way may have read what was before: its
+    /// answer goes to its waiters, and is not remembered.
     pub(super) fn forget(&self, code: &ShortCode) {
         let mut flights = self.flights();
         flights.remove(code);
@@ -116,8 +116,9 @@ impl RedirectCache {
     }
 }
 
-/// The end of a look-up. Belongs to the query, and not to the callers: an answer is remembered even if every caller has left.
-/// When it is dropped, with or without an answer, the look-up is off the list of flights; never drop it under their lock.
+/// The end of a look-up. Belongs to the query, and not to the callers: an answer is remembered even if every caller has
+/// left. When it is dropped, with or without an answer, the look-up is off the list of flights; never drop it under
+/// their lock.
 pub(super) struct Landing {
     cache: Arc<RedirectCache>,
     code: ShortCode,
@@ -136,8 +137,8 @@ impl Landing {
     /// Hands the answer to all callers. Remembers it unless the code has changed since the look-up began.
     pub(super) fn land(mut self, found: LookUp) {
         {
-            // Held while the memory takes the answer in: `forget` comes either before, and has removed the flight, or after,
-            // and makes the memory forget the answer.
+            // Held while the memory takes the answer in: `forget` comes either before, and has removed the flight, or
+            // after, and makes the memory forget the answer.
             let flights = self.cache.flights();
             if self.is_listed(&flights) {
                 self.cache.memory.remember(&self.code, &found, self.epoch);

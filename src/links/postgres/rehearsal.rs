@@ -6,8 +6,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{count_visit, insert_under};
 use crate::links::{NewLink, ShortCode, Write, store::TargetHash};
 
-/// As `INSERT_DEDUPLICATED`, but tells whether it inserted a row: finding a link that was there before proves nothing. Unique
-/// by `urls_short_code_key` and `urls_url_sha256_key`.
+/// As `INSERT_DEDUPLICATED`, but tells whether it inserted a row: finding a link that was there before proves nothing.
+/// Unique by `urls_short_code_key` and `urls_url_sha256_key`.
 const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES ($1, $2, $3)
     ON CONFLICT DO NOTHING";
@@ -15,9 +15,9 @@ const INSERT_DEDUPLICATED: &str = "
 /// Makes deferred constraints fail now: the write is rolled back before the commit.
 const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// As [`LinkStore::rehearse`](crate::links::LinkStore::rehearse). Rolls the write back, which needs no right to delete and
-/// announces nothing to other nodes; commits the transaction around it, which waits for what every commit waits for, such as
-/// a standby.
+/// As [`LinkStore::rehearse`](crate::links::LinkStore::rehearse). Rolls the write back, which needs no right to delete
+/// and announces nothing to other nodes; commits the transaction around it, which waits for what every commit waits
+/// for, such as a standby.
 pub(super) fn rehearse<'c>(
     connection: &'c mut PgConnection,
     write: &'c Write,

@@ -1,4 +1,5 @@
-//! Callers that ask for a code at the same time share a look-up, and its answer is remembered unless the code has changed.
+//! Callers that ask for a code at the same time share a look-up, and its answer is remembered unless the code has
+//! changed.
 
 use tokio::task::yield_now;
 
