@@ -1,14 +1,14 @@
 //! HTTP: the public listener and the management listener.
 //!
-//! A request passes these, from the outside in. Each calls the next.
+//! The modules of the public listener, from the outside in:
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `server` | puts the public listener together |
+//! | `server`, `state` | puts the public listener together; what every request can reach |
 //! | `net` | sockets: which bytes reach the parser, and how long a client may take |
 //! | `serve` | the way of a request: the limit, its route, the common headers |
 //! | `edge` | what the service knows of a request, found out once |
-//! | `rate_limit` | asks the limiter, and announces the outcome in headers |
+//! | `rate_limit` | asks the limiter, and tells the client the outcome in headers |
 //! | `routes` | which handler answers which route |
 //! | `redirect`, `home`, `shorten`, `assets` | the handlers |
 //! | `problem`, `page`, `refuse` | errors: as problem+json, as a page, as the client wants it |

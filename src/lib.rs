@@ -5,7 +5,7 @@
 //! | [`db`] | databases: their connections, migrations and health |
 //! | [`links`] | what a short link is, and the stores that keep it |
 //! | [`limiter`] | quotas, window logs, and the stores that keep those |
-//! | [`public`] | routes, URLs and origins as value types, for `config` and `http` |
+//! | [`public`] | routes, URLs and origins as value types, for `config`, `http` and `links` |
 //! | [`http`] | the public listener and the management listener |
 //! | [`config`] | the configuration file, the environment, the flags |
 //! | [`telemetry`] | logs and metrics |

@@ -18,9 +18,9 @@ use crate::{
 
 pub use signals::{StopSignals, survive_file_size_limit};
 
-/// After the gate has closed: how long connections that have begun have to be accepted, and their clients to send a
-/// request. When the listener closes, the server drops all connections without one. On a busy machine, a thread of this
-/// process or of the client may not run for hundreds of milliseconds.
+/// How long, after the gate has closed, the node accepts connections that have begun and waits for their requests. When
+/// the listener closes, the server drops all connections without a request. On a busy machine, a thread of this process
+/// or of the client may not run for hundreds of milliseconds.
 const ACCEPT_GRACE: Duration = Duration::from_secs(1);
 
 /// A node that listens and has reached its database, but does not serve yet. [`Application::build`] in [`crate::app`]
@@ -48,8 +48,9 @@ impl Application {
         self.management_address
     }
 
-    /// Serves until a stop signal, then drains: `/readyz` answers 503 at once, the listener closes after `http.drain`,
-    /// and the requests under way finish. Returns when nothing is left. A second signal ends the process at once.
+    /// Serves until a stop signal, then drains: `/readyz` answers 503 at once, the gate closes after `http.drain`, the
+    /// listener a moment later, and the requests under way finish. Returns when nothing is left. A second signal ends
+    /// the process at once.
     ///
     /// # Errors
     /// If a listener fails.

@@ -23,7 +23,7 @@
 //! | `shielded_redis`, `shield` | refusals that need no round trip |
 //! | `redis` | the window logs in Redis |
 //!
-//! Beside that way:
+//! The other files:
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -99,8 +99,7 @@ impl Limiter {
     /// with an open breaker, and recovers only while [`supervise`](Self::supervise) runs.
     ///
     /// # Errors
-    /// [`Misconfiguration::ClusterMember`]: this does not go away by itself, and a node that only starts serves no
-    /// client yet.
+    /// [`Misconfiguration::ClusterMember`]: this does not go away by itself, so the node does not start.
     pub async fn with_redis(
         redis: ShieldedRedis,
         local: MemoryStore,

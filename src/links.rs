@@ -5,7 +5,7 @@
 //! | `code`, `target`, `terms`, `schemes` | what a link consists of; raw input is parsed once, at the edge, into types that only exist in a valid state |
 //! | `shorten` | how a link is made |
 //! | `follow` | how a link is followed: by what the cache believes, or by a look-up |
-//! | `visit` | when a visit counts, and what is told without one |
+//! | `visit` | when a visit counts, and what a request learns without one |
 //! | `cache` | where codes lead, remembered in this process; every look-up of a code passes there |
 //! | `watch` | hearing of changes that others make |
 //! | `store` | the trait of a store of links; `postgres` and `sqlite` implement it |
@@ -64,8 +64,8 @@ pub struct Unavailable;
 
 impl Links {
     /// Links kept in `store`, with random codes of `code_length`. `health` is that of the store's database, with the
-    /// [`checks`] of links. [`supervise`](Self::supervise) must run for a database that was away to be asked again, and
-    /// for anything to be served from the cache.
+    /// [`checks`] of links. [`supervise`](Self::supervise) must run: without it, a database that was away is never
+    /// asked again, and a cache makes no look-up.
     pub fn new(
         store: Arc<dyn LinkStore>,
         health: Arc<Health>,
@@ -91,7 +91,7 @@ impl Links {
         self
     }
 
-    /// What the database fails at; pings it, and `thoroughly` also does a write and takes it back.
+    /// What the database fails at. Pings it first. If `thoroughly`, also does a write and takes it back.
     pub async fn troubles(&self, thoroughly: bool) -> Troubles {
         self.store.health.troubles(thoroughly).await
     }

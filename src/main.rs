@@ -16,7 +16,7 @@ use crate::{cli::Arguments, report::Report};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The configuration cannot be used.
+/// The exit code if the configuration cannot be used.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {

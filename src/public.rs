@@ -1,7 +1,7 @@
 //! What the service is from outside: the routes it has, the URL that links begin with, the sites and proxies it knows.
 //!
-//! These are the value types that the configuration sets and that `http` uses. They import nothing else of this crate,
-//! so every module may import them.
+//! These are the value types that the configuration sets and that `http` uses, and the words that no link may have as
+//! its code. They import nothing else of this crate, so that `config`, `http` and `links` can all import them.
 
 mod client_ip_header;
 mod cors_origin;

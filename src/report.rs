@@ -6,7 +6,7 @@ use shunt::{
 };
 use tracing::{error, warn};
 
-/// Reports what goes wrong. Its end is the end of the log: on drop, the lines so far are written.
+/// Reports what goes wrong. On drop, at the end of the process, it waits until the log lines so far are written.
 pub(crate) enum Report {
     /// `None` if the log could not be started.
     Log {

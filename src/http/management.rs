@@ -30,7 +30,7 @@ pub struct Management {
     pub draining: Draining,
     /// All metrics.
     pub metrics: Metrics,
-    /// Whether the last `/readyz` said no, because only changes are logged.
+    /// Whether the node could serve nothing at the last `/readyz`: only a change is logged.
     pub not_ready: AtomicBool,
 }
 

@@ -68,8 +68,8 @@ pub(super) fn onlooker_page() -> HttpResponse {
     page.answer(response)
 }
 
-/// 200 for an answer that a cache must not give to other clients, because its headers are about this client's quota. A
-/// browser may still show it when its user goes back in the history.
+/// Begins an answer with 200 that a cache must not give to other clients, because its headers are about this client's
+/// quota. A browser may still show it when its user goes back in the history.
 pub(super) fn not_to_be_served_again() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));

@@ -134,7 +134,7 @@ where
         Ok((context, response))
     }
 
-    /// Lets the route's handler answer. What is none of our paths goes to actix-web's router.
+    /// Lets the route's handler answer. A path that is none of ours goes to actix-web's router.
     async fn answered(
         &self,
         context: RequestContext,

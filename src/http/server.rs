@@ -41,7 +41,7 @@ pub fn public_server(
 ) -> std::io::Result<Server> {
     let limits = Limits {
         request: timeouts.request + timeouts.answer,
-        // actix-http ends idle connections by itself. This ends those that it does not see.
+        // actix-http ends idle connections by itself. This ends those that actix-http misses.
         idle: timeouts.keep_alive + Duration::from_secs(1),
         unread: timeouts.request,
     };

@@ -1,4 +1,4 @@
-//! Signals that end the process, or must not.
+//! Signals that end the process, and one that must not.
 
 use std::io;
 

@@ -1,13 +1,13 @@
 //! The flood shield: refusals that need no round trip.
 //!
-//! While a client floods a node, the node refuses it by itself, and is right to: [`flood`] proves it. The node
+//! While a client floods a node, the node refuses it by itself. [`flood`] proves that Redis would do the same. The node
 //! remembers those refusals, because they count like all others. A moment later it [writes](Shield::backlog) the newest
 //! L + 1 of them to Redis, so that other nodes know of them. Older ones can change no decision.
 //!
 //! A node does not know what other nodes have refused and not written yet. So it does not know the exact moment at
 //! which the client would be admitted again; it only knows that this moment comes at most one window after the present
-//! request. That is what it tells the client, and it shields only floods so that this is late by little: it shields a
-//! client whose L-th newest entry is at most [`LATENESS`] write-back intervals old. All other clients ask Redis, at
+//! request. That is what it tells the client. So that this is not late by much, the node shields only floods: clients
+//! whose L-th newest entry is at most [`LATENESS`] write-back intervals old. It asks Redis about all other clients, at
 //! most L times in that time.
 
 mod flood;
@@ -27,7 +27,7 @@ use super::{ClientId, Decision, LogEntry, LogTime, Policy, shards::Shards};
 /// How late `Retry-After` of a shielded refusal may be, in write-back intervals.
 const LATENESS: u32 = 2;
 
-/// The most refusals that the shield remembers, over all clients; 16 bytes each. Beyond that, clients ask Redis.
+/// The most refusals that the shield remembers, over all clients; 16 bytes each. Beyond that, the node asks Redis.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// Refusals to be written to the log of one client.
@@ -69,8 +69,8 @@ impl Shield {
         self.interval
     }
 
-    /// Breaks with a refusal if it is certain that Redis would refuse a request that arrives at `at`. Else Redis has to
-    /// decide, and should learn of the entries returned first.
+    /// Breaks with a refusal if it is certain that Redis would refuse a request that arrives at `at`. Otherwise Redis
+    /// has to decide, and must be told of the returned entries first.
     pub(super) fn consider(
         &self,
         policy: &Policy,
@@ -99,7 +99,7 @@ impl Shield {
         })
     }
 
-    /// Takes in what Redis has decided about a request at `at`, once `written` stood in the log.
+    /// Notes what Redis has decided about a request at `at`, after `written` had been added to the log.
     pub(super) fn learn(
         &self,
         policy: &Policy,

@@ -20,7 +20,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 impl Limiter {
     /// Works until `stop`: watches Redis and its clock, reconnects after a failure, tells Redis what the shield has
     /// refused, and forgets idle clients. Cancel `stop` only after the last request: the work ends with one more
-    /// write-back, which leaves nothing to tell.
+    /// write-back, and Redis never hears of what the shield refuses after that.
     pub async fn supervise(&self, stop: CancellationToken) {
         let redis = async {
             match &self.redis {
@@ -85,7 +85,7 @@ impl RedisLimiter {
             }
             sleep(PROBE_INTERVAL).await;
         }
-        // What the shield refused during the outage, it refused by knowledge that Redis may have lost.
+        // Requests that were under way when the outage began may have told the shield what Redis has lost since.
         self.redis.forget();
         self.breaker.close();
         self.report.is_back(away_since.elapsed());

@@ -71,8 +71,9 @@ impl Decision {
     /// The decision about a request that was logged at `now`. The log then holds `logged` entries.
     ///
     /// `oldest` and `second_oldest` are the first two entries of the log once it is trimmed to the newest L + 1. A
-    /// client is admitted again once its L-th newest entry has left the window. After a refusal that is the second of L
-    /// + 1 entries (once only the oldest has left, L entries remain, which is too many). Otherwise it is the first.
+    /// client is admitted again once its L-th newest entry has left the window. After a refusal, the log has L + 1
+    /// entries, so this is the second. (Once only the oldest has left, L entries remain, and the client's next request
+    /// would be one too many.) Otherwise it is the first.
     pub(super) fn from_log(
         quota: Quota,
         now: LogTime,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClientId, MemoryStore, Outcome, Policy, Source, WindowStore};
 
-/// What holds while Redis is away.
+/// What the limiter does while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRedisFailure {

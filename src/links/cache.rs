@@ -2,13 +2,13 @@
 //!
 //! | what is remembered | for how long |
 //! |---|---|
-//! | a link | until it changes, expires, or [`CacheOptions::ttl`] is over |
+//! | a link | until it changes or expires |
 //! | that there is no such link, or that it is gone | [`CacheOptions::miss_ttl`], or until there is one |
 //! | a link whose visits are limited | not at all: each visit must be counted |
 //!
 //! A link is *fresh* while no change of it can have gone unheard: while the store [reports
-//! changes](super::LinkStore::watch) and has done so since before the link was looked up. A link that is not fresh any
-//! more is *stale*: good enough when the database cannot be asked, and only then.
+//! changes](super::LinkStore::watch), has done so since before the link was looked up, and [`CacheOptions::ttl`] is not
+//! over. Then the link is *stale*: it is used only if the database does not answer, or not in time.
 //!
 //! `memory` holds what is remembered; `redirects` decides which answers may be remembered; `lookups` brings the
 //! answers, with few queries.
@@ -112,12 +112,12 @@ impl Cache {
         self.look_ups.run().await;
     }
 
-    /// Takes in that something has changed in the store.
+    /// Notes that something has changed in the store.
     pub(super) fn changed(&self, change: &Change) {
         self.redirects.changed(change);
     }
 
-    /// Takes in that from now on changes may go unheard.
+    /// Notes that from now on changes may go unheard.
     pub(super) fn lost_sight(&self) {
         self.redirects.lost_sight();
     }

@@ -14,7 +14,7 @@ const MAX_LENGTH: usize = 64;
 pub struct ShortCode(Box<str>);
 
 impl ShortCode {
-    /// The code that a path names, or `None` where no link could have that code.
+    /// The code that a path names, or `None` if no link could have that code.
     pub fn parse(text: &str) -> Option<Self> {
         let valid = (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(Self::allows);
         valid.then(|| Self(text.into()))

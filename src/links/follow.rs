@@ -58,8 +58,8 @@ impl Links {
         }
     }
 
-    /// The answer to a look-up. `None` if the store fails, or if it takes longer than a request should wait that could
-    /// be answered with a stale link.
+    /// The answer to a look-up. `None` if the store fails, or if it takes so long that a stale link is the better
+    /// answer.
     async fn with_patience(
         &self,
         mut look_up: Pin<&mut impl Future<Output = Option<LookUp>>>,
@@ -79,7 +79,7 @@ impl Links {
         match stale {
             None => false,
             Some(Staleness::Old) => true,
-            // It may lead elsewhere by now: only a store that seems to fail is a reason to believe in it.
+            // It may lead elsewhere by now: only a store that seems to fail is a reason to use it.
             Some(Staleness::Doubtful) => self.store.health.is_suspected(),
         }
     }

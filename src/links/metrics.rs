@@ -10,7 +10,7 @@ use crate::{
     telemetry::{self, Metrics, set_flag},
 };
 
-/// What a link store is asked for.
+/// What a store of links is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkOperation {
     /// To look up where codes lead.
@@ -64,7 +64,7 @@ pub struct CacheMetrics {
     pub(super) negative_hits: IntCounter,
     /// The store was asked.
     pub(super) misses: IntCounter,
-    /// The store could not answer, and a stale link was the answer.
+    /// The store did not answer, or not in time, and a stale link was the answer.
     pub(super) stale: IntCounter,
 }
 

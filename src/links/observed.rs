@@ -1,4 +1,4 @@
-//! A store as [`Links`](super::Links) asks it: by way of the [`Health`] of its database.
+//! A store as [`Links`](super::Links) asks it: through the [`Health`] of its database.
 
 use std::sync::Arc;
 

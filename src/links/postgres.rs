@@ -114,7 +114,8 @@ impl LinkStore for PostgresLinks {
     }
 }
 
-/// Reads all of the answer: Postgres reports after the row that the commit fails, as by a deferred constraint.
+/// Reads the answer to its end: after the row, Postgres may still report that the commit has failed, such as at a
+/// deferred constraint.
 fn insert_deduplicated<'c>(
     connection: &'c mut PgConnection,
     link: &'c NewLink,

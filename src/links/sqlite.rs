@@ -22,8 +22,8 @@ const FIND_DEDUPLICATED: &str = "SELECT short_code FROM urls WHERE url_sha256 = 
 /// Inserts nothing when the target has a deduplicated link already. Unique by `urls_url_sha256_key` and
 /// `urls_short_code_key`.
 ///
-/// Without RETURNING: the driver stops at the row it wants and resets the statement. That commits it, but hides whether
-/// the commit succeeded, and the write-ahead log is never folded into the file.
+/// Has no RETURNING: with it, the driver would stop at the row it wants and reset the statement. That would commit it,
+/// but hide whether the commit succeeded, and the write-ahead log would never be folded into the file.
 const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256) VALUES (?1, ?2, ?3)
     ON CONFLICT (url_sha256) DO NOTHING";

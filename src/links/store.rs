@@ -13,7 +13,7 @@ use crate::db::DatabaseError;
 /// `tests/it/stores/links.rs` is the contract, run on every implementation.
 #[async_trait]
 pub trait LinkStore: Send + Sync {
-    /// Stores a link, in one round trip where nothing stands in the way, and correctly under any race: unique indexes
+    /// Stores a link, in one round trip if no other link is in the way, and correctly under any race: unique indexes
     /// decide. When this returns [`Created::Stored`] the link is committed.
     ///
     /// A [deduplicated](NewLink::deduplicated) link to a target that already has such a link is that link.

@@ -1,8 +1,8 @@
-//! Visits: when one is counted, and what is told without counting one.
+//! Visits: when one is counted, and what a request learns without one.
 
 use super::{Links, LookUp, ShortCode, Unavailable};
 
-/// What a request for a link is to the link.
+/// Whether a request for a link counts as a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visit {
     /// A visitor follows it: this counts towards the link's visits.
@@ -18,7 +18,7 @@ pub enum Resolved {
     Found(String),
     /// To this URL, for the visit that this request has just used up.
     Visited(String),
-    /// To a URL that only a counted visit is told.
+    /// To a URL that only a counted visit learns.
     Withheld,
     /// Nowhere any more: expired or used up.
     Gone,
@@ -27,7 +27,7 @@ pub enum Resolved {
 }
 
 impl Links {
-    /// Where a code leads that was just looked up. Counts a visit if the link's visits are limited.
+    /// Where a code leads, by what a look-up has just `found`. Counts a visit if the link's visits are limited.
     pub(super) async fn arrive(
         &self,
         code: &ShortCode,

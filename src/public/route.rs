@@ -150,7 +150,7 @@ mod tests {
                 assert!(paths.insert(path), "{path} twice");
                 assert!(path.starts_with('/'), "{path}");
             }
-            // All that is nothing else is `Other`.
+            // Every request that has no other route is `Other`.
             let is_other = entry.route == Route::Other;
             assert_eq!(entry.paths.is_empty(), is_other, "{}", entry.name);
             assert_eq!(entry.methods.is_empty(), is_other, "{}", entry.name);

@@ -1,7 +1,7 @@
 //! Log lines on their way out: a bounded queue, and a thread that writes.
 //!
 //! The reader of standard output may stall: a terminal that is held, a pipe to a program that hangs, a full disk. A
-//! request that logs must never wait for the reader. The request puts its lines into the queue, and a thread of its own
+//! request that logs must never wait for the reader. The request puts its lines into the queue, and a separate thread
 //! writes them. When the queue is full, lines are dropped and counted.
 
 use std::{
@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How much the queue holds, in bytes: some 10,000 lines. The thread may hold as much again while it writes.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
-/// A buffer that grew larger gives its memory back, in bytes.
+/// A buffer that has grown beyond this many bytes gives its memory back.
 const KEPT: usize = 64 * 1024;
 
 /// Time between attempts to write to a standard output that is full and does not block.

@@ -181,7 +181,7 @@ pub fn set_flag(gauge: &Gauge, flag: bool) {
     gauge.set(f64::from(u8::from(flag)));
 }
 
-/// The operations of a store: a `#[repr(usize)]`-like enum whose variants [`ALL`](Self::ALL) lists in their order.
+/// The operations of a store: an enum, whose variants [`ALL`](Self::ALL) lists in their order.
 pub trait Operation: Copy + 'static {
     /// Every operation, in the order of [`index`](Self::index).
     const ALL: &'static [Self];

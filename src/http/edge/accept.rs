@@ -7,15 +7,15 @@ use mime::Mime;
 
 const HTML: &str = "text/html";
 
-/// Whether `Accept` asks for a page. Browsers do, scripts do not: the client names `text/html`, and likes it at least
-/// as much as the kinds of JSON that it names. `*/*` is what scripts say.
+/// Whether `Accept` asks for a page: it names `text/html`, and prefers none of the kinds of JSON that it names.
+/// Browsers send this. Scripts send `*/*`.
 pub(super) fn asks_for_page(headers: &HeaderMap) -> bool {
     let lines = || headers.get_all(header::ACCEPT);
     let names_html = |line: &HeaderValue| {
         let mut parts = line.as_bytes().windows(HTML.len());
         parts.any(|part| part.eq_ignore_ascii_case(HTML.as_bytes()))
     };
-    // So the headers of most clients that are no browser need no parsing.
+    // Most clients that are not browsers are decided here, without parsing.
     if !lines().any(names_html) {
         return false;
     }

@@ -1,4 +1,4 @@
-//! Reading bodies, and taking in those of refused requests.
+//! Reads bodies, and throws away those of refused requests.
 
 use std::time::Duration;
 

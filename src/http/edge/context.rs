@@ -42,7 +42,7 @@ struct Known {
 }
 
 impl RequestContext {
-    /// The context of a request, whose client one of `proxies` may name.
+    /// The context of a request. Its client is the peer, or, if the peer is one of `proxies`, the client that it names.
     pub(in crate::http) fn new(request: HttpRequest, proxies: &TrustedProxies) -> Self {
         let peer = request.conn_data().and_then(|c: &Connection| c.peer);
         let resource = Resource::of_path(request.path());

@@ -1,7 +1,7 @@
 //! Which pages of other sites may shorten links and read the answers (CORS).
 //!
-//! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included, and
-//! this concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included,
+//! although CORS concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use actix_web::{
     HttpResponse,

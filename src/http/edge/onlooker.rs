@@ -1,15 +1,15 @@
 //! Machines that only look at a link, before a person may follow it.
 //!
 //! If the visits of a link are limited, it does not lead these machines anywhere. They use up no visit, and the answer
-//! does not tell them the target: else a client could get there without a visit by calling itself a machine. Any other
-//! link leads them to its target, as it leads every client.
+//! does not tell them the target: otherwise a client could get there without a visit by calling itself a machine. Any
+//! other link leads them to its target, as it leads every client.
 
 use actix_web::http::{
     Method,
     header::{self, HeaderMap},
 };
 
-/// What machines call themselves that fetch links for a preview, a search engine or a check, in lower case.
+/// The names, in lower case, of machines that fetch links for a preview, a search engine or a check.
 ///
 /// No crate has this list. Those that exist list all that is not a browser, with `curl`, `wget` and HTTP libraries, and
 /// links have to work for scripts.

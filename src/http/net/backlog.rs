@@ -1,4 +1,4 @@
-//! A bound on what all connections together have waiting, beyond the little that each may have for itself.
+//! Bounds on what all connections together keep waiting, beyond the little that each may keep for itself.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,7 @@ pub(super) struct Share {
 }
 
 impl Backlog {
-    /// A share, empty at first. A known `peer` is one client, and all its connections together get at most its part.
+    /// A share, empty at first. If `peer` is known, all connections of that client together get at most `PEER_LIMIT`.
     pub(super) fn share(self: &Arc<Self>, peer: Option<IpAddr>) -> Share {
         Share {
             backlog: self.clone(),
@@ -103,8 +103,8 @@ impl Held {
 }
 
 impl Share {
-    /// Makes room for `bytes` in total, of that kind. Bytes that the share has of the other kind become part of it.
-    /// `false` if there is no room left; then the share stays as it was.
+    /// Makes room for `bytes` in total, of that kind. If the share holds bytes of the other kind, they count as this
+    /// kind from now on. `false` if there is no room left; then the share stays as it was.
     pub(super) fn cover(&mut self, kind: Kind, bytes: usize) -> bool {
         let bytes = bytes.max(self.bytes);
         let has = if kind == self.kind { self.bytes } else { 0 };

@@ -5,9 +5,9 @@ use std::{io, net::TcpListener};
 /// Turns new connections away before a listener closes.
 ///
 /// When a listener closes, the kernel resets every connection that it has accepted and the program has not. A request
-/// on such a connection is lost, for nginx must not repeat a `POST`. So the gate closes first: the kernel takes no new
-/// connections, and the program still accepts those that have begun. A client that opens one then is turned away before
-/// it has sent anything, and any load balancer asks another node.
+/// on such a connection is lost, because nginx must not repeat a `POST`. So the gate closes first: the kernel takes no
+/// new connections, and the program still accepts those that have begun. A client that tries to connect then is turned
+/// away before it has sent anything, so a load balancer can ask another node.
 ///
 /// The listener stays open until the gate is dropped.
 pub struct Gate(TcpListener);
@@ -29,7 +29,7 @@ impl Gate {
     /// closes.
     ///
     /// # Errors
-    /// If the machine has no other interface, or the kernel refuses.
+    /// If the machine has no other interface, or the kernel does not allow it.
     #[cfg(target_os = "linux")]
     pub fn close(&self) -> io::Result<()> {
         const LOOPBACK: &str = "lo";

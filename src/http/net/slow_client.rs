@@ -37,7 +37,8 @@ use super::{
 pub(in crate::http) struct Limits {
     /// From the first byte of a request to the first of its answer.
     pub(in crate::http) request: Duration,
-    /// Without either: the client sent nothing, or half a request waits in the buffer behind an answered one.
+    /// From an answer to the next request: the client sends nothing, or half a request waits in the buffer behind an
+    /// answered one.
     pub(in crate::http) idle: Duration,
     /// Until the client has taken all of the answers that the kernel would not take at once.
     pub(in crate::http) unread: Duration,

@@ -16,7 +16,7 @@ const ANY_PORT: u16 = 9;
 /// # Errors
 /// If the process or the machine has no socket left.
 pub(super) fn is_local(address: IpAddr) -> io::Result<bool> {
-    // This is a group of machines. The kernel lets every program bind it.
+    // A multicast address is a group of machines. The kernel lets every program bind it.
     if address.is_multicast() {
         return Ok(false);
     }

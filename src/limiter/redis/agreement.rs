@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{RedisStore, connection::Connection, timeline::Mark};
 use crate::{limiter::WindowStoreError, telemetry::chain};
 
-/// How often Redis's clock is measured when a node knows nothing of it yet, or what it knew does not hold any more.
+/// How often Redis's clock is measured when a node knows nothing of it yet, or what it knew no longer holds.
 pub(super) const SAMPLES_TO_SETTLE: usize = 3;
 
 /// How long a node that starts waits for others to confirm a mark that seems old. Running nodes confirm it once a

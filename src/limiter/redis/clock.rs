@@ -91,8 +91,8 @@ impl RedisClock {
         self.boot.micros()
     }
 
-    /// Takes in that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits what was
-    /// known. If it does not, take more samples, which make the new offset more exact, and then settle the timeline.
+    /// Notes that Redis's clock said `redis_micros` between `sent` and now. Returns whether this fits what was known.
+    /// If it does not, take more samples, which make the new offset more exact, and then settle the timeline.
     pub(super) fn finish_sample(&self, sent: i64, redis_micros: i64) -> bool {
         self.add_sample(sent, self.boot.micros(), redis_micros)
     }

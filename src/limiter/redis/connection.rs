@@ -70,8 +70,8 @@ impl Connector {
             Ok(connection) => connection.map_err(sort)?,
             Err(elapsed) => return Err(WindowStoreError::Connect(elapsed.into())),
         };
-        // Without a password the library sends nothing by itself. So a server that has too many connections, or a proxy
-        // that leads nowhere, would only fail the first request.
+        // Without a password the library sends nothing by itself. Without this question, a server that has too many
+        // connections, or a proxy that leads nowhere, would be noticed only by the first request.
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
             Ok(Err(error)) => Err(sort(error)),
@@ -144,7 +144,7 @@ impl Connection {
         Ok(T::from_redis_value(answer?.extract_error()?)?)
     }
 
-    /// Checks that the server is the one for all of `keys`, whether they exist or not. A cluster as a whole is.
+    /// Checks that the server owns all of `keys`, whether they exist or not. A cluster as a whole does.
     ///
     /// # Errors
     /// What the server says of the first key that belongs to another one.

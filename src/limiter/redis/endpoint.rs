@@ -57,7 +57,8 @@ impl FromStr for RedisEndpoint {
     }
 }
 
-/// The parser takes `a,b` for the name of one host, and the node would take its absence for an outage.
+/// The parser would take `a,b` for the name of one host. No host has this name, and the node would take that for an
+/// outage.
 fn has_several_hosts(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

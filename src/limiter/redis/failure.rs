@@ -23,7 +23,7 @@ const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zr
 /// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | Redis is away |
 ///
 /// `EXECABORT` says only that Redis did not accept one of the commands before it. What counts is its answer to that
-/// one.
+/// command.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     is_cluster: bool,

@@ -44,7 +44,7 @@ impl LookUps {
         }
     }
 
-    /// Has [`run`](Self::run) make a look-up. Drops it, which means failure to its callers, once that has ended.
+    /// Queues a look-up for [`run`](Self::run). If `run` has ended, drops it: then its callers get an error.
     pub(super) fn enqueue(&self, landing: Landing) {
         let mut waiting = self.waiting();
         if waiting.over {

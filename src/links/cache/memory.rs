@@ -18,7 +18,7 @@ use crate::links::{Link, LookUp, ShortCode};
 /// A URL up to this long counts as one entry, a longer one as several: a bound on entries is a bound on memory.
 pub(super) const BYTES_PER_ENTRY: usize = 256;
 
-/// Links that may be remembered, for each miss that may be.
+/// How many links may be remembered for each miss that may be remembered.
 pub(super) const MISS_SHARE: usize = 8;
 
 /// Where codes lead, as far as is known.
@@ -29,8 +29,9 @@ pub(super) struct Memory {
     epoch: AtomicU64,
 }
 
-/// A stretch of time in which no change goes unheard, or in which any may: odd numbers are the former. Another one
-/// begins when changes begin or cease to be reported, and when everything may have changed.
+/// A stretch of time in which no change goes unheard (odd numbers), or in which any change may (even numbers). Another
+/// one begins when changes begin to be reported, when they are no longer reported, and when everything may have
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
@@ -70,7 +71,7 @@ pub(super) enum Remembered {
     Fresh(String),
     /// It led here when the store was asked last.
     Stale(String, Staleness),
-    /// It led somewhere, but no more.
+    /// It led somewhere; now it has expired or is used up.
     Gone,
     /// It leads nowhere.
     Unknown,
@@ -81,7 +82,7 @@ pub(super) enum Remembered {
 /// Why a link is not fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::links) enum Staleness {
-    /// Its time is over, but no change of it was reported.
+    /// It is older than [`CacheOptions::ttl`], but no change of it was reported.
     Old,
     /// It may have changed unheard.
     Doubtful,
@@ -112,7 +113,7 @@ impl Memory {
             let expired = entry.expires_at.is_some_and(|at| at <= now);
             return match staleness {
                 None if expired => Remembered::Gone,
-                // Its time may have been prolonged.
+                // Its expiry may have been moved.
                 Some(_) if expired => Remembered::Nothing,
                 None => Remembered::Fresh(entry.url.to_string()),
                 Some(staleness) => Remembered::Stale(entry.url.to_string(), staleness),

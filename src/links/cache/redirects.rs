@@ -82,7 +82,7 @@ impl RedirectCache {
         Flight::Begun(answer, landing)
     }
 
-    /// Takes in that something has changed.
+    /// Notes that something has changed.
     pub(super) fn changed(&self, change: &Change) {
         match change {
             Change::Link(code) => self.forget(code),
@@ -116,14 +116,14 @@ impl RedirectCache {
     }
 }
 
-/// The end of a look-up. Belongs to the query, and not to the callers: an answer is remembered even if every caller has
-/// left. When it is dropped, with or without an answer, the look-up is off the list of flights; never drop it under
-/// their lock.
+/// Ends a look-up. Owned by the query, not by the callers, so an answer is remembered even if every caller has left. On
+/// drop, with or without an answer, the look-up leaves the list of flights. The drop takes the lock of that list, so
+/// never drop this under the lock.
 pub(super) struct Landing {
     cache: Arc<RedirectCache>,
     code: ShortCode,
     number: u64,
-    /// In which the look-up began.
+    /// The epoch in which the look-up began.
     epoch: Epoch,
     answer: Option<oneshot::Sender<LookUp>>,
 }

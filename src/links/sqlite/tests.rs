@@ -1,4 +1,4 @@
-//! What needs a look inside: a file that has reached the number of pages it may have.
+//! Tests that need private parts: a file that has reached the number of pages it may have.
 
 use std::time::Duration;
 
