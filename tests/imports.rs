@@ -16,7 +16,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// `(module, the other modules that it may import)`. Every module of the root stands here.
+/// `(module, the other modules that it may import)`, for every module of the root.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("descriptors", &["telemetry"]),
     ("public", &[]),
@@ -364,7 +364,7 @@ impl<'ast> Visit<'ast> for File {
         self.take_tree(&item.tree, Vec::new());
     }
 
-    /// A path in the code. What begins with a name that a `use` line brought is known from that line.
+    /// A path in the code. If it begins with a name from a `use` line, that line says where it leads.
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let parts: Vec<_> = path.segments.iter().map(|s| s.ident.to_string()).collect();
         if parts.len() > 1 && ["crate", "super", "shunt"].contains(&parts[0].as_str()) {

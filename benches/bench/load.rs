@@ -1,4 +1,4 @@
-//! A load, and the proof that the servers did what is measured. wrk itself only knows how many answers were errors.
+//! A load, and the proof that the servers did what is measured. wrk itself knows only how many answers were errors.
 
 use std::{ops::RangeInclusive, sync::Arc};
 

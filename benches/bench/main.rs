@@ -8,7 +8,7 @@
 //! | `servers`, `load`, `pgbench`, `stage` | starts servers, loads them, and proves that they did what is measured |
 //! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
 //! | `rounds` | measures one thing after another, each beside what it is compared with |
-//! | `machine`, `folder`, `report`, `compare` | what comes of it |
+//! | `machine`, `folder`, `report`, `compare` | the results |
 //! | `scale` | how cost grows: `make bench-scale` |
 //!
 //! A module imports only modules of the rows above it and those to its left in its own row.

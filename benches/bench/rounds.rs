@@ -1,5 +1,5 @@
-//! Measures one thing after another, each right after what it is compared with: a machine is not equally fast in every
-//! minute.
+//! Measures one thing after another, each right after what it is compared with, because a machine is not equally fast
+//! in every minute.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ type Rows = BTreeMap<Scenario, Row>;
 /// Measures all that the user asked for, and returns the rows of the table and the output of programs.
 ///
 /// # Errors
-/// If a server did anything else than what is to be measured.
+/// If a server did anything but what is to be measured.
 pub(crate) async fn measure(settings: &Settings) -> anyhow::Result<(Vec<Row>, Raw)> {
     let mut runner = Runner::new(settings);
     let bare = Bare::start(settings.workers)?;

@@ -43,7 +43,7 @@ pub(crate) struct Row {
     rounds: Vec<Round>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
-    /// Whether a note says that the promise is broken, even if the numbers keep it.
+    /// Whether a note says that the promise is broken, although the numbers keep it.
     #[serde(default)]
     pub(crate) broken: bool,
 }

@@ -1,7 +1,7 @@
 //! `make bench-scale`: how cost grows with links, clients, nodes and limits.
 //!
-//! Each topic is measured at ten times as much of one thing after another (nodes: one by one), and becomes CSV files
-//! and a picture.
+//! Each topic is measured at one size after another, each ten times the size before (`nodes`: one node more). The
+//! results are CSV files and a picture.
 
 mod clients;
 mod limits;

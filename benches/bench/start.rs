@@ -20,7 +20,7 @@ const RUNS: usize = 11;
 /// The pause between attempts to get an answer.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// After this the node has failed to start.
+/// After this time the node has failed to start.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// The row: an embedded node in an empty directory, with the defaults but for its ports.

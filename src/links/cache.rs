@@ -8,7 +8,7 @@
 //!
 //! A link is *fresh* while no change of it can have gone unheard: while the store [reports
 //! changes](super::LinkStore::watch), has done so since before the link was looked up, and [`CacheOptions::ttl`] is not
-//! over. Then the link is *stale*: it is used only if the database does not answer, or not in time.
+//! over. After that the link is *stale*: it is used only if the database does not answer, or not in time.
 //!
 //! `memory` holds what is remembered; `redirects` decides which answers may be remembered; `lookups` brings the
 //! answers, with few queries.

@@ -26,7 +26,7 @@ async fn stops_in_order(signal: Signal) {
     .await;
     assert_eq!(probe.get("/readyz").await.json()["status"], "draining");
     assert_eq!(probe.get("/livez").await.status, 200);
-    // The node still serves, but the client shall not send another request on this connection.
+    // The node still serves, but tells the client to send no other request on this connection.
     let answer = client.get("/").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("connection"), Some("close"));
@@ -194,7 +194,7 @@ async fn a_shutdown_under_load_loses_no_request() {
     loses_nothing(Node::builder()).await;
 }
 
-/// The kernel may refuse to other users what it allows to root.
+/// The kernel may allow to root what it does not allow to other users.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load_loses_no_request_without_privileges() {
     loses_nothing(Node::builder().unprivileged()).await;

@@ -8,8 +8,8 @@ use std::{
 use futures_util::future::join_all;
 use testkit::{Client, Node, NodeBuilder, Postgres, Redis, needs};
 
-/// A node with the default quota. It waits for Redis as long as it takes: these tests are about exactness, and a
-/// machine that stalls for 100 ms must not turn them into tests of the fallback.
+/// A node with the default quota. It waits for Redis for a long time: these tests are about exactness, and if a machine
+/// stalls for 100 ms, the node must not begin to count for itself.
 fn node(redis: &Redis) -> NodeBuilder {
     Node::builder()
         .redis(redis)

@@ -1,4 +1,4 @@
-//! What happens to log lines, and that requests never wait for their reader.
+//! Log lines: where they go, and that requests never wait for their reader.
 
 use std::{
     io::{BufRead, BufReader, Read},

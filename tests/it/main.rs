@@ -5,7 +5,7 @@
 //! | `stores` | one contract per trait, run on every implementation; the model test |
 //! | `api` | what a client sees of one node |
 //! | `limits` | the limit over several nodes: exact under load, even if clocks differ |
-//! | `cache` | redirects from memory: what they save, and that they never use an outdated link |
+//! | `cache` | redirects from memory: what they save, and that they never use what is no longer true |
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
 //! | `redis_acl` | which rights a node needs in Redis, and what it says if one is missing |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |

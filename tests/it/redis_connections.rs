@@ -41,7 +41,7 @@ async fn becomes(node: &Node, metric: &str, value: f64) {
     .await;
 }
 
-/// Waits until Redis has so many clients, not counting the one that asks.
+/// Waits until Redis has this many clients, not counting the one that asks.
 async fn redis_has_clients(redis: &Redis, expected: usize) {
     eventually("Redis has so many clients", async || {
         let clients: String = redis.command("CLIENT LIST TYPE normal").await;

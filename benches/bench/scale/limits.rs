@@ -18,7 +18,7 @@ use crate::{
     servers::{LOCATION, Servers},
 };
 
-/// Few, because a log of ten thousand entries takes a megabyte. Enough that two requests under way never are of the
+/// Few, because a log of ten thousand entries takes a megabyte. Enough that two requests under way are never of the
 /// same client.
 const CLIENTS: u32 = 100;
 

@@ -12,7 +12,7 @@
 //! | `proxy`, `limits` | faults: a cable that can be cut, a disk that is full |
 //! | `process`, `wait` | child processes; waiting for a condition, with a bound |
 //!
-//! Whatever goes wrong here fails the test: functions panic instead of returning errors.
+//! Functions here panic instead of returning errors, so anything that goes wrong fails the test.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod client;

@@ -84,7 +84,7 @@ impl NodeBuilder {
         self.set("database.url", &url)
     }
 
-    /// Runs the program as `nobody` if the tests run as root. In production it never is root.
+    /// Runs the program as `nobody` if the tests run as root. In production it is never root.
     pub fn unprivileged(mut self) -> Self {
         self.unprivileged = rustix::process::geteuid().is_root();
         if self.unprivileged {

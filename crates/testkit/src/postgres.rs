@@ -20,9 +20,9 @@ pub struct Postgres {
     process: Option<Process>,
     port: u16,
     directory: TempDir,
-    /// Whether a commit waits for the disk. Without, tests are quicker, and a benchmark would be wrong.
+    /// Whether a commit waits for the disk. If it does not, tests are quicker, but a benchmark would be wrong.
     durable: bool,
-    /// Whether this is a static, which Rust never drops: then the guard of the process removes the folder.
+    /// Whether this is a static, which Rust never drops. If so, the guard of the process removes the folder.
     outlives_destructors: bool,
 }
 
@@ -64,7 +64,7 @@ impl Postgres {
         let data = directory.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
         if rustix::process::geteuid().is_root() {
-            // Postgres refuses to run as root.
+            // Postgres does not run as root.
             for path in [directory.path(), &data] {
                 run(Command::new("chown").arg("postgres").arg(path));
             }

@@ -57,8 +57,8 @@ impl FromStr for RedisEndpoint {
     }
 }
 
-/// The parser would take `a,b` for the name of one host. No host has this name, and the node would take that for an
-/// outage.
+/// Whether the URL names several hosts. The parser would take `a,b` for the name of one host; no host has this name,
+/// and the node would take that for an outage.
 fn has_several_hosts(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -24,8 +24,8 @@ async fn node_on_postgres() -> (Node, Database) {
     (node, database)
 }
 
-/// Nothing is stored, and the database was not asked to store anything. Then stores one link, to show that the count
-/// works.
+/// Checks that nothing is stored, and that the database was not asked to store anything. Then stores one link, to show
+/// that the count works.
 async fn assert_nothing_stored(node: &Node, database: &Database) {
     assert_eq!(database.number(COUNT).await, 0);
     assert_eq!(node.metric("shunt_store_errors_total", &[]).await, 0.0);

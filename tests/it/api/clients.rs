@@ -145,7 +145,7 @@ async fn ipv6_is_counted_per_network_and_ipv4_per_address() {
     assert_networks(&node, &addresses).await;
 }
 
-/// What proxies write that do not know the client, or hide it. The proxy that wrote it is counted.
+/// Some proxies do not know the client, or hide it. Then the proxy that wrote the entry is counted.
 #[tokio::test]
 async fn an_entry_that_is_no_address_ends_the_search_at_the_proxy_that_wrote_it() {
     let node = Node::builder()

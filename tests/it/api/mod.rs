@@ -27,6 +27,7 @@
 //! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
 //! | `readiness` | whether a node can serve anything useful, and whether everything works |
+//! | `exchange` | requests that several of these files send, and how they read the answers |
 
 mod accept;
 mod assets;

@@ -180,7 +180,7 @@ async fn people_and_their_programs_are_led_to_the_target() {
         assert_eq!(answer.header("location"), Some(TARGET), "{agent}");
     }
     assert_visits_left(&client, "/secret", 0).await;
-    // Purposes other than fetching ahead.
+    // These purposes are not fetching ahead.
     let node = node_with("secret", "4", "1000").await;
     let client = node.client();
     for header in [
@@ -250,7 +250,7 @@ async fn onlookers_are_counted_by_kind_from_the_start() {
     assert_eq!(node.metric("shunt_onlookers_total", &[]).await, 6.0);
 }
 
-/// A link that is gone or unknown is gone or unknown for everyone.
+/// A link that is gone or unknown is so for onlookers and visitors alike.
 #[tokio::test]
 async fn onlookers_are_told_that_a_link_is_unknown_or_used_up_as_everybody_is() {
     for cache in ["1000", "0"] {

@@ -139,7 +139,7 @@ async fn a_host_that_cannot_be_read_is_rejected_instead_of_left_out() {
         b"Host: sho.rt\\\r\n",
         b"Host: a, b\r\n",
         b"Host: http://sho.rt\r\n",
-        // A URL parser leaves this out, and the link would begin with evil.examplex.
+        // A URL parser drops this byte, and the link would begin with evil.examplex.
         b"Host: evil.example\tx\r\n",
         b"Host: sho.rt:80\t81\r\n",
         b"Host: sho\t.rt\r\n",

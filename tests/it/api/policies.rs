@@ -112,7 +112,7 @@ async fn a_policy_for_some_clients_leaves_the_others_to_the_default() {
 
 #[tokio::test]
 async fn of_two_tiers_both_hold_and_both_are_told() {
-    // The narrow one of the two policies, its quota, and the shortest time that it makes a client wait.
+    // The narrower of the two policies, its quota, and the shortest time that it makes a client wait.
     for (burst, daily, admitted, least_wait, limit) in [
         ("3/minute", "5/day", 3, 1, 3),
         ("5/minute", "2/day", 2, 3_600, 2),

@@ -26,7 +26,7 @@ async fn node_with_a_policy_for_each_route() -> Node {
     node.start().await
 }
 
-/// A page that embeds a hundred images does this.
+/// A page that embeds `/shorten` as a hundred images causes such requests.
 #[tokio::test]
 async fn asking_for_the_path_of_shortening_uses_up_no_quota_of_shortening() {
     let node = Node::builder()

@@ -1,4 +1,4 @@
-//! A change counts on every node that remembers the link, without the author of the change knowing of nodes.
+//! A change takes effect on every node that remembers the link, even if the program that makes it knows of no node.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MANY: &str = "
     SELECT 'many-' || n, 'https://example.com/' || n, sha256(n::text::bytea)
     FROM generate_series(1, 1500) AS n";
 
-/// The database announces the change: an administrator with psql does not.
+/// The database announces the change, so an administrator with psql need not.
 #[tokio::test]
 async fn a_change_counts_on_every_node_whoever_makes_it() {
     needs!("postgres");
@@ -74,7 +74,7 @@ async fn a_change_counts_on_every_node_whoever_makes_it() {
                 (!before).then_some(())
             })
             .await;
-            // A change of one link changes nothing about another.
+            // A change of one link leaves the others fresh.
             let hits = counted(node, "hit").await;
             let status = status(&node.client(), &bystander).await;
             let remembered = counted(node, "hit").await == hits + 1.0;

@@ -79,7 +79,8 @@ async fn a_link_for_three_visits_makes_three_redirects_whichever_nodes_are_asked
     needs!("postgres");
     let Pair { a, b, .. } = Pair::start(|node| node).await;
     make(&a.client(), "three", &[("max_visits", "3")]).await;
-    // An onlooker uses up nothing, and no answer to it is remembered that could be used twice.
+    // An onlooker uses up nothing, and the node remembers no answer that could lead a client to the target without a
+    // visit.
     for node in [&a, &b, &a, &b] {
         let head = node.client().request(Method::HEAD, "/three");
         assert_eq!(Answer::to(head).await.expect("an answer").status, 200);

@@ -1,4 +1,4 @@
-//! Redirects from memory: what they save, and that they are never told from memory what is no longer true.
+//! Redirects from memory: what they save, and that they never use what is no longer true.
 
 mod changes;
 mod memory;
@@ -84,8 +84,8 @@ async fn make(client: &Client, code: &str, terms: &[(&str, &str)]) {
     assert_eq!(answer.code(), code);
 }
 
-/// Follows a link until the node is sure to remember it: the announcement that it was made may come after it was followed
-/// first.
+/// Follows a link until the node is sure to remember it: the announcement that it was made may come after it was
+/// followed first.
 async fn follow(node: &Node, code: &str) {
     let client = node.client();
     eventually("the link is remembered", async || {

@@ -1,4 +1,4 @@
-//! The database cannot be heard or cannot be asked, and then it is back.
+//! The node cannot hear of changes, or cannot ask the database, and then it can again.
 
 use std::{
     ops::RangeInclusive,
@@ -25,7 +25,7 @@ fn known(number: u32) -> String {
     format!("known-{number}")
 }
 
-/// A node that knows some links, and its database, where there are more.
+/// A node that remembers some links; its database has more.
 async fn node_that_remembers(database: &Database) -> Node {
     let builder = node()
         .postgres(database)
@@ -118,7 +118,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     );
 }
 
-/// Redirects by links that are known, without end.
+/// Redirects of links that the node remembers, without end.
 fn redirects(node: &Node) -> Traffic {
     Traffic::start(&vec![node.client(); 8], |client, number| {
         let number = u32::try_from(number % 20).expect("small") + 1;
@@ -139,8 +139,8 @@ async fn shorten_something(client: &Client) -> Answer {
     client.shorten("https://example.com/something").await
 }
 
-/// The node knows that its database does not answer, and has waited for longer than a restart takes: from now on no request
-/// waits for it.
+/// The node knows that its database does not answer, and has waited for longer than a restart takes: from now on no
+/// request waits for it.
 async fn outage_is_noticed(node: &Node) {
     watches(node, false).await;
     eventually("what needs the database is refused at once", async || {
@@ -158,7 +158,7 @@ fn assert_most_are_quick(mut took: Vec<Duration>) {
     assert!(median < Duration::from_millis(50), "{took:?}");
 }
 
-/// How a node behaves that knows of an outage.
+/// Checks how a node behaves once it knows of an outage.
 async fn assert_calm(node: &Node) {
     let client = node.client();
     let (asked_before, stale) = (asked(node).await, counted(node, "stale").await);
@@ -247,8 +247,8 @@ async fn links_that_are_known_work_while_the_database_is_frozen() {
     postgres.freeze();
     let frozen = Instant::now();
     outage_is_noticed(&node).await;
-    // Two seconds for the listener; five in which it could be a restart, and the attempt that is under way at their end; and
-    // the last request that waited.
+    // Two seconds until the listener is known to be lost; five in which this could be a restart, and the attempt that
+    // is under way at their end; and the last request that waited.
     let noticed = frozen.elapsed();
     let bound = Duration::from_secs(2 + 5) + 2 * TIMEOUT + 2 * MARGIN;
     assert!(noticed < bound, "{noticed:?}");

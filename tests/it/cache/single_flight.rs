@@ -50,8 +50,8 @@ impl<'a> Crowd<'a> {
             (unread(self.node.address().port()) == 0).then_some(())
         })
         .await;
-        // A worker goes on until a request has to wait for something. So when it answers another request, all those that it
-        // has read are waiting. Connections go to the workers in turn.
+        // A worker goes on until a request has to wait for something. So when it answers another request, all those
+        // that it has read are waiting. Connections go to the workers in turn.
         Box::pin(Self::gather(self.node, 4)).await;
     }
 

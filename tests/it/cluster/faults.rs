@@ -10,7 +10,7 @@ use super::figures::{
     cluster_that_loses_redis, under_load, under_load_of,
 };
 
-/// Every read was a redirect, every write a link, and every answer to a hammer its limit.
+/// Checks that no request failed, and that every status is one that its client may get.
 fn assert_no_failure(figures: &Figures) {
     assert_eq!(figures.reads.failed(), 0, "{:?}", figures.reads);
     assert_eq!(figures.writes.failed(), 0, "{:?}", figures.writes);
@@ -227,7 +227,7 @@ async fn nginx_is_reloaded() {
         }
     };
     // When nginx reloads, it closes idle connections, and a client that sends on one at that moment has to send again.
-    // nginx never refuses a new connection.
+    // nginx never rejects a new connection.
     let figures = under_load_of(
         "nginx is reloaded three times",
         &mut cluster(2).await,

@@ -121,7 +121,7 @@ fn assert_unavailable(answer: &Answer) {
 enum Log {
     /// Once.
     Once,
-    /// As often as room runs out and comes back: Postgres frees a little by itself.
+    /// As often as room runs out and comes back, because Postgres frees a little by itself.
     Truth,
 }
 
@@ -157,7 +157,7 @@ async fn survives(
 ) {
     let (acknowledged, codes) = write_until_full(&node, write).await;
     assert!(acknowledged > 0, "{write:?}: there was room for some");
-    // Other writes fail as well or still have room. In both cases the answer is true.
+    // Other writes also fail, or still have room. In both cases the answer is true.
     for number in 0..3 {
         let request = write.request(&node.client(), MANY + acknowledged + number);
         let answer = Answer::to(request).await;

@@ -150,8 +150,8 @@ async fn a_node_that_starts_after_a_step_that_no_node_has_seen_goes_on_from_wher
     assert_eq!(after.log_lines("redis's clock was set back").len(), 1);
 }
 
-/// The other node notices the step a moment later. If this node followed the clock meanwhile, each node would take the
-/// other's entries for old, or for entries from the future.
+/// The other node notices the step a moment later. If this node followed the clock meanwhile, one node would take
+/// entries of the other for too old, or for entries from the future.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_right_after_a_step_forward_goes_by_what_the_others_make_of_it() {
     needs!("redis-server", "libfaketimeMT.so.1");

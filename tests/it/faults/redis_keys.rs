@@ -1,4 +1,4 @@
-//! Redis is there, but a key, or the server itself, is not as it should be.
+//! Redis answers, but a key holds something else, or the server cannot be used.
 
 use std::time::Duration;
 

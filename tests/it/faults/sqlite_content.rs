@@ -61,7 +61,7 @@ async fn degraded(node: &Node, reason: &str) {
     within(NOTICED, reason, async || {
         let ready = node.probe().get("/readyz").await.json();
         let is_ready = ready["status"] == "ready";
-        // If look-ups fail as well, /readyz gives that reason, and this one is in the log.
+        // If look-ups also fail, /readyz gives that reason, and this one is in the log.
         let is_said = ready.to_string().contains(reason) || !node.log_lines(reason).is_empty();
         (!is_ready && is_said).then_some(())
     })

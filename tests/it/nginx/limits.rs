@@ -1,5 +1,5 @@
 //! Every limit of the table in `nginx/README.md`, at its edge and through nginx. A request just inside works to its
-//! end. A request just outside is refused properly, and takes no node out of rotation.
+//! end. A request just outside gets a proper error, and takes no node out of rotation.
 
 use reqwest::Method;
 use testkit::{Answer, needs};

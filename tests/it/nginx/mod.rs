@@ -79,7 +79,7 @@ impl Front {
     /// Sends these bytes on a new connection, and returns all that comes back until the connection ends.
     async fn exchange(&self, request: &[u8]) -> String {
         let mut connection = connect([127, 0, 0, 1], self.nginx.address()).await;
-        // nginx may refuse the request before its end.
+        // nginx may reject the request before its end.
         let _ = connection.write_all(request).await;
         read_to_end(connection).await
     }

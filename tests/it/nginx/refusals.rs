@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use super::{Front, PATIENCE, connect, get, post, read_to_end, status};
 
-/// A request line that nginx passes on and actix-http refuses.
+/// A request line that nginx passes on and actix-http rejects.
 const UNPARSABLE: &str = "/<>";
 
 /// Clients that send this again and again, each time on a new connection, and read no more than they must.
@@ -147,7 +147,7 @@ async fn clients_that_go_away_harm_no_other_client() {
     }
 }
 
-/// On a connection to a node that stays open, as nginx keeps them.
+/// On a connection that stays open, as nginx keeps those to nodes.
 #[tokio::test]
 async fn a_node_that_refuses_a_request_by_itself_says_that_the_connection_ends() {
     let node = Node::embedded().await;

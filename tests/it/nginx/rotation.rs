@@ -1,4 +1,4 @@
-//! logrotate rotates the log of a running nginx by `nginx/logrotate`.
+//! logrotate rotates the log of a running nginx, with `nginx/logrotate`.
 
 use std::{
     fs,

@@ -60,7 +60,8 @@ async fn a_node_that_stops_leaves_what_it_has_refused_behind() {
     }
 }
 
-/// The node ends when all is in Redis or one timeout has passed. It does not wait for one timeout per few clients.
+/// The node ends when all refusals are in Redis or one timeout has passed. It does not wait for a timeout for every few
+/// clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_does_not_wait_for_a_redis_that_is_frozen() {
     needs!("redis-server");

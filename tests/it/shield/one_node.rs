@@ -31,7 +31,7 @@ async fn a_flood_is_refused_without_redis_and_its_client_cannot_tell() {
     let by_redis = refused_by(&node, "redis").await;
     assert_eq!(by_shield + by_redis, 290);
     assert!(by_redis < 40, "{by_redis} refusals asked Redis");
-    // A write-back a second on top.
+    // There is also one write-back a second.
     let logged = redis.calls("zadd").await - logged_before;
     assert!(logged < 80, "Redis was told {logged} times");
 
@@ -111,7 +111,7 @@ async fn a_client_that_is_refused_but_no_flood_is_told_the_exact_moment() {
         exchanges.push(Exchange::of(&client).await);
         assert_eq!(exchanges[number].admitted(), number < 3);
         if number >= 3 {
-            // More than a second ago. The shield would take the present for it.
+            // This one came more than a second ago. The shield would reckon with the present instead.
             let deciding = &exchanges[number - 2];
             let least = exchanges[number].sent - deciding.received;
             let most = exchanges[number].received - deciding.sent;

@@ -25,7 +25,7 @@ async fn what_one_node_refuses_by_itself_counts_on_the_others() {
     });
     shield_refuses(&first, 10).await;
 
-    // Until what Redis has decided has left the window.
+    // Until the requests that Redis decided have left the window.
     let shielded = Instant::now();
     let before = (
         refused_by(&first, "shield").await,

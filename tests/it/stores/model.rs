@@ -29,8 +29,8 @@ impl Oracle {
     }
 }
 
-/// For a request at `now` that is in `log`: whether it is admitted, how many more would be, and how long until more
-/// would be, µs.
+/// For a request at `now` that is in `log`: whether it is admitted, how many more would be admitted, and how long until
+/// more would be, in µs.
 pub fn specification(limit: usize, window: i64, log: &[i64], now: i64) -> (bool, u32, i64) {
     let counting: Vec<i64> = log.iter().copied().filter(|&t| t > now - window).collect();
     let over = counting.len().saturating_sub(limit);

@@ -1,6 +1,6 @@
 //! The flood shield over several nodes, on every schedule: no request is refused that Redis alone would admit. A
-//! request may be admitted that Redis alone would refuse only because its node has not learned yet of what others have
-//! refused, and not even then if the window is longer than three write-back intervals.
+//! request that Redis alone would refuse is admitted only if its node has not learned yet what other nodes have
+//! refused, and only if the window is not longer than three write-back intervals.
 
 use std::{
     cell::RefCell,

@@ -1,5 +1,5 @@
-//! A database that answers and fails in part, such as one that takes no writes. The node says so once when it begins
-//! and once when it ends, however often it tries, and what needs only the other part goes on.
+//! A database that answers but fails in part, such as one that takes no writes. The node logs once when this begins and
+//! once when it ends, however often it tries. What needs only the other part works.
 
 mod postgres;
 mod sqlite;
@@ -87,7 +87,7 @@ const NOTHING: Fault = Fault {
     state: "down",
 };
 
-/// Sends requests of every kind, which the fault decides. `number` makes aliases differ.
+/// Sends requests of every kind, and checks that they are answered as the fault says. `number` makes aliases differ.
 async fn assert_meets(node: &Node, fault: &Fault, number: u32) {
     assert_eq!(status(node, "plain").await, fault.reads);
     assert_eq!(
@@ -100,7 +100,8 @@ async fn assert_meets(node: &Node, fault: &Fault, number: u32) {
     assert_eq!(status(node, "limited").await, fault.visits);
 }
 
-/// Harms the database of a node that works, and heals it. The node says each once, in its log and on `/readyz`.
+/// Harms the database of a node that works, and heals it. Checks that the node says each once in its log, and also on
+/// `/readyz`.
 async fn is_said_once(
     node: &Node,
     fault: &Fault,
@@ -122,7 +123,7 @@ async fn is_said_once(
     .await;
     quiet(node).await;
     let fails = node.log_lines("the database fails");
-    // One line for the first failure, and one for each other operation that turns out to fail as well.
+    // One line for the first failure, and one for each other operation that turns out to fail.
     let all = [fault.reads, fault.inserts, fault.visits];
     let most = all.iter().filter(|&&status| status == 503).count();
     assert!((1..=most).contains(&fails.len()), "{fails:?}");

@@ -110,7 +110,7 @@ async fn a_postgres_that_becomes_read_only_is_said_once_and_so_is_the_end_of_it(
     let set = async |value: &str| {
         let mut administrator = postgres.administrator().await;
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
-        // The setting applies to this session as well, and would refuse the next statement.
+        // The setting also applies to this session, where the next statement would fail.
         execute(
             &mut administrator,
             "SET default_transaction_read_only = off",
