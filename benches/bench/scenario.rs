@@ -88,7 +88,7 @@ impl Scenario {
             Self::Bare => ("bare actix-web, a fixed 302", None),
             Self::Embedded => ("redirect, embedded: SQLite, limit in process", Some(0.80)),
             Self::Redis => ("redirect: limit in Redis, links in Postgres", Some(0.55)),
-            Self::PostSame => ("POST /shorten, always the same URL", Some(0.5)),
+            Self::PostSame => ("POST /shorten, always the same URL", Some(0.25)),
             Self::Flood => ("one refused client that floods", Some(0.75)),
             Self::Scan => ("random unknown codes, each looked up", Some(0.25)),
             Self::PostUnique => ("POST /shorten, new URLs, durable", Some(0.5)),

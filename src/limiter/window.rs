@@ -195,6 +195,7 @@ mod tests {
     fn three_in_ten_seconds() {
         let quota: Quota = "3/10s".parse().expect("a quota");
         let mut log = WindowLog::default();
+        assert!(log.is_empty());
         for (millis, admitted, remaining, reset) in [
             (0, true, 2, 10),
             (1_000, true, 1, 9),
@@ -215,6 +216,7 @@ mod tests {
             );
             assert_eq!(decision.reset_seconds(), reset, "reset at {millis} ms");
         }
+        assert!(!log.is_empty());
     }
 
     #[test]

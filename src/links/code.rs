@@ -182,6 +182,26 @@ mod tests {
         for word in ["ab", "a b c", "ümlaut", ""] {
             assert_eq!(Alias::parse(word), Err(InvalidAlias::Form), "{word}");
         }
-        assert!(Alias::parse("my-link").is_ok());
+        for alias in ["my-link", "abc"] {
+            let code = Alias::parse(alias).map(Alias::into_code);
+            assert_eq!(code.map(|code| code.to_string()), Ok(alias.to_owned()));
+        }
+    }
+
+    #[test]
+    fn only_underscores_at_the_end_are_emphasis() {
+        for (code, without) in [
+            ("launch_", Some("launch")),
+            ("launch__", Some("launch")),
+            ("_launch_", Some("_launch")),
+            ("launch", None),
+            ("_launch", None),
+            ("_", None),
+            ("___", None),
+        ] {
+            let parsed = ShortCode::parse(code).expect("a code");
+            let shorter = parsed.without_emphasis();
+            assert_eq!(shorter.as_ref().map(ShortCode::as_str), without, "{code}");
+        }
     }
 }

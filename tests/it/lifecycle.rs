@@ -127,9 +127,6 @@ async fn a_request_under_way_is_finished() {
     assert_eq!(node.exit_code().await, 0);
 }
 
-/// How long a node waits for the request of a connection that has begun, once it takes no new ones.
-const ACCEPT_GRACE: Duration = Duration::from_secs(1);
-
 /// A node that stops answers every request on a connection that it has accepted, whether the connection is new or kept
 /// alive.
 async fn loses_nothing(builder: NodeBuilder) {
@@ -154,17 +151,11 @@ async fn loses_nothing(builder: NodeBuilder) {
                         .request(Method::POST, "/shorten")
                         .form(&[("url", url)])
                 };
-                let began = Instant::now();
                 match Answer::to(request).await {
                     Ok(answer) if answer.status == 200 => answered += 1,
                     Ok(answer) => return Err(format!("{answer:?}")),
                     // The listener is closed. A load balancer would turn to another node.
                     Err(error) if error.is_connect() && stopped.load(Ordering::Relaxed) => {
-                        return Ok(answered);
-                    }
-                    // The node waits for the request of a connection that has begun, but not for a client that does not
-                    // run.
-                    Err(_) if stopped.load(Ordering::Relaxed) && began.elapsed() > ACCEPT_GRACE => {
                         return Ok(answered);
                     }
                     Err(error) => return Err(format!("{error:?}")),

@@ -35,7 +35,7 @@ impl Operation {
     };
 }
 
-/// What [`Health`] itself asks a database for.
+/// What [`Health`](super::Health) itself asks a database for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthOperation {
     /// To answer at all.
