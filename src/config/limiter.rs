@@ -40,8 +40,8 @@ pub struct LimiterConfig {
     /// What the limiter does while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no
     /// limit) or `deny` (503). Default `local`.
     pub on_redis_failure: OnRedisFailure,
-    /// Whether a node refuses a client that floods it by itself, without asking Redis each time. The decisions are the
-    /// same. Default `true`.
+    /// Whether a node refuses a flooding client by itself, without asking Redis each time. The decisions are the same.
+    /// Default `true`.
     #[serde(deserialize_with = "flag")]
     pub shield: bool,
     /// How often a node tells Redis of what the shield has refused; 10 ms to 10 seconds. `Retry-After` may then be late
