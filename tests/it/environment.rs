@@ -24,9 +24,8 @@ async fn a_node_starts_among_the_variables_of_kubernetes_and_docker() {
         .start()
         .await;
     assert_eq!(node.client().get("/").await.status, 200);
-    let lines = node.log_lines("SHUNT");
-    let [line] = &lines[..] else {
-        panic!("one warning: {lines:?}");
+    let [line] = &node.logged("SHUNT", 1).await[..] else {
+        panic!("one warning");
     };
     assert!(line.contains("\"WARN\""), "{line}");
     assert!(line.contains("SHUNT_HTTP_BIND") && line.contains("SHUNT__HTTP__BIND"));

@@ -302,7 +302,7 @@ async fn if_redis_allows_too_little_one_line_says_what_to_grant_and_granting_it_
             (node.metric("shunt_limiter_breaker_open", &[]).await == 0.0).then_some(())
         })
         .await;
-        assert_eq!(node.log_lines("redis is back").len(), 1, "{user}");
+        node.logged("redis is back", 1).await;
         is_logged_once(&node).await;
     }
 }

@@ -260,7 +260,22 @@ impl Node {
         self.process.kill();
     }
 
-    /// The log lines so far that contain `part`.
+    /// Waits until this many log lines contain `part`, and returns them. A node writes its log in the background, a moment
+    /// after the answer to the request that a line is about.
+    ///
+    /// # Panics
+    /// If there are more such lines, or not as many within the bound of [`eventually`].
+    pub async fn logged(&self, part: &str, count: usize) -> Vec<String> {
+        let lines = eventually(&format!("{count} log lines with `{part}`"), async || {
+            let lines = self.log_lines(part);
+            (lines.len() >= count).then_some(lines)
+        })
+        .await;
+        assert_eq!(lines.len(), count, "{lines:?}");
+        lines
+    }
+
+    /// The log lines so far that contain `part`. For lines that a test expects, use [`logged`](Self::logged).
     pub fn log_lines(&self, part: &str) -> Vec<String> {
         let log = self.log.lock().expect("no panic");
         log.iter()

@@ -110,7 +110,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
         "changes that others make to links go unheard",
         "changes that others make to links are heard again",
     ] {
-        assert_eq!(node.log_lines(line).len(), 1, "{line}");
+        node.logged(line, 1).await;
     }
     assert!(
         node.log_lines("the database fails").is_empty(),
@@ -215,7 +215,7 @@ async fn assert_everything_is_fresh_again(node: &Node, database: &Database) {
         "changes that others make to links go unheard",
         "changes that others make to links are heard again",
     ] {
-        assert_eq!(node.log_lines(line).len(), 1, "{line}");
+        node.logged(line, 1).await;
     }
 }
 

@@ -105,7 +105,7 @@ async fn a_file_that_is_removed_is_noticed_within_a_second_and_written_to_no_mor
             assert_eq!(answer.status, 503, "{answer:?}");
         }
         assert_all_are_found(&node, &codes).await;
-        assert_eq!(node.log_lines("the database fails").len(), 1);
+        node.logged("the database fails", 1).await;
         let strict = node.probe().get("/readyz?strict").await;
         assert_eq!(strict.status, 503);
     }
@@ -169,7 +169,7 @@ async fn a_file_that_is_put_back_is_written_to_again_by_itself() {
         (back == 1).then_some(())
     })
     .await;
-    assert_eq!(node.log_lines("the database fails").len(), 1);
+    node.logged("the database fails", 1).await;
     let made = shorten(&node, 3).await.code();
     drop(node);
     let node = place.builder.start().await;

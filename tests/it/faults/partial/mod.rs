@@ -164,7 +164,7 @@ async fn is_said_once(
     };
     assert_meets(node, &well, 0).await;
     assert_eq!(node.log_lines("the database fails"), fails);
-    assert_eq!(node.log_lines("the database is back").len(), 1);
+    node.logged("the database is back", 1).await;
     assert_eq!(node.probe().get("/readyz").await.json()["status"], "ready");
 }
 

@@ -94,7 +94,7 @@ async fn links_on_a_page_that_is_damaged_are_said_to_fail_once_while_others_work
     })
     .await;
     quiet(&node).await;
-    assert_eq!(node.log_lines("the database fails").len(), 1);
+    node.logged("the database fails", 1).await;
     assert_eq!(node.log_lines("the database is back").len(), 0);
     let ready = node.probe().get("/readyz").await.json();
     assert_eq!(ready["status"], "degraded", "{ready}");
