@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::value::{
-    SECOND, duration, flag, list, networks, number, print_duration, print_list, text,
+    SECOND, choice, duration, flag, list, networks, number, print_duration, print_list, text,
 };
 use crate::{
     limiter::{OnRedisFailure, PolicyName, Quota},
@@ -39,6 +39,7 @@ pub struct LimiterConfig {
     pub ipv6_prefix: u8,
     /// What the limiter does while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no
     /// limit) or `deny` (503). Default `local`.
+    #[serde(deserialize_with = "choice")]
     pub on_redis_failure: OnRedisFailure,
     /// Whether a node refuses a flooding client by itself, without asking Redis each time. The decisions are the same.
     /// Default `true`.

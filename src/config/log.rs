@@ -5,13 +5,14 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::Targets;
 
-use super::value::text;
+use super::value::{choice, text};
 
 /// What is logged.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, expecting = "a section")]
 pub struct LogConfig {
     /// `text`, `json`, or `auto`, which is text on a terminal, else JSON. Default `auto`.
+    #[serde(deserialize_with = "choice")]
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` (with a line per request) or `trace`, also by module, such as
     /// `info,shunt::limiter=debug`. Default `info`.

@@ -1,12 +1,15 @@
-//! How values are written: durations, numbers, lists, and anything that parses from a string.
+//! How values are written: durations, numbers, lists, choices, and anything that parses from a string.
 //!
 //! A file has numbers, booleans and lists. The environment and flags have only text, so text is allowed for each of
-//! these.
+//! these. White space around text does not matter.
 
 use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serializer,
+    de::{Error, IntoDeserializer},
+};
 use toml::Value;
 
 /// In milliseconds, for the bounds of [`duration`].
@@ -61,6 +64,16 @@ pub(super) mod optional {
             text => text.parse().map(Some).map_err(D::Error::custom),
         }
     }
+}
+
+/// For `#[serde(deserialize_with)]`: an enum, by the name of one of its variants.
+pub(super) fn choice<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let name = String::deserialize(deserializer)?;
+    T::deserialize(name.trim().into_deserializer())
 }
 
 /// For `#[serde(deserialize_with)]`: a duration such as `100ms`, `5s` or `1m 30s`, within bounds in milliseconds.
