@@ -19,7 +19,7 @@ use crate::{
 
 /// The public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct HttpConfig {
     /// Address and port to listen on. Default `127.0.0.1:8080`.
     #[serde(with = "text")]

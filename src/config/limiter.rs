@@ -15,7 +15,7 @@ use crate::{
 
 /// How many requests a client may make.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LimiterConfig {
     /// Whether there is a limit at all. Default `true`.
     #[serde(deserialize_with = "flag")]
@@ -80,7 +80,7 @@ impl Default for LimiterConfig {
 
 /// How a node asks Redis.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LimiterRedisConfig {
     /// How long a request waits for Redis; 1 ms to 10 seconds. After the first timeout, no request waits until Redis is
     /// back. Default `100ms`.
@@ -101,7 +101,6 @@ impl Default for LimiterRedisConfig {
 
 /// `[limiter.policies.<name>]`: a quota of its own for some requests.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(expecting = "a section")]
 pub struct PolicyConfig {
     /// The quota; required.
     #[serde(with = "text")]

@@ -173,3 +173,15 @@ fn white_space_around_a_value_does_not_matter() {
         assert_eq!(shown(&spaced), shown(&text), "{key}");
     }
 }
+
+#[test]
+fn a_choice_is_text() {
+    for value in ["true", "1", "{ json = {} }", "[\"json\"]"] {
+        let error = load(&format!("[log]\nformat = {value}"), &[], &[]).expect_err(value);
+        assert_eq!(
+            error.to_string(),
+            "log.format: expected a string",
+            "{value}"
+        );
+    }
+}
