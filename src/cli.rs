@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use shunt::config::{Config, ConfigError, ListenAddress, Loaded};
+use shunt::config::{Config, ConfigError, Loaded};
 
 use crate::commands::Command;
 
@@ -19,12 +19,13 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 
     /// Address and port to listen on; short for --set http.bind=…
+    // Parsed with the other keys: an error of `clap` would show the value.
     #[arg(long, value_name = "ADDRESS", global = true)]
-    bind: Option<ListenAddress>,
+    bind: Option<String>,
 
     /// Sets one key, such as limiter.quota=100/hour; repeatable
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
-    settings: Vec<(String, String)>,
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    settings: Vec<String>,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,9 +42,10 @@ impl Arguments {
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub(crate) fn load_config(&self) -> Result<Loaded, ConfigError> {
-        let mut flags = self.settings.clone();
-        if let Some(bind) = self.bind {
-            flags.push(("http.bind".to_owned(), bind.to_string()));
+        let flags = self.settings.iter().map(|text| key_and_value(text));
+        let mut flags = flags.collect::<Result<Vec<_>, _>>()?;
+        if let Some(bind) = &self.bind {
+            flags.push(("http.bind".to_owned(), bind.clone()));
         }
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
@@ -66,11 +68,17 @@ impl Arguments {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.to_owned()))
+/// The key and the value of a `--set`. `clap` does not parse them, because its errors would show the value. A text that
+/// cannot be a key, such as a URL with `=` in its query, is not shown either.
+fn key_and_value(text: &str) -> Result<(String, String), ConfigError> {
+    let in_keys = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match text.split_once('=').map(|(key, value)| (key.trim(), value)) {
+        Some((key, value)) if !key.is_empty() && key.chars().all(in_keys) => {
+            Ok((key.to_owned(), value.to_owned()))
         }
-        _ => Err(format!("`{text}` is not of the form KEY=VALUE")),
+        _ => Err(ConfigError {
+            key: "--set".to_owned(),
+            problem: "expected KEY=VALUE".to_owned(),
+        }),
     }
 }

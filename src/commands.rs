@@ -33,6 +33,12 @@ impl Command {
         matches!(self, Self::Serve | Self::Migrate)
     }
 
+    /// Whether the command reports what is set but has no effect. A health check runs every few seconds, and container
+    /// engines keep what it prints.
+    pub(crate) fn warns(&self) -> bool {
+        !matches!(self, Self::Healthcheck(_))
+    }
+
     /// Schedules this thread, and those that it starts from now on, as `http.scheduling` says.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod management;
 mod near_miss;
 mod redis;
 mod secret;
+mod setting;
 mod value;
 
 use std::{
@@ -24,6 +25,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use self::setting::{Problem, Setting};
 
 pub use self::{
     address::ListenAddress,
@@ -72,6 +75,8 @@ pub struct Loaded {
 }
 
 /// A configuration that cannot be used. Prints as one line that names the key.
+///
+/// Invariant: no part of a value appears in it. Any key may have got a URL with a password by mistake.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// `http.bind`, or the name of a file or variable.
@@ -142,10 +147,10 @@ impl Config {
     fn parse(keys: toml::Table) -> Result<Self, ConfigError> {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
-        let deserializer = serde_path_to_error::Deserializer::new(keys, &mut track);
+        let deserializer = serde_path_to_error::Deserializer::new(Setting(keys.into()), &mut track);
         let parsed = serde_ignored::deserialize(deserializer, |key| unknown.push(key.to_string()));
-        let config = parsed.map_err(|error: toml::de::Error| {
-            ConfigError::new(track.path().to_string(), error.message())
+        let config = parsed.map_err(|problem: Problem| {
+            ConfigError::new(track.path().to_string(), problem.to_string())
         })?;
         match unknown.into_iter().next() {
             Some(key) => Err(ConfigError::new(key, "there is no such key")),

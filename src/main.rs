@@ -43,8 +43,10 @@ async fn run() -> ExitCode {
     } else {
         Report::to_standard_error()
     };
-    for warning in warnings {
-        report.warning(&warning);
+    if command.warns() {
+        for warning in warnings {
+            report.warning(&warning);
+        }
     }
     if let Err(error) = scheduled {
         report.warning(&format!(

@@ -7,14 +7,12 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 pub struct ListenAddress(pub SocketAddr);
 
 impl FromStr for ListenAddress {
-    type Err = String;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             Ok(address) => Ok(Self(address)),
-            Err(_) => Err(format!(
-                "`{text}` is not an address and port like `127.0.0.1:8080`"
-            )),
+            Err(_) => Err("not an address and port like `127.0.0.1:8080`"),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::value::{DAY, MINUTE, SECOND, duration, number, print_duration};
 
 /// What a node remembers of links.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct CacheConfig {
     /// The most links that a node remembers, 0 to 10,000,000. A link whose URL is longer than 256 bytes counts as
     /// several. With 0, every redirect asks the database. Default 100000, which takes 25 to 50 MB when all are in use.

@@ -12,7 +12,7 @@ use crate::db::{PostgresUrl, SqliteUrl};
 
 /// Where links are kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct DatabaseConfig {
     /// `sqlite://path/to/file.db` or `postgres://user:password@host:5432/database`. Also `DATABASE_URL`.
     /// Default `sqlite://shunt.db`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ListenAddress,
     value::{
-        HOUR, MINUTE, SECOND, duration, list, networks, number, optional, print_duration,
+        HOUR, MINUTE, SECOND, choice, duration, list, networks, number, optional, print_duration,
         print_list, text,
     },
 };
@@ -19,7 +19,7 @@ use crate::{
 
 /// The public listener.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct HttpConfig {
     /// Address and port to listen on. Default `127.0.0.1:8080`.
     #[serde(with = "text")]
@@ -48,6 +48,7 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// How the kernel schedules all threads of the program. `normal`: as it was started. `batch`: a thread that wakes
     /// up lets the running thread finish its turn, for a machine that everything runs on. Default `normal`.
+    #[serde(deserialize_with = "choice")]
     pub scheduling: Scheduling,
     /// How long the listener stays open after a stop signal, up to 10 minutes. In this time `/readyz` answers 503, so
     /// that load balancers turn away. Default `5s`.

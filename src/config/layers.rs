@@ -47,7 +47,17 @@ pub(super) fn reads(variable: &str) -> bool {
         || SHORT_FORMS.iter().any(|(short, _)| *short == bare)
 }
 
+/// A URL in place of a path. It may hold a password, so no part of it is shown.
+fn is_url(path: &Path) -> bool {
+    path.to_string_lossy().contains("://")
+}
+
+const URL_FOR_PATH: &str = "expected the path of a file, found a URL";
+
 fn read(path: &Path) -> Result<Table, ConfigError> {
+    if is_url(path) {
+        return Err(ConfigError::new("the configuration file", URL_FOR_PATH));
+    }
     let wrong = |problem: String| ConfigError::new(path.display().to_string(), problem);
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     text.parse().map_err(|error: toml::de::Error| {
@@ -113,12 +123,8 @@ fn variables(
 }
 
 fn read_secret(variable: &str, path: &str) -> Result<String, ConfigError> {
-    if path.contains("://") {
-        // It may hold a password, so no part of it is shown.
-        return Err(ConfigError::new(
-            variable,
-            "expected the path of a file, found a URL",
-        ));
+    if is_url(Path::new(path)) {
+        return Err(ConfigError::new(variable, URL_FOR_PATH));
     }
     match std::fs::read_to_string(path) {
         Ok(secret) => Ok(secret.trim_end().to_owned()),

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::value::{
-    SECOND, duration, flag, list, networks, number, print_duration, print_list, text,
+    SECOND, choice, duration, flag, list, networks, number, print_duration, print_list, text,
 };
 use crate::{
     limiter::{OnRedisFailure, PolicyName, Quota},
@@ -15,7 +15,7 @@ use crate::{
 
 /// How many requests a client may make.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LimiterConfig {
     /// Whether there is a limit at all. Default `true`.
     #[serde(deserialize_with = "flag")]
@@ -39,6 +39,7 @@ pub struct LimiterConfig {
     pub ipv6_prefix: u8,
     /// What the limiter does while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no
     /// limit) or `deny` (503). Default `local`.
+    #[serde(deserialize_with = "choice")]
     pub on_redis_failure: OnRedisFailure,
     /// Whether a node refuses a flooding client by itself, without asking Redis each time. The decisions are the same.
     /// Default `true`.
@@ -79,7 +80,7 @@ impl Default for LimiterConfig {
 
 /// How a node asks Redis.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LimiterRedisConfig {
     /// How long a request waits for Redis; 1 ms to 10 seconds. After the first timeout, no request waits until Redis is
     /// back. Default `100ms`.
@@ -100,7 +101,6 @@ impl Default for LimiterRedisConfig {
 
 /// `[limiter.policies.<name>]`: a quota of its own for some requests.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(expecting = "a section")]
 pub struct PolicyConfig {
     /// The quota; required.
     #[serde(with = "text")]

@@ -7,7 +7,7 @@ use crate::links::{Scheme, Schemes};
 
 /// The links themselves.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LinksConfig {
     /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes.
     #[serde(deserialize_with = "number::<4, 32, _, _>")]

@@ -5,13 +5,14 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::Targets;
 
-use super::value::text;
+use super::value::{choice, text};
 
 /// What is logged.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct LogConfig {
     /// `text`, `json`, or `auto`, which is text on a terminal, else JSON. Default `auto`.
+    #[serde(deserialize_with = "choice")]
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` (with a line per request) or `trace`, also by module, such as
     /// `info,shunt::limiter=debug`. Default `info`.
@@ -63,10 +64,10 @@ impl Default for LogLevel {
 }
 
 impl FromStr for LogLevel {
-    type Err = String;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || format!("`{text}` is not a level like `info` or `info,shunt=debug`");
+        let error = "not a level like `info` or `info,shunt=debug`";
         // `Targets` would read a bare word that is not a level as the name of a module.
         let bare_words_are_levels =
             text.split(',')
@@ -77,10 +78,10 @@ impl FromStr for LogLevel {
                         .is_ok()
                 });
         if !bare_words_are_levels {
-            return Err(error());
+            return Err(error);
         }
         Ok(Self {
-            targets: format!("{QUIET},{text}").parse().map_err(|_| error())?,
+            targets: format!("{QUIET},{text}").parse().map_err(|_| error)?,
             text: text.to_owned(),
         })
     }

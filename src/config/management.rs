@@ -8,7 +8,7 @@ use super::{ListenAddress, value::optional};
 
 /// The listener for probes and metrics. It has no limit and no authentication: never make it public.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct ManagementConfig {
     /// Address and port of `/livez`, `/readyz` and `/metrics`. Empty: off. Default `127.0.0.1:9180`.
     #[serde(with = "optional")]

@@ -12,7 +12,7 @@ use crate::limiter::{InvalidRedisUrl, KeyPrefix, RedisEndpoint};
 
 /// Where requests are counted.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, expecting = "a section")]
+#[serde(default)]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `redis+unix://`,
     /// `redis+sentinel://host:port,host:port/master` or `redis+cluster://host:port,host:port`.

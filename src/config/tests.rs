@@ -3,6 +3,7 @@
 mod documents;
 mod errors;
 mod layers;
+mod secrets;
 mod urls;
 mod values;
 

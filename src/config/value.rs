@@ -1,12 +1,15 @@
-//! How values are written: durations, numbers, lists, and anything that parses from a string.
+//! How values are written: durations, numbers, lists, choices, and anything that parses from a string.
 //!
 //! A file has numbers, booleans and lists. The environment and flags have only text, so text is allowed for each of
-//! these.
+//! these. White space around text does not matter.
 
 use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serializer,
+    de::{Error, IntoDeserializer},
+};
 use toml::Value;
 
 /// In milliseconds, for the bounds of [`duration`].
@@ -63,16 +66,24 @@ pub(super) mod optional {
     }
 }
 
+/// For `#[serde(deserialize_with)]`: an enum, by the name of one of its variants.
+pub(super) fn choice<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let name = String::deserialize(deserializer)?;
+    T::deserialize(name.trim().into_deserializer())
+}
+
 /// For `#[serde(deserialize_with)]`: a duration such as `100ms`, `5s` or `1m 30s`, within bounds in milliseconds.
 pub(super) fn duration<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let value = humantime::parse_duration(text.trim()).map_err(|error| {
-        D::Error::custom(format!(
-            "`{text}` is not a duration like `100ms` or `5s`: {error}"
-        ))
-    })?;
+    // The parser's error would show a part of the text.
+    let value = humantime::parse_duration(text.trim())
+        .map_err(|_| D::Error::custom("not a duration like `100ms` or `5s`"))?;
     let bounds = [LEAST, MOST].map(Duration::from_millis);
     let [least, most] = bounds.map(humantime::format_duration);
     within(value, bounds[0]..=bounds[1], (least, most))
@@ -100,7 +111,7 @@ where
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    let number = number.ok_or_else(|| unexpected("a whole number", &value))?;
+    let number = number.ok_or_else(|| D::Error::custom("expected a whole number"))?;
     let number = within(number, LEAST..=MOST, (LEAST, MOST))?;
     number.try_into().map_err(D::Error::custom)
 }
@@ -117,7 +128,7 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
         },
         _ => None,
     };
-    flag.ok_or_else(|| unexpected("`true` or `false`", &value))
+    flag.ok_or_else(|| D::Error::custom("expected `true` or `false`"))
 }
 
 /// For `#[serde(deserialize_with)]`: a list of strings, or one string with commas. An empty string is an empty list.
@@ -136,14 +147,13 @@ where
         Value::Array(items) => items.iter().map(Value::as_str).collect(),
         _ => None,
     };
-    let items =
-        items.ok_or_else(|| unexpected("a list of strings, or a string with commas", &value))?;
-    let parse = |item: &str| {
-        let item = item.trim();
-        item.parse()
-            .map_err(|error| D::Error::custom(format!("`{item}`: {error}")))
+    let items = items
+        .ok_or_else(|| D::Error::custom("expected a list of strings, or a string with commas"))?;
+    let parse = |(number, item): (usize, &str)| {
+        let item = item.trim().parse();
+        item.map_err(|error| D::Error::custom(format!("item {number}: {error}")))
     };
-    items.into_iter().map(parse).collect()
+    (1..).zip(items).map(parse).collect()
 }
 
 /// For `#[serde(serialize_with)]`: a list.
@@ -173,13 +183,6 @@ impl FromStr for Network {
             .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
             .map(Self)
             .map_err(|_| "not an address or a network like 10.0.0.0/8")
-    }
-}
-
-fn unexpected<E: Error>(expected: &str, found: &Value) -> E {
-    match found.as_str() {
-        Some(text) => E::custom(format!("expected {expected}, found `{text}`")),
-        None => E::custom(format!("expected {expected}, found `{found}`")),
     }
 }
 

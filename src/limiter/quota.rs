@@ -28,8 +28,8 @@ pub struct Quota {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidQuota {
     /// Not of the form `<limit>/<window>` or `<limit> per <window>`.
-    #[error("`{0}` is not a quota; write it as `10/minute`, `10 per minute` or `5/10s`")]
-    Form(String),
+    #[error("not a quota; write it as `10/minute`, `10 per minute` or `5/10s`")]
+    Form,
     /// The limit is 0 or above 1,000,000.
     #[error("the limit of a quota is between 1 and {MAX_LIMIT}")]
     Limit,
@@ -87,21 +87,20 @@ impl FromStr for Quota {
     type Err = InvalidQuota;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let form = || InvalidQuota::Form(text.to_owned());
         let (limit, window) = text
             .split_once('/')
             .or_else(|| text.split_once(" per "))
-            .ok_or_else(form)?;
+            .ok_or(InvalidQuota::Form)?;
         let limit = limit.trim();
         if limit.is_empty() || !limit.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(form());
+            return Err(InvalidQuota::Form);
         }
         let limit = limit.parse().map_err(|_| InvalidQuota::Limit)?;
 
         let window = window.trim();
         let digits = window
             .find(|c: char| !c.is_ascii_digit())
-            .ok_or_else(form)?;
+            .ok_or(InvalidQuota::Form)?;
         let (count, unit) = window.split_at(digits);
         let count: u64 = match count {
             "" => 1,
@@ -113,7 +112,7 @@ impl FromStr for Quota {
             "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
             "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000,
             "d" | "day" | "days" => 86_400_000,
-            _ => return Err(form()),
+            _ => return Err(InvalidQuota::Form),
         };
         let millis = count.checked_mul(unit_millis).ok_or(InvalidQuota::Window)?;
         Self::new(limit, Duration::from_millis(millis))
@@ -189,7 +188,7 @@ mod tests {
             "10/minute/2",
         ] {
             assert!(
-                matches!(text.parse::<Quota>(), Err(InvalidQuota::Form(_))),
+                matches!(text.parse::<Quota>(), Err(InvalidQuota::Form)),
                 "{text:?} gave {:?}",
                 text.parse::<Quota>()
             );

@@ -21,17 +21,16 @@ impl PublicUrl {
 }
 
 impl FromStr for PublicUrl {
-    type Err = String;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url =
-            Url::parse(text).map_err(|_| format!("`{text}` is not a URL like https://sho.rt"))?;
+        let url = Url::parse(text).map_err(|_| "not a URL like https://sho.rt")?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err("expected http://host or https://host".to_owned());
+            return Err("expected http://host or https://host");
         }
         let plain = url.query().is_none() && url.fragment().is_none();
         if !plain || !url.username().is_empty() || url.password().is_some() {
-            return Err("no query, fragment or credentials can stand in it".to_owned());
+            return Err("no query, fragment or credentials can stand in it");
         }
         Ok(Self(url))
     }

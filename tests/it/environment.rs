@@ -45,6 +45,19 @@ fn config_prints_warnings_beside_the_configuration() {
     assert!(stderr.contains("SHUNT__LIMITER__QUOTA"), "{stderr}");
 }
 
+/// Container engines run it every few seconds, and keep what it prints.
+#[tokio::test]
+async fn healthcheck_prints_no_warnings() {
+    let node = Node::embedded().await;
+    let asking = Node::builder()
+        .set("management.bind", &node.management().to_string())
+        .env("SHUNT_LIMITER_QUOTA", "1/s");
+    let output = asking.command(&["healthcheck"]).output();
+    let output = output.expect("the program");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(output.stderr), "");
+}
+
 /// If such a value were ignored, the node would keep its links in a file of its own and say nothing.
 #[test]
 fn a_value_that_is_not_utf_8_is_an_error_if_it_is_ours() {

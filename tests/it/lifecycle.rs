@@ -256,6 +256,32 @@ fn a_bad_configuration_is_exit_code_2_and_one_line_that_names_the_key() {
 }
 
 #[test]
+fn no_flag_is_repeated_in_an_error() {
+    let url = "postgres://me:secret@db/shunt";
+    let with_query = format!("{url}?sslmode=require");
+    for arguments in [
+        &["--set", url][..],
+        &["--set", &with_query],
+        &["--set", &format!("database={url}")],
+        &["--set", &format!("http.workers={url}")],
+        &["--set", "=secret"],
+        &["--bind", url],
+        &["--config", url],
+    ] {
+        // After the flags of the builder, which would win otherwise.
+        let builder = Node::builder();
+        let mut command = builder.command(&["config"]);
+        let output = command.args(arguments).output().expect("the program");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let code = output.status.code();
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+        assert!(!(stdout + &stderr).contains("secret"), "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_effective_configuration_is_printed_without_secrets() {
     let builder = Node::builder()
         .env("DATABASE_URL", "postgres://me:secret@db/shunt")

@@ -178,6 +178,17 @@ fn a_wrong_choice_names_the_choices() {
 }
 
 #[test]
+fn a_wrong_item_of_a_list_is_named_by_its_place() {
+    for file in [
+        "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"ten\"]",
+        "[http]\ntrusted_proxies = \"10.0.0.0/8, ten\"",
+    ] {
+        let error = load(file, &[], &[]).expect_err(file);
+        assert!(error.problem.starts_with("item 2: "), "{error}");
+    }
+}
+
+#[test]
 fn bounds_are_named_as_they_are_written() {
     for (key, value, bounds) in [
         ("http.workers", "513", "1 to 512"),

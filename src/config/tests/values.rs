@@ -123,3 +123,65 @@ fn numbers_and_flags_can_be_text() {
         assert_eq!(config.http.workers, 3);
     }
 }
+
+/// A value for each key with text that has no default to take: unset, or an empty list.
+const SAMPLES: [(&str, &str); 9] = [
+    ("http.client_ip_header", "Forwarded"),
+    ("http.cors_origins", "https://app.example"),
+    ("http.public_url", "https://sho.rt"),
+    ("http.trusted_proxies", "10.0.0.0/8"),
+    ("limiter.exempt", "10.0.0.0/8"),
+    ("limiter.policies.daily.quota", "500/day"),
+    ("limiter.policies.shorten.clients", "10.0.0.0/8"),
+    ("limiter.policies.shorten.routes", "shorten,follow"),
+    ("redis.url", "redis://localhost"),
+];
+
+#[test]
+fn white_space_around_a_value_does_not_matter() {
+    let defaults = toml::Table::try_from(Config::default()).expect("TOML");
+    let mut values: Vec<_> = SAMPLES.map(|(key, text)| (key, text.to_owned())).into();
+    let keys = near_miss::keys();
+    for key in &keys {
+        let samples = || SAMPLES.iter().map(|(sample, _)| sample);
+        if samples().any(|sample| sample.starts_with(key)) {
+            continue;
+        }
+        let (section, name) = key.rsplit_once('.').expect("a section");
+        let section = section
+            .split('.')
+            .try_fold(&defaults, |table, name| table[name].as_table());
+        let text = match &section.expect("a section")[name] {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(items) => {
+                let items: Vec<_> = items.iter().filter_map(toml::Value::as_str).collect();
+                items.join(",")
+            }
+            value => value.to_string(),
+        };
+        assert_ne!(text, "", "{key} needs a sample");
+        values.push((key, text));
+    }
+    for (key, text) in values {
+        let shown = |text: &str| {
+            let file = "[limiter.policies.shorten]\nquota = \"5/minute\"";
+            let config = load(file, &[], &[(key, text)]);
+            config.unwrap_or_else(|error| panic!("{error}")).to_toml()
+        };
+        let spaced = format!(" \t{}\r\n", text.replace(',', " , "));
+        // Both may be the default: also an error would tell.
+        assert_eq!(shown(&spaced), shown(&text), "{key}");
+    }
+}
+
+#[test]
+fn a_choice_is_text() {
+    for value in ["true", "1", "{ json = {} }", "[\"json\"]"] {
+        let error = load(&format!("[log]\nformat = {value}"), &[], &[]).expect_err(value);
+        assert_eq!(
+            error.to_string(),
+            "log.format: expected a string",
+            "{value}"
+        );
+    }
+}

@@ -32,9 +32,9 @@ pub struct KeyPrefix(Arc<str>);
 /// The text is no [`KeyPrefix`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{0}` is not a prefix of keys: 1 to {MAX_LENGTH} printable ASCII characters, without any of \" ' * ? [ ] \\ {{ }}"
+    "not a prefix of keys: 1 to {MAX_LENGTH} printable ASCII characters, without any of \" ' * ? [ ] \\ {{ }}"
 )]
-pub struct InvalidKeyPrefix(String);
+pub struct InvalidKeyPrefix;
 
 impl KeyPrefix {
     /// The key of a client's window log.
@@ -72,7 +72,7 @@ impl FromStr for KeyPrefix {
         if (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidKeyPrefix(text.to_owned()))
+            Err(InvalidKeyPrefix)
         }
     }
 }
