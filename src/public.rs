@@ -11,4 +11,4 @@ mod route;
 pub use client_ip_header::{ClientIpHeader, InvalidHeaderName};
 pub use cors_origin::{CorsOrigin, InvalidOrigin};
 pub use public_url::PublicUrl;
-pub use route::{Route, is_reserved};
+pub use route::{Route, is_reserved, list_of_methods};

@@ -14,7 +14,10 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable};
+use crate::{
+    links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable},
+    public::list_of_methods,
+};
 
 /// Seconds after which a dependency that is down is worth another try.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -124,8 +127,7 @@ impl ApiError {
                 response.insert_header((header::ACCEPT_ENCODING, identity));
             }
             Self::MethodNotAllowed { allowed } => {
-                let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-                response.insert_header((header::ALLOW, names.join(", ")));
+                response.insert_header((header::ALLOW, list_of_methods(allowed)));
             }
             Self::Unavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));

@@ -30,9 +30,8 @@ pub(super) async fn answer(
         (Route::Home, _) => Ok(home(context)),
         (Route::Shorten, _) => shorten(state, context, payload).await,
         (Route::Asset, Resource::Asset(asset)) => Ok(asset.answer()),
-        (Route::Asset | Route::Other, resource) => Err(match resource.methods() {
-            [] => ApiError::NotFound,
-            allowed => ApiError::MethodNotAllowed { allowed },
+        (Route::Asset | Route::Other, resource) => Err(ApiError::MethodNotAllowed {
+            allowed: resource.methods(),
         }),
     }
 }

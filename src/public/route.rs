@@ -1,4 +1,5 @@
-//! The public routes: one table, from which all that depends on it is derived.
+//! The public routes: one table, from which names, methods, limits and reserved words are derived. A test compares its
+//! paths with those that requests are matched by.
 
 use std::{fmt, str::FromStr};
 
@@ -92,6 +93,12 @@ impl Route {
     fn entry(self) -> &'static Entry {
         &TABLE[self.index()]
     }
+}
+
+/// Methods as an `Allow` header lists them: `GET, HEAD`.
+pub fn list_of_methods(methods: &[Method]) -> String {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    names.join(", ")
 }
 
 /// Whether no link may have this code, in any spelling: a route has it for its path, with or without the ending of a

@@ -13,7 +13,7 @@ use actix_web::{
 
 use crate::{
     http::problem::ApiError,
-    public::{CorsOrigin, Route},
+    public::{CorsOrigin, Route, list_of_methods},
 };
 
 /// The headers that a script of such a page may read.
@@ -52,7 +52,10 @@ impl Cors {
             return Some(Err(ApiError::MethodNotAllowed { allowed }));
         }
         let answer = HttpResponse::NoContent()
-            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "POST"))
+            .insert_header((
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                list_of_methods(Route::Shorten.methods()),
+            ))
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 "Content-Type, X-Request-Id",

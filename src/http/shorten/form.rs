@@ -12,6 +12,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::{
     http::{
@@ -45,7 +46,8 @@ macro_rules! fields {
         }
 
         impl Fields {
-            fn read(Members(members): Members) -> Result<Self, ApiError> {
+            /// Takes in members one by one, and stops at the first that is wrong.
+            fn read(members: impl IntoIterator<Item = Member>) -> Result<Self, ApiError> {
                 let mut fields = Self::default();
                 for (name, value) in members {
                     let (field, value) = match name.as_str() {
@@ -66,8 +68,11 @@ macro_rules! fields {
 
 fields!(url: text, alias: text, expires_in: number, max_visits: number);
 
-/// The names and values of a form or a JSON object, in their order, with those that are repeated.
-struct Members(Vec<(String, Value)>);
+/// A name and a value of a form or a JSON object.
+type Member = (String, Value);
+
+/// The members of a JSON object, in their order, with those that are repeated.
+struct Members(Vec<Member>);
 
 #[derive(Clone, Copy, Debug)]
 enum MediaType {
@@ -84,11 +89,11 @@ impl ShortenForm {
     ) -> Result<Self, ApiError> {
         let media_type = MediaType::of(context.headers())?;
         let body = read_body(context, payload, within).await?;
-        let members = match media_type {
-            MediaType::Form => parse_form(&body)?,
-            MediaType::Json => parse_json(&body)?,
+        let fields = match media_type {
+            MediaType::Form => Fields::read(parse_form(&body)?)?,
+            MediaType::Json => Fields::read(parse_json(&body)?)?,
         };
-        Fields::read(members)?.check()
+        fields.check()
     }
 }
 
@@ -111,15 +116,16 @@ impl MediaType {
     }
 }
 
-fn parse_form(body: &[u8]) -> Result<Members, ApiError> {
+fn parse_form(body: &[u8]) -> Result<impl Iterator<Item = Member>, ApiError> {
     // The parser would put replacement characters into the link.
     if percent_decode(body).decode_utf8().is_err() {
         return Err(malformed("The body is not valid UTF-8"));
     }
-    serde_urlencoded::from_bytes(body).map_err(|_| malformed("The body is not a valid form"))
+    let members = form_urlencoded::parse(body);
+    Ok(members.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))))
 }
 
-fn parse_json(body: &[u8]) -> Result<Members, ApiError> {
+fn parse_json(body: &[u8]) -> Result<Vec<Member>, ApiError> {
     // Some Windows programs begin a file with it.
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -127,7 +133,9 @@ fn parse_json(body: &[u8]) -> Result<Members, ApiError> {
         return Err(malformed("The body is not a JSON object"));
     }
     // The parser's own message is for programmers.
-    serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))
+    let Members(members) =
+        serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))?;
+    Ok(members)
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -235,6 +243,15 @@ mod tests {
 
     fn json(body: &str) -> Result<ShortenForm, ApiError> {
         Fields::read(parse_json(body.as_bytes())?)?.check()
+    }
+
+    /// A body of 16,000 wrong members must not cost more than one of one.
+    #[test]
+    fn reading_ends_at_the_first_member_that_is_wrong() {
+        let wrong = ("colour".to_owned(), Value::Null);
+        let others = std::iter::from_fn(|| panic!("this one is not read"));
+        let read = Fields::read(std::iter::once(wrong).chain(others));
+        assert!(matches!(read, Err(ApiError::Malformed(_))));
     }
 
     #[test]
