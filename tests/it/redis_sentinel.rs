@@ -8,7 +8,7 @@ use testkit::{Client, Node, Redis, Traffic, eventually, needs};
 
 use crate::stores::redis_kinds::{self, SentinelGroup};
 
-/// Threads of a node, many more than the Sentinel sees connections.
+/// Threads of a node. If each asked the Sentinel, it would see many more connections than the tests allow.
 const WORKERS: usize = 16;
 
 /// A node with a connection in common and no others. A busy machine makes no request time out.
