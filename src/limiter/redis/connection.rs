@@ -72,8 +72,8 @@ impl Connector {
         Ok(Self { redis, failures })
     }
 
-    /// Finds Redis, for which it asks the Sentinels if there are any, and connects to it. Returns the new connection, on
-    /// which Redis has answered, and where it leads. The runtime that calls this drives it.
+    /// Finds Redis, for which it asks the Sentinels if there are any, and connects to it. Returns the new connection,
+    /// on which Redis has answered, and where it leads. The runtime that calls this drives it.
     pub(super) async fn find(&self) -> Result<(Connection, Destination), WindowStoreError> {
         let found = async {
             let destination = self.redis.find().await?;
@@ -83,8 +83,8 @@ impl Connector {
         Ok((self.tried(connection).await?, destination))
     }
 
-    /// A new connection that leads to `destination`, and on which Redis has answered. Asks no Sentinel. The runtime that
-    /// calls this drives it.
+    /// A new connection that leads to `destination`, and on which Redis has answered. Asks no Sentinel. The runtime
+    /// that calls this drives it.
     pub(super) async fn connect(
         &self,
         destination: &Destination,
@@ -104,9 +104,9 @@ impl Connector {
         }
     }
 
-    /// `connection`, once Redis has answered on it. Without a password the library sends nothing by itself. Without this
-    /// question, a server that has too many connections, or a proxy that leads nowhere, would be noticed only by the
-    /// first request.
+    /// `connection`, once Redis has answered on it. Without a password the library sends nothing by itself. Without
+    /// this question, a server that has too many connections, or a proxy that leads nowhere, would be noticed only by
+    /// the first request.
     async fn tried(&self, connection: Connection) -> Result<Connection, WindowStoreError> {
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
