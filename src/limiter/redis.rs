@@ -129,14 +129,15 @@ impl RedisStore {
     /// [`WindowStoreError`] if any of this fails. The store then stays disconnected.
     pub async fn reconnect(&self) -> Result<(), WindowStoreError> {
         self.connections.give_up();
-        let connection = self.connections.connect().await?;
+        let common = self.connections.connect().await?;
+        let connection = &common.connection;
         // It does not matter what the key holds. What counts is that Redis would have written.
-        match self.probe(&connection).await {
+        match self.probe(connection).await {
             Ok(()) | Err(WindowStoreError::Key { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.measure_clock(&connection, SAMPLES_TO_SETTLE).await?;
-        self.connections.establish(connection);
+        self.measure_clock(connection, SAMPLES_TO_SETTLE).await?;
+        self.connections.establish(common);
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
 //! | `redis_acl` | which rights a node needs in Redis, and what it says if one is missing |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
+//! | `redis_sentinel` | the Sentinels are asked once for all threads; after a failover all threads use the new master |
 //! | `faults` | Redis or Postgres killed, frozen, restarted; a database that fails in part, or has lost its file |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
@@ -33,5 +34,6 @@ mod metric_names;
 mod nginx;
 mod redis_acl;
 mod redis_connections;
+mod redis_sentinel;
 mod shield;
 mod stores;

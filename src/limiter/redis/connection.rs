@@ -32,16 +32,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// In a cluster all nodes of ours must ask the same server for the time: the owner of this slot.
 const CLOCK_SLOT: u16 = 0;
 
-/// Makes connections.
+/// Finds out where Redis is, and makes connections.
 pub(super) struct Connector {
-    client: AnyClient,
+    redis: Whereabouts,
     failures: Failures,
 }
 
-/// The library's client for each kind of Redis.
-enum AnyClient {
-    Server(Client),
-    Sentinel(SentinelGroup),
+/// How to find Redis.
+enum Whereabouts {
+    /// The endpoint says where it is.
+    Known(Destination),
+    /// The Sentinels say where the master is.
+    Asked(SentinelGroup),
+}
+
+/// Where connections lead: the library's client for one server or one cluster. The master of a Sentinel group is one
+/// server.
+#[derive(Clone)]
+pub(super) enum Destination {
+    Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -58,37 +67,93 @@ impl Connector {
         endpoint: &RedisEndpoint,
         failures: Failures,
     ) -> Result<Self, WindowStoreError> {
-        let client = AnyClient::new(endpoint);
-        let client = client.map_err(|error| WindowStoreError::Connect(error.into()))?;
-        Ok(Self { client, failures })
+        let redis = Whereabouts::new(endpoint);
+        let redis = redis.map_err(|error| WindowStoreError::Connect(error.into()))?;
+        Ok(Self { redis, failures })
     }
 
-    /// A new connection on which Redis has answered. The runtime that calls this drives it.
-    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
-        let sort = |error| self.failures.sort_connect(error);
-        let connection = match timeout(CONNECT_TIMEOUT, self.client.connect()).await {
-            Ok(connection) => connection.map_err(sort)?,
-            Err(elapsed) => return Err(WindowStoreError::Connect(elapsed.into())),
+    /// Finds Redis, for which it asks the Sentinels if there are any, and connects to it. Returns the new connection,
+    /// on which Redis has answered, and where it leads. The runtime that calls this drives it.
+    pub(super) async fn find(&self) -> Result<(Connection, Destination), WindowStoreError> {
+        let found = async {
+            let destination = self.redis.find().await?;
+            Ok((destination.connect().await?, destination))
         };
-        // Without a password the library sends nothing by itself. Without this question, a server that has too many
-        // connections, or a proxy that leads nowhere, would be noticed only by the first request.
+        let (connection, destination) = self.within(found).await?;
+        Ok((self.tried(connection).await?, destination))
+    }
+
+    /// A new connection that leads to `destination`, and on which Redis has answered. Asks no Sentinel. The runtime
+    /// that calls this drives it.
+    pub(super) async fn connect(
+        &self,
+        destination: &Destination,
+    ) -> Result<Connection, WindowStoreError> {
+        let connection = self.within(destination.connect()).await?;
+        self.tried(connection).await
+    }
+
+    /// What `connecting` returns, if it takes no longer than it may.
+    async fn within<T>(
+        &self,
+        connecting: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, WindowStoreError> {
+        match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error| self.failures.sort_connect(error)),
+            Err(elapsed) => Err(WindowStoreError::Connect(elapsed.into())),
+        }
+    }
+
+    /// `connection`, once Redis has answered on it. Without a password the library sends nothing by itself. Without
+    /// this question, a server that has too many connections, or a proxy that leads nowhere, would be noticed only by
+    /// the first request.
+    async fn tried(&self, connection: Connection) -> Result<Connection, WindowStoreError> {
         match timeout(CONNECT_TIMEOUT, connection.time()).await {
             Ok(Ok(_)) => Ok(connection),
-            Ok(Err(error)) => Err(sort(error)),
+            Ok(Err(error)) => Err(self.failures.sort_connect(error)),
             Err(_) => Err(WindowStoreError::Timeout(CONNECT_TIMEOUT)),
         }
     }
 }
 
-impl AnyClient {
+impl Whereabouts {
     fn new(endpoint: &RedisEndpoint) -> RedisResult<Self> {
         Ok(match &endpoint.0 {
-            Kind::Server(server) => Self::Server(Client::open((**server).clone())?),
-            Kind::Sentinel(group) => Self::Sentinel(group.clone()),
-            Kind::Cluster(servers) => Self::Cluster(Box::new(ClusterClient::new(servers.clone())?)),
+            Kind::Server(server) => {
+                let client = Client::open((**server).clone())?;
+                Self::Known(Destination::Server(Box::new(client)))
+            }
+            Kind::Sentinel(group) => Self::Asked(group.clone()),
+            Kind::Cluster(servers) => {
+                let client = ClusterClient::new(servers.clone())?;
+                Self::Known(Destination::Cluster(Box::new(client)))
+            }
         })
     }
 
+    async fn find(&self) -> RedisResult<Destination> {
+        match self {
+            Self::Known(destination) => Ok(destination.clone()),
+            Self::Asked(group) => {
+                let server = SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(group.settings.clone())
+                    .set_tcp_settings(tcp_settings());
+                // This client keeps its connections to the Sentinels open until it is dropped. They are not needed
+                // until the next failure, so there is a new client each time.
+                let mut client = SentinelClient::build(
+                    group.sentinels.clone(),
+                    &group.master,
+                    Some(server),
+                    SentinelServerType::Master,
+                )?;
+                let master = client.async_get_client().await?;
+                Ok(Destination::Server(Box::new(master)))
+            }
+        }
+    }
+}
+
+impl Destination {
     async fn connect(&self) -> RedisResult<Connection> {
         // Requests bound their own wait. A second timer for each would only cost time.
         let config = AsyncConnectionConfig::new()
@@ -97,21 +162,6 @@ impl AnyClient {
         Ok(match self {
             Self::Server(client) => {
                 let connection = client.get_multiplexed_async_connection_with_config(&config);
-                Connection::Multiplexed(connection.await?)
-            }
-            Self::Sentinel(group) => {
-                // The client keeps its connections to the Sentinels, which the present runtime drives. With a new
-                // client for each connection, a thread neither waits for another nor depends on its runtime.
-                let server = SentinelNodeConnectionInfo::default()
-                    .set_redis_connection_info(group.settings.clone())
-                    .set_tcp_settings(tcp_settings());
-                let mut client = SentinelClient::build(
-                    group.sentinels.clone(),
-                    &group.master,
-                    Some(server),
-                    SentinelServerType::Master,
-                )?;
-                let connection = client.get_async_connection_with_config(&config);
                 Connection::Multiplexed(connection.await?)
             }
             Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{
-    connection::{Connection, Connector},
+    connection::{Connection, Connector, Destination},
     endpoint::RedisEndpoint,
     failure::Failures,
 };
@@ -22,7 +22,7 @@ use crate::{limiter::WindowStoreError, telemetry::chain};
 pub(super) struct Connections {
     connector: Connector,
     /// Made in the background. Serves a thread that has no connection of its own, and the background work.
-    common: ArcSwapOption<Connection>,
+    common: ArcSwapOption<Common>,
     /// One for each thread. The runtime that makes a connection drives it, so with a connection of its own, a thread
     /// wakes no other thread to send a request or to take in the answer.
     own: ThreadLocal<Mutex<Own>>,
@@ -31,10 +31,18 @@ pub(super) struct Connections {
     patience: Duration,
 }
 
+/// A connection that serves all threads.
+pub(super) struct Common {
+    pub(super) connection: Connection,
+    /// Where it leads, and where the threads' own connections must lead: if each thread asked the Sentinels, threads
+    /// could count on different masters, and the Sentinels would have to serve all of them at once.
+    destination: Destination,
+}
+
 #[derive(Default)]
 struct Own {
     /// The common connection when this one was made. Once there is another common one, this one is of no use any more.
-    made_with: Option<Arc<Connection>>,
+    made_with: Option<Arc<Common>>,
     /// `None` while it is being made, or if that failed. Then the thread uses the common one.
     connection: Option<Connection>,
 }
@@ -53,15 +61,18 @@ impl Connections {
         })
     }
 
-    /// A new connection that is not in use yet.
-    pub(super) async fn connect(&self) -> Result<Connection, WindowStoreError> {
-        // In a box, because this future is large and hardly any request needs it.
-        Box::pin(self.connector.connect()).await
+    /// Finds Redis, and makes a new connection that is not in use yet.
+    pub(super) async fn connect(&self) -> Result<Common, WindowStoreError> {
+        let (connection, destination) = self.connector.find().await?;
+        Ok(Common {
+            connection,
+            destination,
+        })
     }
 
-    /// Makes `connection` the common one.
-    pub(super) fn establish(&self, connection: Connection) {
-        self.common.store(Some(Arc::new(connection)));
+    /// Makes `common` the common connection.
+    pub(super) fn establish(&self, common: Common) {
+        self.common.store(Some(Arc::new(common)));
     }
 
     /// Forgets the common connection, and with it those of all threads.
@@ -70,7 +81,11 @@ impl Connections {
     }
 
     /// The common connection, if one is established.
-    pub(super) fn common(&self) -> Result<Arc<Connection>, WindowStoreError> {
+    pub(super) fn common(&self) -> Result<Connection, WindowStoreError> {
+        Ok(self.established()?.connection.clone())
+    }
+
+    fn established(&self) -> Result<Arc<Common>, WindowStoreError> {
         self.common
             .load_full()
             .ok_or(WindowStoreError::Disconnected)
@@ -79,13 +94,13 @@ impl Connections {
     /// The connection of this thread. The thread's first request makes it; requests that come meanwhile use the common
     /// one.
     pub(super) async fn of_this_thread(&self) -> Result<Connection, WindowStoreError> {
-        let common = self.common()?;
+        let common = self.established()?;
         let own = self.own.get_or_default();
         {
             let mut own = lock(own);
             let current = own.made_with.as_ref();
             if current.is_some_and(|made_with| Arc::ptr_eq(made_with, &common)) {
-                let connection = own.connection.as_ref().unwrap_or(&common);
+                let connection = own.connection.as_ref().unwrap_or(&common.connection);
                 return Ok(connection.clone());
             }
             *own = Own {
@@ -93,7 +108,9 @@ impl Connections {
                 connection: None,
             };
         }
-        let connection = timeout(self.patience, self.connect()).await;
+        // In a box, because this future is large and hardly any request needs it.
+        let connection = Box::pin(self.connector.connect(&common.destination));
+        let connection = timeout(self.patience, connection).await;
         match connection.unwrap_or(Err(WindowStoreError::Timeout(self.patience))) {
             Ok(connection) => {
                 let mut own = lock(own);
@@ -109,7 +126,7 @@ impl Connections {
                     error = chain(&error),
                     "this thread has no connection of its own"
                 );
-                Ok((*common).clone())
+                Ok(common.connection.clone())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Redis as a cluster and as a Sentinel group, as small as they can be.
 
-use deadpool_redis::redis::FromRedisValue;
+use deadpool_redis::redis::{FromRedisValue, Value};
+use tempfile::NamedTempFile;
 use testkit::{Redis, eventually, free_port};
 
 /// A cluster of one server that owns every slot.
@@ -39,6 +40,8 @@ impl Cluster {
 pub struct SentinelGroup {
     master: Redis,
     sentinel: Redis,
+    /// The Sentinel writes into it whenever it names another master.
+    _configuration: NamedTempFile,
 }
 
 pub async fn sentinel() -> SentinelGroup {
@@ -50,18 +53,13 @@ pub async fn sentinel() -> SentinelGroup {
     let path = configuration.path().display().to_string();
     // A Sentinel needs a configuration file that it can write.
     let sentinel = Redis::start_sentinel(&path).await;
-    let monitor = format!("SENTINEL MONITOR mymaster 127.0.0.1 {} 1", master.port());
-    sentinel
-        .command::<deadpool_redis::redis::Value>(&monitor)
-        .await;
-    eventually("the sentinel knows its master", async || {
-        let address: deadpool_redis::redis::Value = sentinel
-            .command("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster")
-            .await;
-        Vec::<String>::from_redis_value(address).ok()
-    })
-    .await;
-    SentinelGroup { master, sentinel }
+    let group = SentinelGroup {
+        master,
+        sentinel,
+        _configuration: configuration,
+    };
+    group.names(&group.master).await;
+    group
 }
 
 impl SentinelGroup {
@@ -72,7 +70,43 @@ impl SentinelGroup {
         )
     }
 
+    /// The server that was the master at first.
     pub fn master(&self) -> &Redis {
         &self.master
+    }
+
+    pub fn master_mut(&mut self) -> &mut Redis {
+        &mut self.master
+    }
+
+    pub fn sentinel(&self) -> &Redis {
+        &self.sentinel
+    }
+
+    /// Makes the Sentinel watch `master` and name it, whatever it named before.
+    pub async fn names(&self, master: &Redis) {
+        if self.named().await.is_some() {
+            self.sentinel
+                .command::<Value>("SENTINEL REMOVE mymaster")
+                .await;
+        }
+        let monitor = format!("SENTINEL MONITOR mymaster 127.0.0.1 {} 1", master.port());
+        self.sentinel.command::<Value>(&monitor).await;
+        self.name_becomes(master).await;
+    }
+
+    /// Waits until the Sentinel names `master`.
+    pub async fn name_becomes(&self, master: &Redis) {
+        eventually("the sentinel names this master", async || {
+            (self.named().await? == master.port().to_string()).then_some(())
+        })
+        .await;
+    }
+
+    /// The port of the master that the Sentinel names.
+    async fn named(&self) -> Option<String> {
+        let command = "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster";
+        let address: Value = self.sentinel.command(command).await;
+        Vec::<String>::from_redis_value(address).ok()?.pop()
     }
 }
