@@ -161,7 +161,15 @@ mod tests {
             let is_other = entry.route == Route::Other;
             assert_eq!(entry.paths.is_empty(), is_other, "{}", entry.name);
             assert_eq!(entry.methods.is_empty(), is_other, "{}", entry.name);
+            assert_eq!(entry.route.paths(), entry.paths, "{}", entry.name);
+            assert_eq!(entry.route.to_string(), entry.name);
         }
+    }
+
+    #[test]
+    fn methods_are_listed_as_in_an_allow_header() {
+        assert_eq!(list_of_methods(Route::Home.methods()), "GET, HEAD");
+        assert_eq!(list_of_methods(Route::Shorten.methods()), "POST");
     }
 
     #[test]
