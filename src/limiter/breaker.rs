@@ -64,11 +64,14 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
     fn one_caller_opens_it_and_one_closes_it() {
         let breaker = Breaker::default();
+        assert_eq!(breaker.times_opened(), 0);
         let seen = breaker.closed_generation().expect("closed at first");
         assert!(breaker.trip(seen));
         assert!(!breaker.trip(seen), "the second failure changes nothing");
@@ -77,6 +80,15 @@ mod tests {
         assert!(!breaker.close());
         assert!(!breaker.is_open());
         assert_eq!(breaker.times_opened(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_goes_on_when_it_opens_and_not_before() {
+        let breaker = Breaker::default();
+        let mut opened = Box::pin(breaker.opened());
+        assert_eq!((&mut opened).now_or_never(), None);
+        breaker.trip(breaker.closed_generation().expect("closed at first"));
+        assert_eq!(opened.now_or_never(), Some(()));
     }
 
     #[test]

@@ -184,6 +184,7 @@ mod tests {
         let refused = || "refused".to_owned();
         let said = failures.failed(INSERT, refused(), trial());
         assert_eq!(said, fails(INSERT, "refused"));
+        assert!(!failures.is_empty());
         assert_eq!(failures.failed(LOOK_UP, refused(), trial()), None);
         for _ in 0..3 {
             assert_eq!(failures.ping_failed(refused()), None);
