@@ -6,4 +6,4 @@ mod metrics;
 
 pub use log_queue::dropped_log_lines;
 pub use logging::{Logs, chain, init_logging};
-pub use metrics::{Metrics, Operation, StoreMetrics, raise, set_flag};
+pub use metrics::{Metrics, Operation, Readings, StoreMetrics, raise, set_flag};

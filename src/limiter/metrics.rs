@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounter};
-
 use super::Limiter;
-use crate::telemetry::{Metrics, Operation, raise, set_flag};
+use crate::telemetry::{Metrics, Operation, Readings, raise, set_flag};
 
 /// What Redis is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,64 +43,53 @@ pub fn register_limiter_metrics(
     metrics: &Metrics,
     limiter: Option<Arc<Limiter>>,
 ) -> Result<(), prometheus::Error> {
-    let breaker_open = Gauge::new(
+    let mut readings = Readings::default();
+    let breaker_open = readings.gauge(
         "shunt_limiter_breaker_open",
         "1 while Redis is away and requests do not wait for it",
     )?;
-    let breaker_opened = IntCounter::new(
+    let breaker_opened = readings.counter(
         "shunt_limiter_breaker_opened_total",
         "How often Redis went away",
     )?;
-    let wall_clock_ahead = Gauge::new(
+    let wall_clock_ahead = readings.gauge(
         "shunt_limiter_wall_clock_ahead_seconds",
         "This machine's wall clock less Redis's; decisions do not depend on it",
     )?;
-    let shielded_clients = Gauge::new(
+    let shielded_clients = readings.gauge(
         "shunt_limiter_shielded_clients",
         "Clients that are refused without asking Redis each time",
     )?;
-    let connections = Gauge::new(
+    let connections = readings.gauge(
         "shunt_redis_connections",
         "Connections to Redis: one in common, and one for each thread that serves requests",
     )?;
-    let local_clients = Gauge::new(
+    let local_clients = readings.gauge(
         "shunt_limiter_local_clients",
         "Clients counted in this process",
     )?;
-    let local_bytes = Gauge::new(
+    let local_bytes = readings.gauge(
         "shunt_limiter_local_bytes",
         "Memory for clients counted in this process, about",
     )?;
-    let local_evictions = IntCounter::new(
+    let local_evictions = readings.counter(
         "shunt_limiter_local_evictions_total",
         "Clients forgotten for want of memory while they still counted",
     )?;
-    metrics.read_on_request(
-        vec![
-            Box::new(breaker_open.clone()),
-            Box::new(breaker_opened.clone()),
-            Box::new(wall_clock_ahead.clone()),
-            Box::new(shielded_clients.clone()),
-            Box::new(connections.clone()),
-            Box::new(local_clients.clone()),
-            Box::new(local_bytes.clone()),
-            Box::new(local_evictions.clone()),
-        ],
-        move || {
-            let Some(limiter) = &limiter else {
-                return;
-            };
-            let local = limiter.local();
-            local_clients.set(local.clients() as f64);
-            local_bytes.set(local.bytes() as f64);
-            raise(&local_evictions, local.evictions());
-            if let Some((redis, breaker)) = limiter.redis() {
-                set_flag(&breaker_open, breaker.is_open());
-                raise(&breaker_opened, breaker.times_opened());
-                wall_clock_ahead.set(redis.store().wall_clock_ahead_seconds());
-                shielded_clients.set(redis.shielded_clients() as f64);
-                connections.set(redis.store().open_connections() as f64);
-            }
-        },
-    )
+    metrics.read_on_request(readings, move || {
+        let Some(limiter) = &limiter else {
+            return;
+        };
+        let local = limiter.local();
+        local_clients.set(local.clients() as f64);
+        local_bytes.set(local.bytes() as f64);
+        raise(&local_evictions, local.evictions());
+        if let Some((redis, breaker)) = limiter.redis() {
+            set_flag(&breaker_open, breaker.is_open());
+            raise(&breaker_opened, breaker.times_opened());
+            wall_clock_ahead.set(redis.store().wall_clock_ahead_seconds());
+            shielded_clients.set(redis.shielded_clients() as f64);
+            connections.set(redis.store().open_connections() as f64);
+        }
+    })
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounter, IntGaugeVec, Opts};
+use prometheus::IntCounter;
 
 use super::Links;
 use crate::{
     db::{Access, Operation},
-    telemetry::{self, Metrics, set_flag},
+    telemetry::{self, Metrics, Readings, set_flag},
 };
 
 /// What a store of links is asked for.
@@ -96,25 +96,24 @@ pub fn register_cache_metrics(
     metrics: &Metrics,
     links: Arc<Links>,
 ) -> Result<(), prometheus::Error> {
-    let entries = IntGaugeVec::new(
-        Opts::new("shunt_cache_entries", "What the redirect cache remembers"),
+    let mut readings = Readings::default();
+    let entries = readings.gauges(
+        "shunt_cache_entries",
+        "What the redirect cache remembers",
         &["kind"],
     )?;
-    let watching = Gauge::new(
+    let watching = readings.gauge(
         "shunt_cache_watching",
         "1 while changes that others make to links are heard",
     )?;
-    metrics.read_on_request(
-        vec![Box::new(entries.clone()), Box::new(watching.clone())],
-        move || {
-            if let Some(cache) = links.cache_usage() {
-                let set = |kind: &str, count: usize| {
-                    entries.with_label_values(&[kind]).set(count as i64);
-                };
-                set("link", cache.links);
-                set("miss", cache.misses);
-                set_flag(&watching, cache.watching);
-            }
-        },
-    )
+    metrics.read_on_request(readings, move || {
+        if let Some(cache) = links.cache_usage() {
+            let set = |kind: &str, count: usize| {
+                entries.with_label_values(&[kind]).set(count as i64);
+            };
+            set("link", cache.links);
+            set("miss", cache.misses);
+            set_flag(&watching, cache.watching);
+        }
+    })
 }

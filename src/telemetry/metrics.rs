@@ -59,11 +59,12 @@ impl Metrics {
             store_errors: register(&registry, store_errors)?,
             registry,
         };
-        let dropped = IntCounter::new(
+        let mut readings = Readings::default();
+        let dropped = readings.counter(
             "shunt_log_lines_dropped_total",
-            "Log lines that nobody read in time, or that could not be written",
+            "Log lines that could not be written, or for which the reader was too slow",
         )?;
-        metrics.read_on_request(vec![Box::new(dropped.clone())], move || {
+        metrics.read_on_request(readings, move || {
             raise(&dropped, super::dropped_log_lines());
         })?;
         Ok(metrics)
@@ -122,16 +123,17 @@ impl Metrics {
         register(&self.registry, histograms)
     }
 
-    /// Metrics whose values are kept elsewhere: `read` sets them each time that the metrics are asked for.
+    /// Has `read` set the `readings` each time that the metrics are asked for.
     ///
     /// # Errors
     /// See [`Metrics`].
     pub fn read_on_request(
         &self,
-        metrics: Vec<Box<dyn Collector>>,
+        readings: Readings,
         read: impl Fn() + Send + Sync + 'static,
     ) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(Readings { metrics, read }))
+        self.registry
+            .register(Box::new(ReadOnRequest { readings, read }))
     }
 
     /// All metrics in Prometheus's text format.
@@ -155,19 +157,60 @@ fn register<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
-struct Readings<F> {
-    metrics: Vec<Box<dyn Collector>>,
+/// Metrics whose values are kept elsewhere; see [`Metrics::read_on_request`]. The methods that make one fail if its name
+/// is impossible.
+#[derive(Default)]
+pub struct Readings(Vec<Box<dyn Collector>>);
+
+impl Readings {
+    /// A gauge of one value.
+    ///
+    /// # Errors
+    /// See [`Readings`].
+    pub fn gauge(&mut self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        Ok(self.with(Gauge::new(name, help)?))
+    }
+
+    /// Gauges of whole numbers that differ in their labels.
+    ///
+    /// # Errors
+    /// See [`Readings`].
+    pub fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        Ok(self.with(IntGaugeVec::new(Opts::new(name, help), labels)?))
+    }
+
+    /// A counter, which is read by [`raise`].
+    ///
+    /// # Errors
+    /// See [`Readings`].
+    pub fn counter(&mut self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        Ok(self.with(IntCounter::new(name, help)?))
+    }
+
+    fn with<C: Collector + Clone + 'static>(&mut self, metric: C) -> C {
+        self.0.push(Box::new(metric.clone()));
+        metric
+    }
+}
+
+struct ReadOnRequest<F> {
+    readings: Readings,
     read: F,
 }
 
-impl<F: Fn() + Send + Sync> Collector for Readings<F> {
+impl<F: Fn() + Send + Sync> Collector for ReadOnRequest<F> {
     fn desc(&self) -> Vec<&Desc> {
-        self.metrics.iter().flat_map(|m| m.desc()).collect()
+        self.readings.0.iter().flat_map(|m| m.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         (self.read)();
-        self.metrics.iter().flat_map(|m| m.collect()).collect()
+        self.readings.0.iter().flat_map(|m| m.collect()).collect()
     }
 }
 
