@@ -213,4 +213,19 @@ async fn migrate(writer: &Writer) -> Result<(), DatabaseError> {
 }
 
 #[cfg(test)]
+impl Sqlite {
+    /// A database at this URL, for unit tests.
+    pub(crate) async fn for_tests(url: &str) -> std::sync::Arc<Self> {
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        let options = SqliteOptions {
+            url: url.parse().expect("a URL"),
+            max_connections: 2,
+            timeout: TIMEOUT,
+        };
+        let sqlite = Self::open(&options, StartUp { within: TIMEOUT }).await;
+        std::sync::Arc::new(sqlite.expect("a database"))
+    }
+}
+
+#[cfg(test)]
 mod tests;

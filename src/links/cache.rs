@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        db::{Database, Health, Sqlite, SqliteOptions, StartUp},
+        db::{Database, Health, Sqlite},
         links::{LinkStore, SqliteLinks, checks},
         telemetry::Metrics,
     };
@@ -146,13 +146,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     async fn cache_of_an_empty_store() -> Cache {
-        let options = SqliteOptions {
-            url: "sqlite::memory:".parse().expect("a URL"),
-            max_connections: 1,
-            timeout: MINUTE,
-        };
-        let sqlite = Sqlite::open(&options, StartUp { within: MINUTE }).await;
-        let sqlite = Arc::new(sqlite.expect("a database"));
+        let sqlite = Sqlite::for_tests("sqlite::memory:").await;
         let store: Arc<dyn LinkStore> = Arc::new(SqliteLinks::new(sqlite.clone()));
         let metrics = Metrics::new().expect("metrics");
         let health = Health::new(

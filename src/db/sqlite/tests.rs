@@ -8,13 +8,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 async fn damage_is_forgotten_once_all_of_the_database_is_in_order() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite://{}", directory.path().join("links.db").display());
-    let options = SqliteOptions {
-        url: url.parse().expect("a URL"),
-        max_connections: 2,
-        timeout: TIMEOUT,
-    };
-    let sqlite = Sqlite::open(&options, StartUp { within: TIMEOUT }).await;
-    let sqlite = sqlite.expect("a database");
+    let sqlite = Sqlite::for_tests(&url).await;
     let write = async || {
         let write = async {
             let mut writer = sqlite.writer().await?;

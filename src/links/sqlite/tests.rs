@@ -1,14 +1,7 @@
 //! Tests that need private parts: a file that has reached the number of pages it may have.
 
-use std::time::Duration;
-
 use super::*;
-use crate::{
-    db::{SqliteOptions, StartUp},
-    links::{Alias, Schemes, TargetUrl},
-};
-
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::links::{Alias, Schemes, TargetUrl};
 
 fn code(text: &str) -> ShortCode {
     Alias::parse(text).expect("a code").into_code()
@@ -26,13 +19,7 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
     for deduplicated in [true, false] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}", directory.path().join("links.db").display());
-        let options = SqliteOptions {
-            url: url.parse().expect("a URL"),
-            max_connections: 2,
-            timeout: TIMEOUT,
-        };
-        let sqlite = Sqlite::open(&options, StartUp { within: TIMEOUT }).await;
-        let sqlite = Arc::new(sqlite.expect("a database"));
+        let sqlite = Sqlite::for_tests(&url).await;
         let store = SqliteLinks::new(sqlite.clone());
         limit_pages(&sqlite, 30).await;
         let mut acknowledged = Vec::new();
