@@ -15,7 +15,8 @@
 //! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
 //! | `environment` | what a node does not choose: variables of other programs, the limit of open files |
 //! | `documented` | the commands in `docs/` do what the page says |
-//! | `lifecycle` | start, stop, commands, configuration errors |
+//! | `lifecycle` | start, commands, configuration errors |
+//! | `shutdown` | what a node does from the first stop signal to its end |
 //! | `logs` | where log lines go, and that a node never waits for their reader |
 //! | `metric_names` | the names of metrics in the code, the documentation, the dashboard and the alerts |
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -36,4 +37,5 @@ mod redis_acl;
 mod redis_connections;
 mod redis_sentinel;
 mod shield;
+mod shutdown;
 mod stores;

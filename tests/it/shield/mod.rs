@@ -13,8 +13,8 @@ use testkit::{Answer, Client, Node, NodeBuilder, Redis, eventually};
 /// Two nodes, or a node and Redis, may disagree on the time by this much.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
-/// A node that waits for Redis longer than a busy machine stalls: only where Redis is killed, these tests are about
-/// what holds without it.
+/// A node that waits for Redis longer than a busy machine stalls. A node must not take Redis for lost unless the test
+/// kills it.
 fn node(redis: &Redis, quota: &str, write_back: &str) -> NodeBuilder {
     Node::builder()
         .redis(redis)
