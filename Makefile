@@ -16,6 +16,9 @@ SET =
 # needs servers, and so tests/it, for which a single change would take minutes.
 FILES = $(addprefix src/limiter/,client.rs policy.rs quota.rs window.rs) $(addprefix src/links/,code.rs schemes.rs target.rs)
 
+# How many runs `make simulate` simulates.
+SIMULATE = 100000000
+
 # What `make bench` and `make bench-scale` measure: names, with commas between them. If empty, everything.
 ONLY =
 
@@ -37,6 +40,11 @@ test: compose-check ## Install what the tests need; then check the format, lint,
 .PHONY: lint
 lint: ## Check the format, and run clippy and shellcheck
 	scripts/lint
+
+# With 2 processors, 10^8 schedules take about 2 hours.
+.PHONY: simulate
+simulate: ## Simulate the limiter under faults, in 100,000,000 runs (hours; SIMULATE=1000000 for fewer)
+	SIMULATE=$(SIMULATE) $(CARGO) test --release --lib limiter::simulation -- --ignored
 
 .PHONY: mutants
 mutants: ## Change pure code bit by bit and list what no unit test notices (hours; FILES=src/limiter/quota.rs)
@@ -98,6 +106,10 @@ k6: ## Run load tests against a cluster on this machine, or against BASE_URL; re
 .PHONY: faults
 faults: servers ## Kill, freeze and restart every part of a cluster under load, and print what clients noticed
 	scripts/faults
+
+.PHONY: valkey-test
+valkey-test: servers ## Run the tests that need Redis with Valkey in its place (VALKEY_SERVER=/path/to/valkey-server)
+	scripts/valkey-test
 
 .PHONY: release-binary
 release-binary: ## Build dist/shunt, the program for Debian 12 that terraform/ brings to the web nodes

@@ -17,7 +17,7 @@ use crate::{
     },
     lifecycle::Application,
     limiter::{
-        Limiter, MemoryStore, Policy, RedisOptions, RedisStore, ShieldedRedis,
+        JournaledRedis, Limiter, MemoryStore, Policy, RedisOptions, RedisStore,
         register_limiter_metrics,
     },
     links::{
@@ -188,9 +188,9 @@ async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links>
 }
 
 async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {
-    let local = MemoryStore::new(config.limiter.local_memory_mib << 20);
+    let memory = config.limiter.local_memory_mib << 20;
     let Some(redis) = &config.redis.url else {
-        return Ok(Limiter::embedded(local));
+        return Ok(Limiter::embedded(MemoryStore::new(memory)));
     };
     let options = RedisOptions {
         endpoint: redis.endpoint.clone(),
@@ -198,11 +198,13 @@ async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limi
         timeout: config.limiter.redis.timeout,
     };
     let store = RedisStore::new(&options).context("redis.url")?;
-    let mut redis = ShieldedRedis::new(store, metrics.store("redis"));
+    let (interval, metrics) = (config.limiter.write_back, metrics.store("redis"));
+    let mut redis = JournaledRedis::new(store, memory, interval, metrics);
     if config.limiter.shield {
-        redis = redis.with_shield(config.limiter.write_back);
+        redis = redis.with_shield();
     }
-    let limiter = Limiter::with_redis(redis, local, config.limiter.on_redis_failure).await;
+    let (on_failure, nodes) = (config.limiter.on_redis_failure, config.limiter.nodes);
+    let limiter = Limiter::with_redis(redis, on_failure, nodes).await;
     limiter.context("the limiter")
 }
 

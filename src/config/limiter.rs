@@ -1,12 +1,13 @@
 //! `[limiter]`: how many requests a client may make.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::value::{
-    SECOND, choice, duration, flag, list, networks, number, print_duration, print_list, text,
+    SECOND, choice, duration, flag, list, networks, number, optional_count, print_duration,
+    print_list, text,
 };
 use crate::{
     limiter::{OnRedisFailure, PolicyName, Quota},
@@ -37,10 +38,16 @@ pub struct LimiterConfig {
     /// IPv6 clients are counted per network of this prefix length, 1 to 128. Default 64.
     #[serde(deserialize_with = "number::<1, 128, _, _>")]
     pub ipv6_prefix: u8,
-    /// What the limiter does while Redis is away: `local` (the same quotas, each node counts for itself), `allow` (no
-    /// limit) or `deny` (503). Default `local`.
+    /// What the limiter does while Redis is away: `split` (the nodes divide what is left of each quota), `local` (the
+    /// whole quota, on each node), `allow` (no limit) or `deny` (503). Default `split`.
     #[serde(deserialize_with = "choice")]
     pub on_redis_failure: OnRedisFailure,
+    /// By how many nodes `split` divides, 1 to 1000. Unset by default: as many as were there when Redis went away.
+    #[serde(
+        deserialize_with = "optional_count::<1000, _>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub nodes: Option<NonZeroU32>,
     /// Whether a node refuses a flooding client by itself, without asking Redis each time. The decisions are the same.
     /// Default `true`.
     #[serde(deserialize_with = "flag")]
@@ -69,7 +76,8 @@ impl Default for LimiterConfig {
             policies: BTreeMap::new(),
             exempt: Vec::new(),
             ipv6_prefix: 64,
-            on_redis_failure: OnRedisFailure::Local,
+            on_redis_failure: OnRedisFailure::Split,
+            nodes: None,
             shield: true,
             write_back: Duration::from_millis(250),
             local_memory_mib: 256,

@@ -11,9 +11,10 @@ use super::{Config, PREFIX};
 const POLICIES: &str = "limiter.policies";
 
 /// Keys that the default configuration does not have, because they are unset by default.
-const UNSET: [&str; 4] = [
+const UNSET: [&str; 5] = [
     "http.client_ip_header",
     "http.public_url",
+    "limiter.nodes",
     "redis.url",
     POLICIES,
 ];

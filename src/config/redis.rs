@@ -14,8 +14,8 @@ use crate::limiter::{InvalidRedisUrl, KeyPrefix, RedisEndpoint};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `redis+unix://`,
-    /// `redis+sentinel://host:port,host:port/master` or `redis+cluster://host:port,host:port`.
+    /// `redis://[user:password@]host[:port][/db]`, `redis+unix://`, `redis+sentinel://host:port,host:port/master` or
+    /// `redis+cluster://host:port,host:port`. With TLS: `rediss://`, `rediss+sentinel://`, `rediss+cluster://`.
     /// Also `REDIS_URL`. Unset by default: each node counts for itself.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional")]
     pub url: Option<RedisUrl>,

@@ -3,7 +3,9 @@
 //! A file has numbers, booleans and lists. The environment and flags have only text, so text is allowed for each of
 //! these. White space around text does not matter.
 
-use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    fmt::Display, net::IpAddr, num::NonZeroU32, ops::RangeInclusive, str::FromStr, time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::{
@@ -105,15 +107,32 @@ where
     T: TryFrom<i64, Error: Display>,
     D: Deserializer<'de>,
 {
-    let value = Value::deserialize(deserializer)?;
-    let number = match &value {
+    whole(&Value::deserialize(deserializer)?, LEAST..=MOST)
+}
+
+/// For `#[serde(deserialize_with)]`: how many there are, 1 to a bound, or nothing. An empty string means nothing, as for
+/// [`optional`].
+pub(super) fn optional_count<'de, const MOST: i64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<NonZeroU32>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        value => whole(&value, 1..=MOST).map(NonZeroU32::new),
+    }
+}
+
+fn whole<T: TryFrom<i64, Error: Display>, E: Error>(
+    value: &Value,
+    range: RangeInclusive<i64>,
+) -> Result<T, E> {
+    let number = match value {
         Value::Integer(number) => Some(*number),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    let number = number.ok_or_else(|| D::Error::custom("expected a whole number"))?;
-    let number = within(number, LEAST..=MOST, (LEAST, MOST))?;
-    number.try_into().map_err(D::Error::custom)
+    let number = number.ok_or_else(|| E::custom("expected a whole number"))?;
+    let bounds = (*range.start(), *range.end());
+    within(number, range, bounds)?.try_into().map_err(E::custom)
 }
 
 /// For `#[serde(deserialize_with)]`: `true` or `false`. As text, these have other usual names.

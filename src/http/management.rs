@@ -18,7 +18,11 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::{Draining, problem::json_line};
-use crate::{limiter::Limiter, links::Links, telemetry::Metrics};
+use crate::{
+    limiter::{Limiter, RedisState},
+    links::Links,
+    telemetry::Metrics,
+};
 
 /// What the probes and metrics are about.
 pub struct Management {
@@ -138,17 +142,21 @@ impl Management {
         report(store, state, &why);
 
         if let Some(limiter) = &self.limiter
-            && let Some((_, breaker)) = limiter.redis()
+            && let Some(state) = limiter.redis_state()
         {
-            if breaker.is_open() {
-                let why = if limiter.can_serve() {
-                    "the limit is not shared with other nodes"
-                } else {
-                    "requests are refused (limiter.on_redis_failure = \"deny\")"
-                };
-                report("redis", "down", &[why.to_owned()]);
+            let consequence = if limiter.can_serve_without_redis() {
+                "the limit is not shared with other nodes"
             } else {
-                report("redis", "up", &[]);
+                "requests are refused (limiter.on_redis_failure = \"deny\")"
+            };
+            match state {
+                RedisState::Up => report("redis", "up", &[]),
+                RedisState::Down => report("redis", "down", &[consequence.to_owned()]),
+                RedisState::Degraded(away) => {
+                    let servers = away.join(", ");
+                    let why = format!("for the clients of {servers}, {consequence}");
+                    report("redis", "degraded", &[why]);
+                }
             }
         }
         let remembers = self

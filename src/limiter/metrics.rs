@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Limiter;
+use super::{Limiter, RedisState};
 use crate::telemetry::{Metrics, Operation, Readings, raise, set_flag};
 
 /// What Redis is asked for.
@@ -14,18 +14,27 @@ pub enum RedisOperation {
     WriteBack,
     /// To tell the time.
     Time,
+    /// To take in that this node is there, and to tell which others are.
+    Beat,
     /// To take new connections.
     Connect,
 }
 
 impl Operation for RedisOperation {
-    const ALL: &'static [Self] = &[Self::Record, Self::WriteBack, Self::Time, Self::Connect];
+    const ALL: &'static [Self] = &[
+        Self::Record,
+        Self::WriteBack,
+        Self::Time,
+        Self::Beat,
+        Self::Connect,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Record => "record",
             Self::WriteBack => "write_back",
             Self::Time => "time",
+            Self::Beat => "beat",
             Self::Connect => "connect",
         }
     }
@@ -46,11 +55,15 @@ pub fn register_limiter_metrics(
     let mut readings = Readings::default();
     let breaker_open = readings.gauge(
         "shunt_limiter_breaker_open",
-        "1 while Redis is away and requests do not wait for it",
+        "1 while Redis, or a server of a cluster, is away and requests do not wait for it",
     )?;
     let breaker_opened = readings.counter(
         "shunt_limiter_breaker_opened_total",
-        "How often Redis went away",
+        "How often Redis, or a server of a cluster, went away",
+    )?;
+    let nodes = readings.gauge(
+        "shunt_limiter_nodes",
+        "By how many nodes quotas are divided while Redis is away",
     )?;
     let wall_clock_ahead = readings.gauge(
         "shunt_limiter_wall_clock_ahead_seconds",
@@ -80,13 +93,14 @@ pub fn register_limiter_metrics(
         let Some(limiter) = &limiter else {
             return;
         };
-        let local = limiter.local();
-        local_clients.set(local.clients() as f64);
-        local_bytes.set(local.bytes() as f64);
-        raise(&local_evictions, local.evictions());
-        if let Some((redis, breaker)) = limiter.redis() {
-            set_flag(&breaker_open, breaker.is_open());
-            raise(&breaker_opened, breaker.times_opened());
+        let usage = limiter.usage();
+        local_clients.set(usage.clients as f64);
+        local_bytes.set(usage.bytes as f64);
+        raise(&local_evictions, usage.evictions);
+        if let Some(redis) = limiter.redis() {
+            set_flag(&breaker_open, limiter.redis_state() != Some(RedisState::Up));
+            raise(&breaker_opened, limiter.redis_outages());
+            nodes.set(limiter.nodes().into());
             wall_clock_ahead.set(redis.store().wall_clock_ahead_seconds());
             shielded_clients.set(redis.shielded_clients() as f64);
             connections.set(redis.store().open_connections() as f64);

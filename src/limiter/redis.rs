@@ -22,50 +22,62 @@
 //! log, nodes do not know which timeline an entry is from. A client that is refused because of such an entry is refused
 //! for longer than a window, and the reply shows it. In this case only, a node measures Redis's clock once more,
 //! removes what is still more than a second ahead, and decides again.
+//!
+//! A request is sent again if its connection was lost, or if its answer came so late that it [may count too
+//! few](doubt). It keeps its time and its member, so it counts once, however often Redis reads it. `ZSCORE key member`
+//! is then asked first: if the log has the member with the same time, the request is in it already.
 
 mod agreement;
+pub(super) mod attendance;
 mod clock;
+mod cluster;
 mod connection;
 mod connections;
+mod contact;
+pub(super) mod doubt;
 mod endpoint;
 mod failure;
 mod key;
+mod nodes;
+mod patience;
 mod record;
+mod request;
+pub(super) mod roster;
+mod run_id;
+mod sentinel;
+mod server;
+mod servers;
+mod slots;
 mod timeline;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex as StdMutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Pipeline, RedisError, cmd};
-use tokio::time::timeout;
-use tracing::warn;
+use deadpool_redis::redis::{Cmd, FromRedisValue, RedisError, cmd};
+use tokio::sync::Mutex;
+use tracing::{debug, warn};
 
 use self::{
-    agreement::SAMPLES_TO_SETTLE,
-    clock::RedisClock,
-    connection::Connection,
-    connections::Connections,
-    failure::Failures,
-    record::{Record, Recorded, add_commands},
+    attendance::Attendance, clock::RedisClock, connection::Connection, connections::Link,
+    failure::Failures, patience::Patience, record::add_commands, roster::NodeId, servers::Servers,
 };
 use super::{
-    ClientId, Decision, LogEntry, LogTime, Policy, Quota, WindowStore, WindowStoreError,
-    once_a_minute::OnceAMinute,
+    ClientId, Decision, LogEntry, LogTime, Policy, WindowStore, WindowStoreError,
+    boot_clock::BootClock, once_a_minute::OnceAMinute,
 };
 use crate::telemetry::chain;
 
+pub(super) use self::roster::{Generation, Roster};
 pub use self::{
     clock::ClockStep,
     endpoint::{InvalidRedisUrl, RedisEndpoint},
     key::{InvalidKeyPrefix, KeyPrefix},
+    run_id::ServerRun,
+    server::Server,
 };
-
-/// How many members are tried for one request. The second is hardly ever needed.
-const MEMBER_ATTEMPTS: usize = 4;
-
-/// How many keys a server is asked for when a node connects to it, to find out whether it is one server of a cluster.
-/// One that owns half of the slots has all of these keys once in 10^19 times, one that owns nine of ten once in 800.
-const KEYS_TO_TRY: usize = 64;
 
 /// How a [`RedisStore`] reaches Redis.
 #[derive(Clone, Debug)]
@@ -80,13 +92,17 @@ pub struct RedisOptions {
 
 /// Window logs in Redis, by Redis's clock.
 ///
-/// All requests of a thread use one multiplexed connection. The store does not reconnect by itself: the limiter's
-/// background work calls [`reconnect`](Self::reconnect).
+/// All requests of a thread to one server use one multiplexed connection. The store replaces a connection that is lost,
+/// but it does not find a server that is away: the limiter's background work does.
 pub struct RedisStore {
-    connections: Connections,
+    servers: Servers,
     failures: Failures,
     keys: KeyPrefix,
+    boot: BootClock,
     clock: RedisClock,
+    attendance: StdMutex<Attendance>,
+    /// Held by the one request that measures the clock because the last measurement is too old.
+    measuring: Mutex<()>,
     bad_mark: OnceAMinute,
     new_member: fn() -> i32,
     timeout: Duration,
@@ -99,15 +115,18 @@ impl RedisStore {
     /// [`WindowStoreError::Connect`] if the client library cannot use the endpoint.
     pub fn new(options: &RedisOptions) -> Result<Self, WindowStoreError> {
         let failures = Failures::new(&options.endpoint, &options.prefix);
-        let patience = options.timeout / 2;
+        let (timeout, boot) = (options.timeout, BootClock::new());
         Ok(Self {
-            connections: Connections::new(&options.endpoint, failures.clone(), patience)?,
+            servers: Servers::new(&options.endpoint, &failures, timeout, boot)?,
             failures,
             keys: options.prefix.clone(),
-            clock: RedisClock::new(),
+            attendance: StdMutex::new(Attendance::new(NodeId::random())),
+            boot,
+            clock: RedisClock::new(boot),
+            measuring: Mutex::default(),
             bad_mark: OnceAMinute::default(),
             new_member: rand::random,
-            timeout: options.timeout,
+            timeout,
         })
     }
 
@@ -118,56 +137,33 @@ impl RedisStore {
         self
     }
 
-    pub(super) fn new_member(&self) -> fn() -> i32 {
-        self.new_member
-    }
-
-    /// Makes a new connection, proves with a write, within the timeout of a request, that Redis can serve requests, and
-    /// measures Redis's clock. The old connections of all threads are not used any more.
-    ///
-    /// # Errors
-    /// [`WindowStoreError`] if any of this fails. The store then stays disconnected.
-    pub async fn reconnect(&self) -> Result<(), WindowStoreError> {
-        self.connections.give_up();
-        let common = self.connections.connect().await?;
-        let connection = &common.connection;
-        // It does not matter what the key holds. What counts is that Redis would have written.
-        match self.probe(connection).await {
-            Ok(()) | Err(WindowStoreError::Key { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        self.measure_clock(connection, SAMPLES_TO_SETTLE).await?;
-        self.connections.establish(common);
-        Ok(())
-    }
-
-    async fn probe(&self, connection: &Connection) -> Result<(), WindowStoreError> {
-        let key = |_| self.keys.probe(rand::random());
-        let some = (0..KEYS_TO_TRY).map(key);
-        self.within(connection.serves(some), "").await?;
-        let key = self.keys.probe(rand::random());
-        let probe = Record {
-            key: &key,
-            quota: Quota::one_per_second(),
-            at: LogTime::from_micros(1),
+    /// An entry for a request that arrives at `at`. Its member is chosen once, however often the request is sent.
+    pub(super) fn new_entry(&self, at: LogTime) -> LogEntry {
+        LogEntry {
+            at,
             member: (self.new_member)(),
-            earlier: &[],
-            removes_ahead: false,
-        };
-        self.within(connection.record(&probe), &key).await?;
-        Ok(())
+        }
     }
 
-    /// Measures Redis's clock again. This also notices that Redis is away although no request comes.
+    /// The present log time, or `None` if Redis's clock has to be [measured](Self::measured_now) first.
+    pub(super) fn fresh_now(&self) -> Option<LogTime> {
+        self.clock.fresh_now()
+    }
+
+    /// Measures Redis's clock unless another request has just done so, and returns the log time after that.
     ///
     /// # Errors
     /// [`WindowStoreError`] if Redis does not answer within the timeout.
-    pub async fn sample_clock(&self) -> Result<(), WindowStoreError> {
-        let connection = self.connections.common()?;
-        self.measure_clock(&connection, 1).await?;
-        // If a thread's connection does not answer, its requests will notice.
-        let _ = timeout(self.timeout, self.connections.keep_alive()).await;
-        Ok(())
+    pub(super) async fn measured_now(&self) -> Result<LogTime, WindowStoreError> {
+        let measured = async {
+            let _turn = self.measuring.lock().await;
+            if self.clock.fresh_now().is_none() {
+                self.measure_clock_in_common().await?;
+            }
+            Ok(self.clock.now())
+        };
+        let measured = Patience::new(self.timeout).wait(measured).await;
+        measured.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)))
     }
 
     /// The last step of Redis's clock that was noticed since the last call, if any was.
@@ -175,9 +171,21 @@ impl RedisStore {
         self.clock.take_step()
     }
 
-    /// How many connections are open.
+    /// The boot clock's time, for a node that has never reached Redis.
+    pub(super) fn boot_now(&self) -> LogTime {
+        LogTime::from_micros(self.boot.micros())
+    }
+
+    /// Log time less this machine's boot clock, µs.
+    pub(super) fn log_offset(&self) -> i64 {
+        self.clock.log_offset()
+    }
+
+    /// How many connections are open, to all servers.
     pub fn open_connections(&self) -> usize {
-        self.connections.open()
+        let servers = self.servers.all();
+        let open = servers.iter().map(|server| server.connections().open());
+        open.sum()
     }
 
     /// How many seconds this machine's wall clock is ahead of Redis's. Decisions do not depend on it; operators may
@@ -186,75 +194,11 @@ impl RedisStore {
         self.clock.wall_clock_ahead_seconds()
     }
 
-    /// Adds `earlier` requests of the client to its log, then does as [`record_at`](WindowStore::record_at).
-    pub(super) async fn record_after(
-        &self,
-        earlier: &[LogEntry],
-        policy: &Policy,
-        client: ClientId,
-        at: LogTime,
-    ) -> Result<Decision, WindowStoreError> {
-        let key = self.keys.log(policy, client);
-        let decision = async {
-            let connection = self.connections.of_this_thread().await?;
-            for _ in 0..MEMBER_ATTEMPTS {
-                let record = Record {
-                    key: &key,
-                    quota: policy.quota,
-                    at,
-                    member: (self.new_member)(),
-                    earlier,
-                    removes_ahead: false,
-                };
-                let recorded = connection.record(&record).await;
-                match recorded.map_err(|error| self.failures.sort(error, &key))? {
-                    None => {}
-                    Some(recorded) if recorded.is_from_ahead => {
-                        return Box::pin(self.record_without_what_is_ahead(&connection, record))
-                            .await;
-                    }
-                    Some(Recorded { decision, .. }) => return Ok(decision),
-                }
-            }
-            Err(WindowStoreError::Failed(
-                "every member that was tried is taken".into(),
-            ))
-        };
-        let decision = timeout(self.timeout, decision).await;
-        let decision = decision.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)));
-        if let Err(WindowStoreError::Key { key, .. }) = &decision {
-            Box::pin(self.leave_alone(key)).await;
-        }
-        decision
-    }
-
-    /// Measures the time once more, removes what is still ahead from the log, and decides the request again. Without
-    /// the measurement, a node that stood still would take what others have just logged for the future.
-    async fn record_without_what_is_ahead(
-        &self,
-        connection: &Connection,
-        mut record: Record<'_>,
-    ) -> Result<Decision, WindowStoreError> {
-        self.measure_clock(connection, 1).await?;
-        record.at = record.at.max(self.clock.now());
-        record.earlier = &[];
-        record.removes_ahead = true;
-        let recorded = connection.record(&record).await;
-        let recorded = recorded.map_err(|error| self.failures.sort(error, record.key))?;
-        recorded
-            .map(|recorded| recorded.decision)
-            .ok_or(WindowStoreError::Failed("no decision".into()))
-    }
-
     /// Undoes the `EXPIRE` on a key that is not Shunt's, so that Redis does not delete the key when a window is over.
     async fn leave_alone(&self, key: &str) {
-        let persist = async {
-            let connection = self.connections.common()?;
-            let mut persist = cmd("PERSIST");
-            persist.arg(key);
-            self.within(connection.query::<i64>(&persist), key).await
-        };
-        if let Err(error) = persist.await {
+        let mut persist = cmd("PERSIST");
+        persist.arg(key);
+        if let Err(error) = self.query::<i64>(&persist, key, None).await {
             warn!(error = chain(&error), "a key that is not shunt's expires");
         }
     }
@@ -267,30 +211,115 @@ impl RedisStore {
         client: ClientId,
         now: LogTime,
     ) -> Result<(), WindowStoreError> {
-        let connection = self.connections.common()?;
         let key = self.keys.log(policy, client);
-        let mut pipeline = Pipeline::with_capacity(4);
-        pipeline.atomic();
-        for command in add_commands(&key, entries, policy.quota, now) {
-            pipeline.add_command(command);
-        }
-        let added = self.within(connection.execute(&pipeline), &key).await;
+        let mut route = self.servers.route(&key);
+        let added = loop {
+            let (server, is_asking) = (route.server(), route.is_asking());
+            let log = &key;
+            let add = |link: Arc<Link>| async move {
+                let commands = add_commands(log, entries, policy.quota, now);
+                let added = link.connection.execute(commands, is_asking);
+                self.within(server, added, log).await
+            };
+            match self.in_common(server, add).await {
+                Ok(()) => break Ok(()),
+                Err(error) => match route.redirect(error).await {
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                },
+            }
+        };
         if let Err(WindowStoreError::Key { .. }) = &added {
             self.leave_alone(&key).await;
         }
         added
     }
 
-    /// The answer to commands about `key`, if it comes in time.
+    /// The answer to a command about `key`. If the server that has the key is that of `at`, asks on the connection of
+    /// `at`, otherwise on a common one.
+    async fn query<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        key: &str,
+        at: Option<(&Arc<Server>, &Connection)>,
+    ) -> Result<T, WindowStoreError> {
+        let mut route = self.servers.route(key);
+        loop {
+            let (server, is_asking) = (route.server(), route.is_asking());
+            let answer = match at {
+                Some((other, connection)) if Arc::ptr_eq(other, server) => {
+                    self.within(server, connection.query(command, is_asking), key)
+                        .await
+                }
+                _ => {
+                    let ask = |link: Arc<Link>| async move {
+                        let answer = link.connection.query(command, is_asking);
+                        self.within(server, answer, key).await
+                    };
+                    self.in_common(server, ask).await
+                }
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => route.redirect(error).await?,
+            }
+        }
+    }
+
+    /// Does something on the common connection to a server, and once more on the one that takes its place if it is lost.
+    async fn in_common<T, W>(
+        &self,
+        server: &Server,
+        work: impl Fn(Arc<Link>) -> W,
+    ) -> Result<T, WindowStoreError>
+    where
+        W: Future<Output = Result<T, WindowStoreError>>,
+    {
+        let mut done = Err(WindowStoreError::Disconnected);
+        for _ in 0..2 {
+            let link = server.connections().common().await?;
+            let sent = self.boot.micros();
+            done = work(link.clone()).await;
+            match &done {
+                Err(error @ WindowStoreError::Lost(_)) => {
+                    debug!(error = chain(error), "the common connection is lost");
+                    link.lose();
+                }
+                Err(WindowStoreError::Timeout(_)) => {
+                    link.unanswered(sent, self.boot.micros());
+                    return done;
+                }
+                _ => {
+                    link.answered(self.boot.micros());
+                    return done;
+                }
+            }
+        }
+        done
+    }
+
+    /// The answer of a server to commands about `key`, if it comes in time.
     async fn within<T>(
         &self,
+        server: &Server,
         answer: impl Future<Output = Result<T, RedisError>>,
         key: &str,
     ) -> Result<T, WindowStoreError> {
-        match timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| self.failures.sort(error, key)),
-            Err(_) => Err(WindowStoreError::Timeout(self.timeout)),
+        let answer = Patience::new(self.timeout).wait(answer).await;
+        let answer = answer.ok_or(WindowStoreError::Timeout(self.timeout))?;
+        let answer = answer.map_err(|error| self.failures.sort(error, key));
+        if !matches!(answer, Err(WindowStoreError::Lost(_))) {
+            server.answered();
         }
+        answer
+    }
+}
+
+/// An error about one key is none about Redis.
+fn unless_key(tried: Result<(), WindowStoreError>) -> Result<(), WindowStoreError> {
+    match tried {
+        Err(WindowStoreError::Key { .. }) => Ok(()),
+        tried => tried,
     }
 }
 
@@ -311,6 +340,8 @@ impl WindowStore for RedisStore {
         client: ClientId,
         at: LogTime,
     ) -> Result<Decision, WindowStoreError> {
-        self.record_after(&[], policy, client, at).await
+        let entry = self.new_entry(at);
+        let (decision, _) = self.record_after(&[], policy, client, entry).await?;
+        Ok(decision)
     }
 }

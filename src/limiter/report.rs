@@ -8,7 +8,8 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    ClockStep, Misconfiguration, OnRedisFailure, WindowStoreError, once_a_minute::OnceAMinute,
+    ClockStep, Misconfiguration, OnRedisFailure, WindowStoreError, nodes::Nodes,
+    once_a_minute::OnceAMinute, redis::Generation,
 };
 use crate::telemetry::chain;
 
@@ -18,6 +19,8 @@ pub(super) struct Report {
     /// The misconfiguration that was logged last. A Redis that comes back clears it.
     misconfiguration: Mutex<Option<Misconfiguration>>,
     taken_key: OnceAMinute,
+    no_beats: OnceAMinute,
+    unanswered: OnceAMinute,
 }
 
 impl Report {
@@ -27,18 +30,36 @@ impl Report {
             meanwhile,
             misconfiguration: Mutex::default(),
             taken_key: OnceAMinute::default(),
+            no_beats: OnceAMinute::default(),
+            unanswered: OnceAMinute::default(),
         }
     }
 
-    /// The breaker has just opened because of `error`.
-    pub(super) fn is_away(&self, error: &WindowStoreError) {
+    /// The breaker has just opened because of `error`. In a cluster, this concerns only the clients of `server`. `nodes`
+    /// divide what is left of the quotas.
+    pub(super) fn is_away(&self, error: &WindowStoreError, server: Option<String>, nodes: &Nodes) {
         if !self.is_misconfigured(error) {
             warn!(
                 error = chain(error),
+                server,
                 meanwhile = %self.meanwhile,
+                nodes = self.divides().then(|| nodes.number().get()),
                 "redis is away"
             );
         }
+    }
+
+    /// This node starts without Redis. Does nothing if somebody has told it how many nodes there are.
+    pub(super) fn counts_alone(&self, nodes: &Nodes) {
+        if self.divides() && nodes.known().is_none() {
+            warn!(
+                "this node has not reached redis yet and takes itself for the only one: set limiter.nodes if there may be others"
+            );
+        }
+    }
+
+    fn divides(&self) -> bool {
+        self.meanwhile == OnRedisFailure::Split
     }
 
     /// Redis cannot be reached again because of `error`, which may differ from the one that opened the breaker.
@@ -65,9 +86,20 @@ impl Report {
     }
 
     /// The breaker has just closed.
-    pub(super) fn is_back(&self, away_for: Duration) {
+    pub(super) fn is_back(&self, away_for: Duration, server: Option<String>) {
         *self.misconfiguration() = None;
-        info!(?away_for, "redis is back");
+        info!(?away_for, server, "redis is back");
+    }
+
+    /// Redis has not answered in time, which is no outage yet.
+    pub(super) fn is_unanswered(&self, error: &WindowStoreError) {
+        if self.unanswered.is_due() {
+            warn!(
+                error = chain(error),
+                meanwhile = %self.meanwhile,
+                "redis has not answered in time"
+            );
+        }
     }
 
     /// The key of one client's log holds something else. Any request of that client causes this.
@@ -78,6 +110,21 @@ impl Report {
                 "a client is counted by each node for itself: delete its key, or set redis.prefix"
             );
         }
+    }
+
+    /// The key in which the nodes beat holds something else.
+    pub(super) fn no_beats(&self, error: &WindowStoreError) {
+        if self.no_beats.is_due() {
+            warn!(
+                error = chain(error),
+                "nodes that start now are not counted: delete the key, or set redis.prefix"
+            );
+        }
+    }
+
+    /// Redis does not hold what it has held. The nodes enter `generation`.
+    pub(super) fn lost_writes(&self, generation: Generation) {
+        warn!(%generation, "redis has lost what nodes have written");
     }
 
     /// Redis's clock was stepped, or seems so from here.

@@ -65,9 +65,18 @@ pub enum WindowStoreError {
         Misconfiguration,
         #[source] Box<dyn std::error::Error + Send + Sync>,
     ),
-    /// The store answered with an error, or the connection broke.
+    /// The store has lost entries of window logs. It must not decide before it has them back.
+    #[error("the store has lost window logs")]
+    LostWrites,
+    /// The store answered with an error.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke. What was sent on it may or may not have been done; a new connection may work.
+    #[error("the connection was lost")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another server process answers than before. It may have lost what the one before knew.
+    #[error("the store was restarted, or another server answers")]
+    Restarted,
     /// No connection could be made.
     #[error("cannot connect")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -102,15 +111,18 @@ impl Misconfiguration {
 }
 
 impl WindowStoreError {
-    /// A short label for metrics: `timeout`, `disconnected`, `key`, `refused`, `failed` or `connect`. The label of
-    /// [`Misconfigured`](Self::Misconfigured) is `refused`, as dashboards know it.
+    /// A short label for metrics: `timeout`, `disconnected`, `key`, `refused`, `failed`, `lost`, `restarted`,
+    /// `lost_writes` or `connect`. The label of [`Misconfigured`](Self::Misconfigured) is `refused`, as dashboards know it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Disconnected => "disconnected",
             Self::Key { .. } => "key",
             Self::Misconfigured(..) => "refused",
+            Self::LostWrites => "lost_writes",
             Self::Failed(_) => "failed",
+            Self::Lost(_) => "lost",
+            Self::Restarted => "restarted",
             Self::Connect(_) => "connect",
         }
     }

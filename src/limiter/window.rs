@@ -95,6 +95,26 @@ impl Decision {
         }
     }
 
+    /// Admits what both admit.
+    pub(super) fn and(self, other: Self) -> Self {
+        let remaining = self.remaining.min(other.remaining);
+        let (refuses, other) = if self.admitted {
+            (other, self)
+        } else {
+            (self, other)
+        };
+        if refuses.admitted == other.admitted {
+            let reset_after = refuses.reset_after.max(other.reset_after);
+            Self {
+                remaining,
+                reset_after,
+                ..refuses
+            }
+        } else {
+            refuses
+        }
+    }
+
     /// [`reset_after`](Self::reset_after) in whole seconds, rounded up so that it is never early. At least 1 after a
     /// refusal.
     pub fn reset_seconds(&self) -> u64 {
@@ -145,12 +165,6 @@ impl WindowLog {
             self.entries.front().copied().unwrap_or(now),
             self.entries.get(1).copied(),
         )
-    }
-
-    /// Whether no entry counts at `now` any more. Then forgetting the log changes no decision.
-    pub fn is_idle(&self, quota: Quota, now: LogTime) -> bool {
-        let cutoff = now.0.saturating_sub(quota.window_micros());
-        self.newest().is_none_or(|newest| newest.0 <= cutoff)
     }
 
     /// When the newest request arrived, if any was logged.
@@ -271,14 +285,5 @@ mod tests {
             log.record(quota, LogTime::from_micros(time));
         }
         assert_eq!(log.len(), 11);
-    }
-
-    #[test]
-    fn a_log_is_idle_once_its_newest_entry_has_left() {
-        let quota: Quota = "10/s".parse().expect("a quota");
-        let mut log = WindowLog::default();
-        log.record(quota, LogTime::from_micros(5));
-        assert!(!log.is_idle(quota, LogTime::from_micros(1_000_004)));
-        assert!(log.is_idle(quota, LogTime::from_micros(1_000_005)));
     }
 }

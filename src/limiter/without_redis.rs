@@ -1,18 +1,21 @@
-//! Every decision that Redis does not make.
+//! Every decision that a node on Redis makes without Redis.
 //!
-//! [`Limiter`](super::Limiter) comes here for three reasons ([`NoRedis`]), and gets an [`Outcome`] for each.
+//! [`RedisLimiter`](super::with_redis::RedisLimiter) comes here for three reasons ([`NoRedis`]), and gets an [`Outcome`]
+//! for each.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, MemoryStore, Outcome, Policy, Source, WindowStore};
+use super::{Outcome, Source, journal::Pending, nodes::Nodes};
 
 /// What the limiter does while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRedisFailure {
-    /// The same quotas, and each node counts for itself.
+    /// The nodes divide what is left of each quota.
+    Split,
+    /// The whole quota, on each node.
     Local,
     /// No limit.
     Allow,
@@ -30,64 +33,80 @@ impl fmt::Display for OnRedisFailure {
 /// Why Redis does not decide a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRedis {
-    /// There is none: every request is decided here.
-    NotConfigured,
     /// Redis is away, or cannot be used as it is configured.
     Away,
+    /// Redis is there as far as is known, but has not answered this request in time. It may have logged it.
+    Unanswered,
     /// Redis is there, but the key of this client's log holds something else.
     ForThisClient,
 }
 
-/// Decides requests with what this process knows.
+/// Decides requests with what this node knows.
 pub(super) struct WithoutRedis {
-    local: MemoryStore,
     during_outage: OnRedisFailure,
+    nodes: Nodes,
 }
 
 impl WithoutRedis {
-    pub(super) fn new(local: MemoryStore, during_outage: OnRedisFailure) -> Self {
+    pub(super) fn new(during_outage: OnRedisFailure, nodes: Nodes) -> Self {
         Self {
-            local,
             during_outage,
+            nodes,
         }
     }
 
-    /// Decides a request that arrives now.
-    pub(super) fn decide(&self, why: NoRedis, policy: &Policy, client: ClientId) -> Outcome {
+    /// Decides a request that is in the journal.
+    pub(super) fn decide(&self, why: NoRedis, pending: &Pending<'_>) -> Outcome {
         match (why, self.during_outage) {
             // One client must not fare better or worse than all others because of its key: `allow` and `deny` are for
             // outages.
-            (NoRedis::NotConfigured | NoRedis::ForThisClient, _)
-            | (NoRedis::Away, OnRedisFailure::Local) => self.count(policy, client),
-            (NoRedis::Away, OnRedisFailure::Allow) => Outcome::Unlimited,
-            (NoRedis::Away, OnRedisFailure::Deny) => Outcome::Unavailable,
+            (NoRedis::ForThisClient, _) | (_, OnRedisFailure::Split | OnRedisFailure::Local) => {
+                Outcome::Decided(pending.alone(self.divisor()), Source::Local)
+            }
+            (NoRedis::Away | NoRedis::Unanswered, OnRedisFailure::Allow) => Outcome::Unlimited,
+            (NoRedis::Away | NoRedis::Unanswered, OnRedisFailure::Deny) => Outcome::Unavailable,
         }
     }
 
-    fn count(&self, policy: &Policy, client: ClientId) -> Outcome {
-        let decision = self.local.decide(policy, client, self.local.now());
-        Outcome::Decided(decision, Source::Local)
+    /// What is answered during an outage without counting: nothing while the nodes count.
+    pub(super) fn uncounted(&self) -> Option<Outcome> {
+        match self.during_outage {
+            OnRedisFailure::Split | OnRedisFailure::Local => None,
+            OnRedisFailure::Allow => Some(Outcome::Unlimited),
+            OnRedisFailure::Deny => Some(Outcome::Unavailable),
+        }
+    }
+
+    /// By how many nodes each quota is divided.
+    pub(super) fn divisor(&self) -> usize {
+        match self.during_outage {
+            OnRedisFailure::Split => self.nodes.number().get() as usize,
+            _ => 1,
+        }
+    }
+
+    /// The nodes that divide the quotas.
+    pub(super) fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// Whether requests get anything but [`Outcome::Unavailable`] while Redis is away.
     pub(super) fn serves_during_outage(&self) -> bool {
         self.during_outage != OnRedisFailure::Deny
     }
-
-    pub(super) fn local(&self) -> &MemoryStore {
-        &self.local
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, num::NonZeroU32};
 
     use serde::de::{IntoDeserializer, value};
 
     use super::*;
+    use crate::limiter::{ClientId, LogEntry, LogTime, Policy, journal::Journal};
 
-    const ALL: [OnRedisFailure; 3] = [
+    const ALL: [OnRedisFailure; 4] = [
+        OnRedisFailure::Split,
         OnRedisFailure::Local,
         OnRedisFailure::Allow,
         OnRedisFailure::Deny,
@@ -112,22 +131,33 @@ mod tests {
 
     #[test]
     fn what_is_configured_for_an_outage_holds_only_during_an_outage() {
-        let policy = Policy::default_policy("1/minute".parse().expect("a quota"));
+        let policy = Policy::default_policy("9/minute".parse().expect("a quota"));
         let client = ClientId::new(Ipv4Addr::LOCALHOST.into(), 64);
-        for choice in ALL {
+        let entry = LogEntry {
+            at: LogTime::from_micros(1),
+            member: 1,
+        };
+        for (choice, left) in ALL.into_iter().zip([2, 8, 8, 8]) {
             let decides = |why| {
-                let limiter = WithoutRedis::new(MemoryStore::new(1 << 20), choice);
-                limiter.decide(why, &policy, client)
+                let journal = Journal::new(1 << 20);
+                let pending = journal.arrive(&policy, client, entry);
+                let pending = pending.continue_value().expect("no flood");
+                let without = WithoutRedis::new(choice, Nodes::new(NonZeroU32::new(3)));
+                without.decide(why, &pending)
             };
-            for why in [NoRedis::NotConfigured, NoRedis::ForThisClient] {
-                assert!(matches!(decides(why), Outcome::Decided(_, Source::Local)));
+            let counts = |outcome| match outcome {
+                Outcome::Decided(decision, Source::Local) => decision.remaining == left,
+                _ => false,
+            };
+            assert!(counts(decides(NoRedis::ForThisClient)), "{choice}");
+            for why in [NoRedis::Away, NoRedis::Unanswered] {
+                let expected = match choice {
+                    OnRedisFailure::Split | OnRedisFailure::Local => counts(decides(why)),
+                    OnRedisFailure::Allow => decides(why) == Outcome::Unlimited,
+                    OnRedisFailure::Deny => decides(why) == Outcome::Unavailable,
+                };
+                assert!(expected, "{choice}");
             }
-            let expected = match choice {
-                OnRedisFailure::Local => matches!(decides(NoRedis::Away), Outcome::Decided(..)),
-                OnRedisFailure::Allow => decides(NoRedis::Away) == Outcome::Unlimited,
-                OnRedisFailure::Deny => decides(NoRedis::Away) == Outcome::Unavailable,
-            };
-            assert!(expected, "{choice}");
         }
     }
 }

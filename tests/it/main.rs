@@ -9,7 +9,10 @@
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
 //! | `redis_acl` | which rights a node needs in Redis, and what it says if one is missing |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
-//! | `redis_sentinel` | the Sentinels are asked once for all threads; after a failover all threads use the new master |
+//! | `redis_sentinel` | the Sentinels are asked once for all threads; all threads follow a failover, a planned one too |
+//! | `redis_cluster` | slots that move, and a server of a cluster that is away |
+//! | `redis_tls` | encrypted connections to one server, a Sentinel group and a cluster |
+//! | `exactness` | no client gets more than its quota, whatever happens to Redis, its connections and the nodes |
 //! | `faults` | Redis or Postgres killed, frozen, restarted; a database that fails in part, or has lost its file |
 //! | `cluster` | the same through nginx, with two and three nodes; `make faults` prints its figures |
 //! | `nginx` | nginx and two nodes: every limit at its edge, what clients may hold, the log, certificates |
@@ -27,6 +30,7 @@ mod cache;
 mod cluster;
 mod documented;
 mod environment;
+mod exactness;
 mod faults;
 mod lifecycle;
 mod limits;
@@ -34,8 +38,10 @@ mod logs;
 mod metric_names;
 mod nginx;
 mod redis_acl;
+mod redis_cluster;
 mod redis_connections;
 mod redis_sentinel;
+mod redis_tls;
 mod shield;
 mod shutdown;
 mod stores;

@@ -1,9 +1,10 @@
 //! A Redis that Sentinels watch: only the background asks them, and all threads use the master that it found.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Instant};
 
-use deadpool_redis::redis::Value;
+use deadpool_redis::redis::{self, FromRedisValue, Value, cmd};
 use reqwest::Method;
+use tempfile::NamedTempFile;
 use testkit::{Client, Node, Redis, Traffic, eventually, needs};
 
 use crate::stores::redis_kinds::{self, SentinelGroup};
@@ -80,7 +81,7 @@ async fn all_threads_use(node: &Node, master: &Redis) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sentinels_are_asked_once_however_many_threads_there_are() {
     needs!("redis-server");
-    let group = redis_kinds::sentinel().await;
+    let mut group = redis_kinds::sentinel().await;
     let node = node(&group).await;
     let accepted_before = accepted(group.sentinel()).await;
     let reconnects_before = reconnects(&node).await;
@@ -88,6 +89,13 @@ async fn the_sentinels_are_asked_once_however_many_threads_there_are() {
     all_threads_use(&node, group.master()).await;
     let ended: usize = group.master().command("CLIENT KILL TYPE normal").await;
     assert!(ended > WORKERS, "{ended}");
+    all_threads_use(&node, group.master()).await;
+    let asks = 1;
+    let accepted_since = accepted(group.sentinel()).await - accepted_before - asks;
+    assert_eq!(accepted_since, 0, "the threads know where the master is");
+
+    group.master_mut().kill();
+    group.master_mut().restart().await;
     eventually("the node has noticed", async || {
         let opened = node.metric("shunt_limiter_breaker_opened_total", &[]);
         (opened.await >= 1.0).then_some(())
@@ -99,7 +107,7 @@ async fn the_sentinels_are_asked_once_however_many_threads_there_are() {
 
     // On a busy machine, the client library may connect to a Sentinel a second time, which it takes for gone.
     let reconnects = reconnects(&node).await - reconnects_before;
-    let asks = 1;
+    let asks = 2;
     let accepted = accepted(group.sentinel()).await - accepted_before - asks;
     assert!(
         accepted as f64 <= 2.0 * reconnects,
@@ -108,21 +116,150 @@ async fn the_sentinels_are_asked_once_however_many_threads_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_connection_in_common_works_no_thread_uses_another_master() {
+async fn when_the_sentinels_name_another_master_all_threads_move_to_it() {
     needs!("redis-server");
     let group = redis_kinds::sentinel().await;
     let other = Redis::start().await;
     let node = node(&group).await;
-    group.names(&other).await;
-    let opened = node.metric("shunt_limiter_breaker_opened_total", &[]).await;
-
     let traffic = traffic(&node);
     all_threads_use(&node, group.master()).await;
-    let decided = other.calls("zadd").await;
-    traffic.stop().await;
-    let now = node.metric("shunt_limiter_breaker_opened_total", &[]).await;
-    assert_eq!(now, opened, "the node had no reason to ask the Sentinel");
-    assert_eq!(decided, 0);
+    group.names(&other).await;
+    all_threads_use(&node, &other).await;
+    eventually("no connection is left there", async || {
+        (from_nodes(group.master()).await == 0).then_some(())
+    })
+    .await;
+    let seen = traffic.stop().await;
+    assert_eq!(seen.count(200), seen.total(), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_calls_itself_a_replica_is_left() {
+    needs!("redis-server");
+    let group = redis_kinds::sentinel().await;
+    let other = Redis::start().await;
+    let node = node(&group).await;
+    // No Sentinel tells of it, and no request notices it.
+    let sentinel = group.sentinel();
+    sentinel.freeze();
+    let replicate = format!("REPLICAOF 127.0.0.1 {}", other.port());
+    group.master().command::<()>(&replicate).await;
+    eventually("the node has noticed", async || {
+        let open = node.metric("shunt_limiter_breaker_open", &[]);
+        (open.await == 1.0).then_some(())
+    })
+    .await;
+    sentinel.thaw();
+    group.names(&other).await;
+    has_connections(&node, 1).await;
+    assert_eq!(from_nodes(&other).await, 1);
+}
+
+/// A master, a replica, and three Sentinels that know each other.
+struct Group {
+    master: Redis,
+    replica: Redis,
+    sentinels: Vec<(Redis, NamedTempFile)>,
+}
+
+impl Group {
+    async fn start() -> Self {
+        let master = Redis::start().await;
+        let port = master.port().to_string();
+        let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+        eventually("the replica is in step", async || {
+            let replication: String = replica.command("INFO replication").await;
+            replication.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            let file = tempfile::Builder::new()
+                .suffix(".conf")
+                .tempfile()
+                .expect("a file");
+            let sentinel = Redis::start_sentinel(&file.path().display().to_string()).await;
+            let monitor = format!("SENTINEL MONITOR mymaster 127.0.0.1 {port} 2");
+            sentinel.command::<()>(&monitor).await;
+            sentinels.push((sentinel, file));
+        }
+        for (sentinel, _) in &sentinels {
+            eventually("they know each other and the replica", async || {
+                let others: Vec<Value> = sentinel.command("SENTINEL SENTINELS mymaster").await;
+                let replicas: Vec<Value> = sentinel.command("SENTINEL REPLICAS mymaster").await;
+                (others.len() == 2 && replicas.len() == 1).then_some(())
+            })
+            .await;
+        }
+        Self {
+            master,
+            replica,
+            sentinels,
+        }
+    }
+
+    fn url(&self) -> String {
+        let hosts = self
+            .sentinels
+            .iter()
+            .map(|(sentinel, _)| format!("127.0.0.1:{}", sentinel.port()));
+        format!(
+            "redis+sentinel://{}/mymaster",
+            hosts.collect::<Vec<_>>().join(",")
+        )
+    }
+}
+
+/// What a server calls itself. A server ends all connections when it becomes a master.
+async fn role(server: &Redis) -> Option<String> {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    let role: Vec<Value> = cmd("ROLE").query_async(&mut connection).await.ok()?;
+    String::from_redis_value(role.into_iter().next()?).ok()
+}
+
+/// After such a failover, the old master calls itself a master for eight seconds, and takes writes that are lost later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_failover_is_followed_while_the_old_master_still_answers() {
+    needs!("redis-server");
+    let group = Group::start().await;
+    let node = Node::builder()
+        .set("redis.url", &group.url())
+        .set("limiter.quota", "1000000/minute")
+        .set("limiter.redis.timeout", "10s")
+        .start()
+        .await;
+    has_connections(&node, 1).await;
+    let traffic = traffic(&node);
+    traffic.answers(100).await;
+    // Any of them may lead it. The others hear of it within two seconds.
+    group.sentinels[1]
+        .0
+        .command::<()>("SENTINEL FAILOVER mymaster")
+        .await;
+    eventually("the replica is promoted", async || {
+        (role(&group.replica).await? == "master").then_some(())
+    })
+    .await;
+    let promoted = Instant::now();
+    eventually("the new master decides", async || {
+        (group.replica.calls("zadd").await > 100).then_some(())
+    })
+    .await;
+    let took = promoted.elapsed();
+    let still = role(&group.master).await;
+    assert_eq!(still.as_deref(), Some("master"), "after {took:?}");
+    eventually("no connection is left there", async || {
+        (from_nodes(&group.master).await == 0).then_some(())
+    })
+    .await;
+    let decided = group.master.calls("zadd").await;
+    traffic.answers(100).await;
+    assert_eq!(group.master.calls("zadd").await, decided);
+    let seen = traffic.stop().await;
+    assert_eq!(seen.count(200), seen.total(), "{seen:?}");
+    assert_eq!(seen.broken, [] as [&str; 0]);
+    println!("followed {took:?} after the promotion");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

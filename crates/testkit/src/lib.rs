@@ -9,7 +9,7 @@
 //! | `redis`, `postgres`, `nginx` | the servers around it |
 //! | `cluster` | all of them together |
 //! | `client`, `traffic`, `raw` | requests: one, many without end, and byte by byte |
-//! | `proxy`, `limits` | faults: a cable that can be cut, a disk that is full |
+//! | `proxy`, `wire`, `limits` | faults: a cable that can be cut, connections that lose something, a disk that is full |
 //! | `process`, `wait` | child processes; waiting for a condition, with a bound |
 //!
 //! Functions here panic instead of returning errors, so anything that goes wrong fails the test.
@@ -27,12 +27,13 @@ mod raw;
 mod redis;
 mod traffic;
 mod wait;
+mod wire;
 
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
 pub use limits::{SmallDisk, limit_file_size};
 pub use nginx::{Nginx, configuration};
-pub use node::{Node, NodeBuilder, program};
+pub use node::{Metrics, Node, NodeBuilder, program};
 pub use postgres::{Database, Postgres, execute};
 pub use process::{Process, find};
 pub use proxy::Proxy;
@@ -40,6 +41,7 @@ pub use raw::{RawConnection, unread};
 pub use redis::Redis;
 pub use traffic::{Seen, Traffic};
 pub use wait::{eventually, free_port, within};
+pub use wire::{Fate, Wire};
 
 /// Whether every program is installed.
 ///

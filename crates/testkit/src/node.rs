@@ -230,15 +230,12 @@ impl Node {
     /// # Panics
     /// If `docs/metrics.md` does not list the metric: the sum would be 0, whatever the node does.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        assert_documented(name);
-        let text = self.probe().get("/metrics").await.body;
-        let values = text.lines().filter_map(|line| {
-            let (metric, value) = line.rsplit_once(' ')?;
-            let matches = metric.split('{').next() == Some(name)
-                && labels.iter().all(|label| metric.contains(label));
-            matches.then(|| value.parse::<f64>().expect("a number"))
-        });
-        values.sum()
+        self.metrics().await.sum(name, labels)
+    }
+
+    /// All metrics, as they are at one moment.
+    pub async fn metrics(&self) -> Metrics {
+        Metrics(self.probe().get("/metrics").await.body)
     }
 
     /// Sends the program a signal.
@@ -282,6 +279,26 @@ impl Node {
             .filter(|line| line.contains(part))
             .cloned()
             .collect()
+    }
+}
+
+/// The metrics of a node.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The sum of a metric over all label sets that contain `labels`, such as `outcome="refused"`.
+    ///
+    /// # Panics
+    /// If `docs/metrics.md` does not list the metric: the sum would be 0, whatever the node does.
+    pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        assert_documented(name);
+        let values = self.0.lines().filter_map(|line| {
+            let (metric, value) = line.rsplit_once(' ')?;
+            let matches = metric.split('{').next() == Some(name)
+                && labels.iter().all(|label| metric.contains(label));
+            matches.then(|| value.parse::<f64>().expect("a number"))
+        });
+        values.sum()
     }
 }
 

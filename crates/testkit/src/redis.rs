@@ -1,12 +1,21 @@
 //! A Redis server.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
-use ::redis::{self, Client};
+use ::redis::{self, AsyncConnectionConfig, Client};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{Process, eventually, find, free_port, process};
+
+/// How long a command of a test may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server: `redis-server`, or what the environment names in `SHUNT_TEST_REDIS_SERVER`, such as Valkey.
+fn program() -> PathBuf {
+    let other = std::env::var_os("SHUNT_TEST_REDIS_SERVER").map(PathBuf::from);
+    other.unwrap_or_else(|| find("redis-server").expect("redis-server"))
+}
 
 /// A Redis server for one test. It keeps its port when it is killed and restarted, and forgets its data.
 pub struct Redis {
@@ -74,7 +83,7 @@ impl Redis {
 
     /// Starts the server again after [`kill`](Self::kill), and waits until it answers.
     pub async fn restart(&mut self) {
-        let mut command = Command::new(find("redis-server").expect("redis-server"));
+        let mut command = Command::new(program());
         command
             .args(&self.configuration)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
@@ -166,18 +175,35 @@ impl Redis {
         &self,
         words: impl IntoIterator<Item = &str>,
     ) -> T {
+        self.try_words(words).await.expect("an answer")
+    }
+
+    /// The same as [`command`](Self::command).
+    ///
+    /// # Errors
+    /// If the server is away or answers with an error.
+    pub async fn try_command<T: redis::FromRedisValue>(
+        &self,
+        command: &str,
+    ) -> redis::RedisResult<T> {
+        self.try_words(command.split(' ')).await
+    }
+
+    async fn try_words<T: redis::FromRedisValue>(
+        &self,
+        words: impl IntoIterator<Item = &str>,
+    ) -> redis::RedisResult<T> {
         let client = Client::open(self.url()).expect("a URL");
-        let mut connection = client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("redis-server answers");
+        // On a busy machine a server may take longer than the library waits by default.
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connection = client.get_multiplexed_async_connection_with_config(&patient);
+        let mut connection = connection.await?;
         let mut command = redis::Cmd::new();
         for word in words {
             command.arg(word);
         }
-        command
-            .query_async(&mut connection)
-            .await
-            .expect("an answer")
+        command.query_async(&mut connection).await
     }
 }

@@ -26,7 +26,7 @@ fn the_defaults_are_the_documented_ones() {
         ("limiter.quota", "10/minute"),
         ("limiter.write_back", "250ms"),
         ("limiter.redis.timeout", "100ms"),
-        ("limiter.on_redis_failure", "local"),
+        ("limiter.on_redis_failure", "split"),
         ("redis.prefix", "rate_limit:"),
         ("cache.ttl", "1m"),
         ("cache.miss_ttl", "250ms"),

@@ -44,6 +44,9 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "[limiter]\non_redis_failure = \"panic\"",
             "limiter.on_redis_failure",
         ),
+        ("[limiter]\nnodes = 0", "limiter.nodes"),
+        ("[limiter]\nnodes = \"three\"", "limiter.nodes"),
+        ("[limiter]\nnodes = [3]", "limiter.nodes"),
         ("[limiter]\nshield = \"maybe\"", "limiter.shield"),
         ("[limiter]\nwrite_back = 250", "limiter.write_back"),
         ("[limiter]\nwrite_back = \"soon\"", "limiter.write_back"),
@@ -164,7 +167,10 @@ fn a_syntax_error_names_its_line() {
 fn a_wrong_choice_names_the_choices() {
     for (key, choices) in [
         ("http.scheduling", &["normal", "batch"][..]),
-        ("limiter.on_redis_failure", &["local", "allow", "deny"]),
+        (
+            "limiter.on_redis_failure",
+            &["split", "local", "allow", "deny"],
+        ),
         ("limiter.enabled", &["true", "false"]),
         ("log.format", &["auto", "text", "json"]),
     ] {
@@ -195,6 +201,7 @@ fn bounds_are_named_as_they_are_written() {
         ("http.drain", "11m", "0s to 10m"),
         ("limiter.redis.timeout", "11s", "1ms to 10s"),
         ("limiter.ipv6_prefix", "0", "1 to 128"),
+        ("limiter.nodes", "1001", "1 to 1000"),
         ("cache.ttl", "2days", "1s to 1day"),
     ] {
         let error = load("", &[], &[(key, value)]).expect_err(key);

@@ -1,5 +1,7 @@
 //! How values are written, and their bounds.
 
+use std::num::NonZeroU32;
+
 use super::*;
 
 #[test]
@@ -93,6 +95,25 @@ fn what_is_unset_can_be_set_and_unset_again() {
 }
 
 #[test]
+fn the_number_of_nodes_can_be_set_up_to_its_bounds_and_unset_again() {
+    for (text, number) in [("1", 1), ("1000", 1000)] {
+        let file = format!("[limiter]\nnodes = {text}");
+        let config = load(&file, &[], &[]).expect("a configuration");
+        assert_eq!(config.limiter.nodes.map(NonZeroU32::get), Some(number));
+        let shown = config.to_toml().expect("TOML");
+        assert!(shown.contains(&format!("nodes = {text}\n")), "{shown}");
+        let environment = [("SHUNT__LIMITER__NODES", text)];
+        let config = load("", &environment, &[]).expect("a configuration");
+        assert_eq!(config.limiter.nodes.map(NonZeroU32::get), Some(number));
+        for unset in ["", " "] {
+            let environment = [("SHUNT__LIMITER__NODES", unset)];
+            let config = load(&file, &environment, &[]).expect("a configuration");
+            assert_eq!(config.limiter.nodes, None);
+        }
+    }
+}
+
+#[test]
 fn policies_come_from_a_file_or_from_variables() {
     let file = r#"
         [limiter.policies.shorten]
@@ -125,12 +146,13 @@ fn numbers_and_flags_can_be_text() {
 }
 
 /// A value for each key with text that has no default to take: unset, or an empty list.
-const SAMPLES: [(&str, &str); 9] = [
+const SAMPLES: [(&str, &str); 10] = [
     ("http.client_ip_header", "Forwarded"),
     ("http.cors_origins", "https://app.example"),
     ("http.public_url", "https://sho.rt"),
     ("http.trusted_proxies", "10.0.0.0/8"),
     ("limiter.exempt", "10.0.0.0/8"),
+    ("limiter.nodes", "3"),
     ("limiter.policies.daily.quota", "500/day"),
     ("limiter.policies.shorten.clients", "10.0.0.0/8"),
     ("limiter.policies.shorten.routes", "shorten,follow"),

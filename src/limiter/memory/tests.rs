@@ -1,6 +1,7 @@
 use std::{env, fs, net::Ipv4Addr, process::Command, time::Duration};
 
-use super::{shard::CLIENT_OVERHEAD_BYTES, *};
+use super::*;
+use crate::limiter::{LogEntry, journal::Journal, shards::SHARDS};
 
 fn client(number: u32) -> ClientId {
     ClientId::new(Ipv4Addr::from_bits(number).into(), 64)
@@ -17,12 +18,12 @@ fn idle_clients_are_dropped_while_others_are_busy() {
     for number in 0..10_000 {
         store.decide(&policy, client(number), LogTime::from_micros(0));
     }
-    assert_eq!(store.clients(), 10_000);
+    assert_eq!(store.usage().clients, 10_000);
     for number in 20_000..24_000 {
         store.decide(&policy, client(number), LogTime::from_micros(1_000_000));
     }
-    assert_eq!(store.clients(), 4_000);
-    assert_eq!(store.evictions(), 0, "idle is not evicted");
+    assert_eq!(store.usage().clients, 4_000);
+    assert_eq!(store.usage().evictions, 0, "idle is not evicted");
 }
 
 #[test]
@@ -44,8 +45,11 @@ fn a_sweep_drops_the_idle_even_behind_a_longer_window() {
         std::hint::spin_loop();
     }
     store.sweep();
-    assert_eq!(store.clients(), 1_000);
-    assert_eq!(store.bytes(), 1_000 * (CLIENT_OVERHEAD_BYTES + 4 * 8));
+    assert_eq!(store.usage().clients, 1_000);
+    assert_eq!(
+        store.usage().bytes,
+        1_000 * (WindowLog::OVERHEAD_BYTES + 4 * 8)
+    );
 }
 
 #[test]
@@ -56,8 +60,12 @@ fn a_million_clients_stay_within_the_bound_and_the_newest_are_exact() {
     for number in 0..1_000_000_u32 {
         store.decide(&policy, client(number), LogTime::from_micros(number.into()));
     }
-    assert!(store.bytes() <= bound, "{} bytes", store.bytes());
-    assert!(store.evictions() > 0);
+    assert!(
+        store.usage().bytes <= bound,
+        "{} bytes",
+        store.usage().bytes
+    );
+    assert!(store.usage().evictions > 0);
     let newest = client(999_999);
     let at = LogTime::from_micros(1_000_001);
     assert!(store.decide(&policy, newest, at).admitted);
@@ -77,7 +85,7 @@ fn a_busy_client_is_not_forgotten_for_newcomers() {
             admitted += u32::from(store.decide(&policy, busy, at).admitted);
         }
     }
-    assert!(store.evictions() > 0);
+    assert!(store.usage().evictions > 0);
     assert_eq!(admitted, 2);
 }
 
@@ -95,10 +103,10 @@ fn at_the_bound_the_client_that_was_silent_longest_goes_with_any_window() {
     for number in 0..1_000 {
         store.decide(&long, client(number), at(2_000 + i64::from(number)));
     }
-    assert_eq!(store.evictions(), 0, "there is room for so many");
+    assert_eq!(store.usage().evictions, 0, "there is room for so many");
     // Clients whose last request came before the moment 2,000 go first. None of these has the longer window.
     let mut newcomers = 2_000;
-    while store.evictions() < 200 {
+    while store.usage().evictions < 200 {
         newcomers += 1;
         store.decide(&short, client(newcomers), at(10_000));
     }
@@ -126,14 +134,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BOUND: usize = 16 << 20;
 
-/// Ways to fill a store: a quota, and requests per client.
-const FILLINGS: [(&str, usize); 3] = [
+/// Ways to fill a store or a journal: which one, a quota, and requests per client.
+const FILLINGS: [(&str, &str, usize); 6] = [
     // What a client costs beside its entries counts most.
-    ("10/minute", 1),
+    ("store", "10/minute", 1),
+    ("journal", "10/minute", 1),
     // Both count.
-    ("10/minute", 11),
+    ("store", "10/minute", 11),
+    ("journal", "10/minute", 11),
     // The entries count most.
-    ("200/minute", 201),
+    ("store", "200/minute", 201),
+    ("journal", "200/minute", 201),
 ];
 
 /// Compares the bound with what the kernel counts. To count nothing else, the test starts itself once more for each
@@ -165,18 +176,40 @@ fn resident_memory_stays_within_the_bound() {
     }
 }
 
-/// Fills a store until it has evicted clients for a while. Returns how many bytes the process has grown by.
-fn fill((quota, requests): (&str, usize)) -> usize {
-    let before = resident_bytes();
-    let store = MemoryStore::new(BOUND);
+/// Fills a store or a journal until it has evicted clients for a while. Returns how many bytes the process has grown by.
+fn fill((what, quota, requests): (&str, &str, usize)) -> usize {
     let policy = policy(quota);
+    let limit = policy.quota.limit();
+    let before = resident_bytes();
+    let (store, journal) = (MemoryStore::new(BOUND), Journal::new(BOUND));
     for number in 0_u32.. {
-        for _ in 0..requests {
-            store.decide(&policy, client(number), LogTime::from_micros(number.into()));
+        let at = LogTime::from_micros(number.into());
+        for member in 0..requests as u32 {
+            if what == "store" {
+                store.decide(&policy, client(number), at);
+                continue;
+            }
+            let entry = LogEntry {
+                at,
+                member: member as i32,
+            };
+            let pending = journal.arrive(&policy, client(number), entry);
+            let mut pending = pending.continue_value().expect("Redis has to decide");
+            let decision = Decision {
+                admitted: member < limit,
+                remaining: limit.saturating_sub(member + 1),
+                reset_after: policy.quota.window(),
+            };
+            assert!(pending.answered(pending.entry(), decision));
         }
         if number % 1_000 == 0 {
             let grown = resident_bytes() - before;
-            let is_full = store.evictions() as usize > store.clients() / 4;
+            let usage = if what == "store" {
+                store.usage()
+            } else {
+                journal.usage()
+            };
+            let is_full = usage.evictions as usize > usage.clients / 4;
             if is_full || grown > 2 * BOUND {
                 return grown;
             }

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::timeline::{Mark, Own, STEP_MICROS, Timeline, settle};
+use super::timeline::{Mark, Own, SILENCE, STEP_MICROS, Timeline, settle};
 use crate::limiter::{LogTime, boot_clock::BootClock};
 
 /// How many samples are remembered, one a second. Older ones are forgotten, so that the slow drift between the clocks
@@ -18,6 +18,10 @@ const SAMPLES: usize = 8;
 
 /// How much two correct samples may differ beyond their round trips: the drift over `SAMPLES` seconds.
 const DRIFT_MICROS: i64 = 500;
+
+/// How old the last measurement may be, µs. There is one a second. After a longer pause, this machine may have stood
+/// still, and Redis's clock may have been stepped.
+const MAX_AGE_MICROS: i64 = SILENCE;
 
 /// A clock is slewed by at most one part in this many of the time that passes: 500 ppm.
 const SLEW: i64 = 2_000;
@@ -37,6 +41,8 @@ pub(super) struct RedisClock {
     boot: BootClock,
     /// Log time less the boot clock. A request needs nothing else.
     log_offset: AtomicI64,
+    /// When the timeline was last settled, by the boot clock.
+    settled_at: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -74,16 +80,36 @@ pub struct ClockStep {
 }
 
 impl RedisClock {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(boot: BootClock) -> Self {
         Self {
-            boot: BootClock::new(),
+            boot,
             log_offset: AtomicI64::new(0),
+            settled_at: AtomicI64::new(i64::MIN),
             state: Mutex::default(),
         }
     }
 
     pub(super) fn now(&self) -> LogTime {
         LogTime::from_micros(self.log_time(self.boot.micros()))
+    }
+
+    /// The log time, or `None` if the last measurement is too old to go by.
+    ///
+    /// A machine that was suspended counts the time that it missed by its boot clock. A virtual machine that its host
+    /// has stopped may not: then nothing here shows that time has passed, and its log times are late until its next
+    /// measurement, a second later at most.
+    pub(super) fn fresh_now(&self) -> Option<LogTime> {
+        self.fresh_at(self.boot.micros())
+    }
+
+    fn fresh_at(&self, at: i64) -> Option<LogTime> {
+        let age = at.saturating_sub(self.settled_at.load(Ordering::Acquire));
+        (age <= MAX_AGE_MICROS).then(|| LogTime::from_micros(self.log_time(at)))
+    }
+
+    /// How long the fastest of the last round trips took, µs.
+    pub(super) fn round_trip(&self) -> i64 {
+        self.state().round_trip()
     }
 
     /// The boot clock's time to hand to [`finish_sample`](Self::finish_sample).
@@ -174,6 +200,12 @@ impl RedisClock {
         });
         let log_offset = timeline.at(state.redis_offset);
         self.log_offset.store(log_offset, Ordering::Relaxed);
+        self.settled_at.store(at, Ordering::Release);
+    }
+
+    /// Whether this node knows Redis's time.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state().settled.is_some()
     }
 
     /// Whether other nodes may still confirm `mark` although it seems old. Redis's clock may just have been set
@@ -183,6 +215,11 @@ impl RedisClock {
         let redis_now = self.boot.micros() + state.redis_offset;
         state.settled.is_none()
             && mark.is_some_and(|mark| mark.is_possible(redis_now) && mark.is_silent(redis_now))
+    }
+
+    /// Log time less the boot clock, µs.
+    pub(super) fn log_offset(&self) -> i64 {
+        self.log_offset.load(Ordering::Relaxed)
     }
 
     /// What other nodes have to know. Valid once the timeline is [settled](Self::settle).
@@ -242,130 +279,4 @@ fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EPOCH: i64 = 1_800_000_000_000_000;
-    const SECOND: i64 = 1_000_000;
-
-    fn offset(clock: &RedisClock) -> i64 {
-        clock.state().redis_offset
-    }
-
-    fn log_offset(clock: &RedisClock) -> i64 {
-        clock.log_offset.load(Ordering::Relaxed)
-    }
-
-    /// A clock that has measured Redis's clock once. Redis's clock said `EPOCH` when the boot clock began.
-    fn settled() -> RedisClock {
-        let clock = RedisClock::new();
-        assert!(!clock.add_sample(0, 100, EPOCH + 50), "nothing was known");
-        clock.settle_at(100, None);
-        assert_eq!((offset(&clock), log_offset(&clock)), (EPOCH, EPOCH));
-        clock
-    }
-
-    #[test]
-    fn the_sample_with_the_smallest_round_trip_counts() {
-        let clock = RedisClock::new();
-        clock.add_sample(0, 10_000, EPOCH + 1_000); // answered early in a slow round trip
-        assert_eq!(offset(&clock), EPOCH - 4_000);
-        clock.add_sample(20_000, 20_100, EPOCH + 20_050);
-        assert_eq!(offset(&clock), EPOCH);
-        clock.add_sample(30_000, 38_000, EPOCH + 31_000);
-        assert_eq!(offset(&clock), EPOCH, "a slower one changes nothing");
-    }
-
-    #[test]
-    fn small_corrections_are_followed_at_once() {
-        let clock = settled();
-        assert!(clock.add_sample(SECOND, SECOND + 100, EPOCH + SECOND + 3_000));
-        assert_eq!(log_offset(&clock), offset(&clock));
-        assert_eq!(log_offset(&clock), EPOCH + 2_950);
-        clock.settle_at(SECOND + 200, None);
-        assert_eq!(clock.take_step(), None);
-    }
-
-    #[test]
-    fn the_clock_is_followed_where_it_is_stepped_to_and_log_times_go_on() {
-        let clock = settled();
-        let stepped = EPOCH + SECOND - 5 * SECOND;
-        assert!(!clock.add_sample(SECOND, SECOND + 5_000, stepped));
-        assert_eq!(offset(&clock), EPOCH - 5 * SECOND - 2_500);
-        assert_eq!(log_offset(&clock), EPOCH, "until it is settled");
-        clock.settle_at(SECOND + 5_000, None);
-        assert_eq!(log_offset(&clock), EPOCH, "and after that");
-        let step = ClockStep {
-            redis_micros: -5 * SECOND - 2_500,
-            log_micros: 0,
-        };
-        assert_eq!(clock.take_step(), Some(step));
-        assert_eq!(clock.take_step(), None, "once");
-
-        // The next sample is more exact.
-        let next = EPOCH + 2 * SECOND - 5 * SECOND;
-        assert!(clock.add_sample(2 * SECOND, 2 * SECOND + 100, next));
-        assert!((log_offset(&clock) - EPOCH).abs() <= 2_600);
-        clock.settle_at(2 * SECOND + 100, Some(clock.mark()));
-        assert_eq!(clock.take_step(), None);
-    }
-
-    #[test]
-    fn a_step_that_could_not_be_settled_yet_changes_nothing() {
-        let clock = settled();
-        for second in 1..=3 {
-            let sent = second * SECOND;
-            assert!(!clock.add_sample(sent, sent + 100, EPOCH + sent + 50 - 3_600 * SECOND));
-            assert_eq!(log_offset(&clock), EPOCH);
-        }
-        clock.settle_at(4 * SECOND, None);
-        assert_eq!(log_offset(&clock), EPOCH);
-    }
-
-    #[test]
-    fn a_node_that_stood_still_says_how_far_it_has_moved() {
-        let clock = settled();
-        let paused = 60 * SECOND;
-        clock.add_sample(SECOND, SECOND + 100, EPOCH + SECOND + 50 + paused);
-        let others = Mark {
-            timeline: Timeline::default(),
-            latest: EPOCH + paused + SECOND / 2,
-        };
-        clock.settle_at(SECOND + 100, Some(others));
-        assert_eq!(log_offset(&clock), EPOCH + paused);
-        let step = ClockStep {
-            redis_micros: paused,
-            log_micros: paused,
-        };
-        assert_eq!(clock.take_step(), Some(step));
-    }
-
-    #[test]
-    fn a_step_that_no_node_has_seen_is_told_by_the_mark() {
-        let clock = RedisClock::new();
-        clock.add_sample(0, 100, EPOCH + 50);
-        let hour = 3_600 * SECOND;
-        let before = Mark {
-            timeline: Timeline::default(),
-            latest: EPOCH + 100 + hour,
-        };
-        clock.settle_at(100, Some(before));
-        assert_eq!(log_offset(&clock), EPOCH + hour);
-        let step = ClockStep {
-            redis_micros: -hour,
-            log_micros: 0,
-        };
-        assert_eq!(clock.take_step(), Some(step));
-    }
-
-    #[test]
-    fn old_samples_are_forgotten() {
-        let clock = RedisClock::new();
-        clock.add_sample(0, 10, EPOCH + 5);
-        for second in 1..=SAMPLES as i64 {
-            let sent = second * SECOND;
-            clock.add_sample(sent, sent + 100, EPOCH + sent + 50 + second * 50);
-        }
-        assert!(offset(&clock) > EPOCH, "the drift since was taken in");
-    }
-}
+mod tests;

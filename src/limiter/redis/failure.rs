@@ -8,8 +8,9 @@ use super::{
 };
 use crate::limiter::{Misconfiguration, WindowStoreError};
 
-/// The commands that requests, the clock and the probe need, as an ACL grants them.
-const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +expire +persist";
+/// The commands that requests, the clock, the beats, new connections and the probe need, as an ACL grants them. A node works
+/// without `INFO`; it then notices only by its keys that Redis was restarted.
+const COMMANDS: &str = "+time +info +get +set +multi +exec +zadd +zremrangebyscore +zremrangebyrank +zcard +zrange +zscore +expire +persist +hgetall +hset +hdel";
 
 /// Sorts errors.
 ///
@@ -18,9 +19,10 @@ const COMMANDS: &str = "+time +get +set +multi +exec +zadd +zremrangebyscore +zr
 /// | `WRONGTYPE` | the key of one client ([`WindowStoreError::Key`]) | the node counts this client itself; Redis counts all others |
 /// | `NOPERM`, `NOAUTH`, `WRONGPASS`, or it does not let the user in | the user ([`Misconfiguration::Permission`]) | as if Redis were away; one log line says what to grant |
 /// | `MOVED`, `ASK`, `CROSSSLOT` to a `redis://` URL | the URL ([`Misconfiguration::ClusterMember`]) | at the start, the program ends; later, as if Redis were away; one log line says which URL to use |
-/// | the same to a `redis+cluster://` URL | slots that have moved ([`WindowStoreError::Failed`]) | Redis is away; a new connection finds them |
-/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, `TRYAGAIN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | Redis is away |
-/// | nothing, or the connection breaks | [`WindowStoreError::Timeout`], [`WindowStoreError::Failed`], [`WindowStoreError::Connect`] | Redis is away |
+/// | `MOVED`, `ASK`, `TRYAGAIN` to a `redis+cluster://` URL | a slot that moves ([`Redirect`](super::slots::Redirect)) | the request is sent to the server that the answer names; this table is only for a server that says nothing else until the timeout |
+/// | `OOM`, `READONLY`, `LOADING`, `MASTERDOWN`, `MISCONF`, `NOREPLICAS`, `BUSY`, `CLUSTERDOWN`, anything else | the state of the server ([`WindowStoreError::Failed`]) | Redis is away |
+/// | what is no answer, or it ends the connection ([`WindowStoreError::Lost`]) | the connection | a new connection takes its place, and the same is sent again |
+/// | nothing in time ([`WindowStoreError::Timeout`]), or it takes no new connection ([`WindowStoreError::Connect`]) | perhaps the server: see [`outage`](crate::limiter::outage) | |
 ///
 /// `EXECABORT` says only that Redis did not accept one of the commands before it. What counts is its answer to that
 /// command.
@@ -48,6 +50,7 @@ impl Failures {
         }
         match self.misconfiguration(&error) {
             Some(what) => WindowStoreError::Misconfigured(what, error.into()),
+            None if is_lost(&error) => WindowStoreError::Lost(error.into()),
             None => WindowStoreError::Failed(error.into()),
         }
     }
@@ -79,6 +82,14 @@ impl Failures {
     }
 }
 
+/// Whether the connection is of no use any more.
+fn is_lost(error: &RedisError) -> bool {
+    let kind = error.kind();
+    kind == ErrorKind::Io
+        || kind == ErrorKind::ClusterConnectionNotFound
+        || error.is_unrecoverable_error()
+}
+
 /// The first words of all errors that the server returned.
 fn codes(error: &RedisError) -> Vec<String> {
     let errors = error.clone().into_server_errors();
@@ -93,10 +104,13 @@ fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
             let settings = server.redis_settings();
             (settings.username(), settings.db(), "")
         }
-        Kind::Sentinel(group) => (group.settings.username(), group.settings.db(), " +role"),
-        Kind::Cluster(servers) => {
-            let user = servers.first().and_then(|s| s.redis_settings().username());
-            (user, 0, " +cluster|slots +ping")
+        Kind::Sentinel(group) => {
+            let settings = group.access.settings();
+            (settings.username(), settings.db(), " +role")
+        }
+        Kind::Cluster(seeds) => {
+            let user = seeds.access.settings().username();
+            (user, 0, " +cluster|slots +asking")
         }
     };
     let user = user.unwrap_or("default");
@@ -154,9 +168,19 @@ mod tests {
         ] {
             assert!(matches!(sort(code), WindowStoreError::Failed(_)), "{code}");
         }
-        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        let broken = server.sort(broken.into(), "rate_limit:192.0.2.1");
-        assert!(matches!(broken, WindowStoreError::Failed(_)));
+        for kind in [
+            std::io::ErrorKind::ConnectionReset,
+            std::io::ErrorKind::BrokenPipe,
+            std::io::ErrorKind::UnexpectedEof,
+            std::io::ErrorKind::Other,
+        ] {
+            let broken = std::io::Error::from(kind);
+            let broken = server.sort(broken.into(), "rate_limit:192.0.2.1");
+            assert!(matches!(broken, WindowStoreError::Lost(_)), "{kind}");
+        }
+        let garbage = deadpool_redis::redis::parse_redis_value(b"!?").expect_err("no answer");
+        let garbage = server.sort(garbage, "rate_limit:192.0.2.1");
+        assert!(matches!(garbage, WindowStoreError::Lost(_)));
     }
 
     #[test]
@@ -174,22 +198,22 @@ mod tests {
             (
                 "redis://localhost",
                 "ACL SETUSER default on resetkeys ~rate_limit:* -@all +time ",
-                "+persist",
+                "+hdel",
             ),
             (
                 "redis://shunt:secret@localhost/2",
                 "ACL SETUSER shunt on ",
-                "+persist +select",
+                "+hdel +select",
             ),
             (
                 "redis+sentinel://shunt:secret@a:1/m",
                 "ACL SETUSER shunt on ",
-                "+persist +role",
+                "+hdel +role",
             ),
             (
                 "redis+cluster://shunt:secret@a:1",
                 "ACL SETUSER shunt on ",
-                "+cluster|slots +ping",
+                "+cluster|slots +asking",
             ),
         ] {
             let grant = failures(url).grant;

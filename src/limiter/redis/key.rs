@@ -5,6 +5,7 @@
 //! | `rate_limit:<client>` | sorted set | the client's window log under the policy `default` |
 //! | `rate_limit:<policy>:<client>` | sorted set | its window log under another policy |
 //! | `rate_limit:clock` | string | the [mark](super::timeline::Mark) |
+//! | `rate_limit:nodes` | hash | the [beats](super::nodes) of the nodes |
 //! | `rate_limit:probe:<number>` | sorted set | nothing of worth, for a second: with it, a node tries whether Redis takes writes |
 //!
 //! Invariant: no two of these are ever the same key. A client is an address, which has a `.` or two `:`, and a number
@@ -50,6 +51,11 @@ impl KeyPrefix {
     /// The key of the mark, which tells all nodes which timeline the logs are on.
     pub(super) fn clock(&self) -> String {
         format!("{self}clock")
+    }
+
+    /// The key of the hash in which the nodes beat.
+    pub(super) fn nodes(&self) -> String {
+        format!("{self}nodes")
     }
 
     /// A key that holds no log, to try out Redis with.
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!(keys.log(&default, v4), "two/192.0.2.1");
         assert_eq!(keys.log(&other, v6), "two/shorten:2001:db8::/64");
         assert_eq!(keys.clock(), "two/clock");
+        assert_eq!(keys.nodes(), "two/nodes");
         assert_eq!(keys.probe(7), "two/probe:7");
     }
 

@@ -12,11 +12,12 @@ use crate::limiter::{Decision, LogEntry, LogTime, Quota};
 pub(super) struct Record<'a> {
     pub(super) key: &'a str,
     pub(super) quota: Quota,
-    pub(super) at: LogTime,
-    /// What tells it from others of the same time.
-    pub(super) member: i32,
+    pub(super) entry: LogEntry,
     /// Earlier requests of the client that have to be in its log before this one is decided.
     pub(super) earlier: &'a [LogEntry],
+    /// Whether it may be in the log already: it was sent before, and perhaps the answer was lost. If the log has its
+    /// member with the same time, that is this request. (That another one has both is as good as impossible.)
+    pub(super) is_repeated: bool,
     /// Whether entries that are further ahead than [`AHEAD`] are removed first. In that case this member is in the log
     /// already, perhaps with another time.
     pub(super) removes_ahead: bool,
@@ -40,36 +41,48 @@ impl Record<'_> {
 
     /// How many commands [`add_to`](Self::add_to) adds.
     pub(super) fn commands(&self) -> usize {
-        Self::COMMANDS + usize::from(!self.earlier.is_empty()) + usize::from(self.removes_ahead)
+        let more = [
+            !self.earlier.is_empty(),
+            self.removes_ahead,
+            self.is_repeated,
+        ];
+        Self::COMMANDS + more.into_iter().map(usize::from).sum::<usize>()
     }
 
     /// Adds the commands. The table in [the module above](super) says why these, and why in this order.
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
-        let Self { key, quota, at, .. } = self;
+        let Self { key, quota, .. } = self;
+        let LogEntry { at, member } = self.entry;
         if !self.earlier.is_empty() {
             pipeline.add_command(add_entries(key, self.earlier));
         }
         if self.removes_ahead {
-            pipeline.add_command(remove_ahead(key, *at));
+            pipeline.add_command(remove_ahead(key, at));
+        }
+        if self.is_repeated {
+            let mut known = command("ZSCORE", key, 1);
+            known.arg(member);
+            pipeline.add_command(known);
         }
         let mut add = command("ZADD", key, 3);
         if !self.removes_ahead {
             add.arg("NX");
         }
-        add.arg(at.as_micros()).arg(self.member);
+        add.arg(at.as_micros()).arg(member);
         let count = command("ZCARD", key, 0);
         let mut first = command("ZRANGE", key, 3);
         first.arg(0).arg(1).arg("WITHSCORES");
         pipeline
             .add_command(add)
-            .add_command(remove_old(key, *quota, *at))
+            .add_command(remove_old(key, *quota, at))
             .add_command(remove_surplus(key, *quota))
             .add_command(count)
             .add_command(first)
             .add_command(expire(key, *quota));
     }
 
-    /// The decision. `None` if the member is taken: then the request is not logged yet.
+    /// The decision. `None` if the log has the member already: if this is no repetition, the same has to be sent as one,
+    /// to learn whether it is this request; otherwise it is another one's, and this request is not logged yet.
     ///
     /// `replies` has one reply for each command, in the order of the commands.
     pub(super) fn decision(&self, replies: &[Value]) -> RedisResult<Option<Recorded>> {
@@ -78,21 +91,23 @@ impl Record<'_> {
                 return Err(RedisError::from(error.clone()));
             }
         }
-        let reply = |index: usize| {
-            let before = replies.len().saturating_sub(Self::COMMANDS);
-            replies.get(before + index).unwrap_or(&Value::Nil)
-        };
+        let before = replies.len().saturating_sub(Self::COMMANDS);
+        let reply = |index: usize| replies.get(before + index).unwrap_or(&Value::Nil);
+        let at = self.entry.at;
         let added = u64::from_redis_value_ref(reply(0))?;
         if added == 0 && !self.removes_ahead {
-            return Ok(None);
+            let known = replies[..before].last().filter(|_| self.is_repeated);
+            if known.map(micros).transpose()? != Some(at) {
+                return Ok(None);
+            }
         }
         let logged = u64::from_redis_value_ref(reply(3))?;
-        let oldest = score(reply(4), 0)?.unwrap_or(self.at);
+        let oldest = score(reply(4), 0)?.unwrap_or(at);
         let second = score(reply(4), 1)?;
-        let decision = Decision::from_log(self.quota, self.at, logged, oldest, second);
+        let decision = Decision::from_log(self.quota, at, logged, oldest, second);
         Ok(Some(Recorded {
             decision,
-            is_from_ahead: !decision.admitted && second.unwrap_or(oldest) > self.at + AHEAD,
+            is_from_ahead: !decision.admitted && second.unwrap_or(oldest) > at + AHEAD,
         }))
     }
 }
@@ -214,6 +229,55 @@ mod tests {
             let score = score(reply, index).expect("a score");
             score.map(LogTime::as_micros)
         })
+    }
+
+    /// What Redis says of a request of "3/minute" at `AT`, after `more` replies to the commands before the usual ones.
+    fn decided(is_repeated: bool, more: &[Value], added: i64) -> Option<bool> {
+        let record = Record {
+            key: "rate_limit:192.0.2.1",
+            quota: "3/minute".parse().expect("a quota"),
+            entry: LogEntry {
+                at: LogTime::from_micros(AT),
+                member: 7,
+            },
+            earlier: &[],
+            is_repeated,
+            removes_ahead: false,
+        };
+        let first = Value::Array(vec![text("7"), text(&AT.to_string())]);
+        let usual = [
+            Value::Int(added),
+            Value::Int(0),
+            Value::Int(0),
+            Value::Int(1),
+            first,
+            Value::Int(1),
+        ];
+        let replies = [more, &usual].concat();
+        assert_eq!(replies.len(), record.commands());
+        let recorded = record.decision(&replies).expect("replies");
+        recorded.map(|recorded| recorded.decision.admitted)
+    }
+
+    const AT: i64 = 1_800_000_000_000_001;
+
+    #[test]
+    fn only_what_was_sent_before_and_has_the_same_time_is_the_same_request() {
+        let (same, other) = (text("1800000000000001"), text("1800000000000002"));
+        assert_eq!(decided(false, &[], 1), Some(true));
+        assert_eq!(decided(false, &[], 0), None);
+        assert_eq!(
+            decided(true, &[Value::Nil], 1),
+            Some(true),
+            "lost on its way there"
+        );
+        assert_eq!(
+            decided(true, &[same], 0),
+            Some(true),
+            "lost on its way back"
+        );
+        assert_eq!(decided(true, &[other], 0), None);
+        assert_eq!(decided(true, &[Value::Double(AT as f64)], 0), Some(true));
     }
 
     #[test]

@@ -17,6 +17,10 @@
 //! | its own time behind, and the mark as old as it should be by Redis's time | this machine stood still, others did not | are where Redis and the others are |
 //! | no time of its own, and the mark ahead of Redis's time | Redis's clock was set back while no node ran | go on from the mark |
 //!
+//! The value of the mark is fixed: a node that finds anything else takes it for another program's, and nodes of two
+//! releases use it at the same time during an upgrade. What else nodes have to tell each other is in their
+//! [beats](super::attendance).
+//!
 //! A step forward that is smaller than [`SILENCE`] looks like a pause of this machine, and log times follow it. What
 //! Redis itself forgets when its clock is set forward, because keys expire by it, is lost in any case.
 

@@ -55,11 +55,6 @@ async fn always(_: &Cluster) -> bool {
     true
 }
 
-/// How many requests nodes can admit while each counts for itself: a quota for each hammer on each node.
-fn local_quotas(nodes: usize) -> usize {
-    nodes * QUOTA * usize::from(HAMMERS)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_happens() {
     needs!("redis-server", "postgres", "nginx");
@@ -130,10 +125,9 @@ async fn every_node_is_restarted_in_turn() {
     assert_eq!(figures.over_admitted, 0);
 }
 
-/// Redis goes away and comes back. It loses its data `forgotten` times.
+/// Redis goes away and comes back, with its data or without.
 async fn redis_fault(
     fault: &str,
-    forgotten: usize,
     harm: impl AsyncFnOnce(&mut Cluster),
     heal: impl AsyncFnOnce(&mut Cluster),
 ) {
@@ -150,12 +144,7 @@ async fn redis_fault(
     let mut cluster = cluster_that_loses_redis(2).await;
     let figures = under_load(fault, &mut cluster, harm_and_heal, closed).await;
     assert_no_failure(&figures);
-    let most = local_quotas(2) + forgotten * QUOTA * usize::from(HAMMERS);
-    assert!(
-        (1..=most).contains(&figures.over_admitted),
-        "{}",
-        figures.over_admitted
-    );
+    assert_eq!(figures.over_admitted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +152,6 @@ async fn redis_is_frozen_and_thawed() {
     needs!("redis-server", "postgres", "nginx");
     redis_fault(
         "Redis is frozen for a second",
-        0,
         async |cluster| cluster.redis.freeze(),
         async |cluster| cluster.redis.thaw(),
     )
@@ -175,7 +163,6 @@ async fn redis_is_killed_and_started_again() {
     needs!("redis-server", "postgres", "nginx");
     redis_fault(
         "Redis is killed and started again, empty",
-        1,
         async |cluster| cluster.redis.kill(),
         async |cluster| cluster.redis.restart().await,
     )
@@ -273,9 +260,7 @@ async fn one_node_is_cut_off_from_redis() {
     )
     .await;
     assert_no_failure(&figures);
-    assert!(
-        figures.over_admitted <= local_quotas(1),
-        "{}",
-        figures.over_admitted
-    );
+    // What a node that is cut off alone cannot know: its half of each hammer's quota.
+    let most = usize::from(HAMMERS) * QUOTA / 2;
+    assert!(figures.over_admitted <= most, "{}", figures.over_admitted);
 }

@@ -134,24 +134,47 @@ pub async fn under_load_of(
     figures
 }
 
+/// A row of the table of faults.
+pub struct Row<'a> {
+    pub fault: &'a str,
+    pub sent: usize,
+    pub failed_reads: usize,
+    pub failed_writes: usize,
+    pub over_admitted: usize,
+    pub recovery: Duration,
+    pub slowest: Duration,
+}
+
+impl Row<'_> {
+    /// Prints it as `scripts/faults` expects it.
+    pub fn print(&self) {
+        println!(
+            "| {} | {} | {} | {} | {} | {:.1} s | {} ms |",
+            self.fault,
+            self.sent,
+            self.failed_reads,
+            self.failed_writes,
+            self.over_admitted,
+            self.recovery.as_secs_f64(),
+            self.slowest.as_millis()
+        );
+    }
+}
+
 impl Figures {
     fn print(&self, fault: &str) {
         let all = [&self.reads, &self.writes, &self.hammers];
-        let sent: usize = all
-            .iter()
-            .map(|seen| seen.total() + seen.broken.len())
-            .sum();
-        let (reads, writes) = (self.reads.failed(), self.writes.failed());
-        let slowest = all
-            .iter()
-            .map(|seen| seen.slowest)
-            .max()
-            .unwrap_or_default();
-        println!(
-            "| {fault} | {sent} | {reads} | {writes} | {} | {:.1} s | {} ms |",
-            self.over_admitted,
-            self.recovery.as_secs_f64(),
-            slowest.as_millis()
-        );
+        let sent = all.iter().map(|seen| seen.total() + seen.broken.len());
+        let slowest = all.iter().map(|seen| seen.slowest).max();
+        let row = Row {
+            fault,
+            sent: sent.sum(),
+            failed_reads: self.reads.failed(),
+            failed_writes: self.writes.failed(),
+            over_admitted: self.over_admitted,
+            recovery: self.recovery,
+            slowest: slowest.unwrap_or_default(),
+        };
+        row.print();
     }
 }

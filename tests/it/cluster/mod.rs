@@ -4,4 +4,4 @@ mod configuration;
 mod connections;
 mod exactness;
 mod faults;
-mod figures;
+pub mod figures;

@@ -1,6 +1,8 @@
 //! What clients notice when Redis or Postgres is killed, frozen and restarted, and when a database fails in part.
 
+mod hiccups;
 mod no_room;
+mod nodes;
 mod partial;
 mod postgres;
 mod redis;

@@ -9,7 +9,10 @@ use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually, needs
 /// long, and then the breaker opens more often than these tests expect.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much longer than the timeout a request may take on a busy machine.
+/// How long a request waits for Redis if the machine did not run the node meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// How much longer a request may take on a busy machine.
 const MARGIN: Duration = Duration::from_secs(1);
 
 fn builder(redis: &Redis) -> NodeBuilder {
@@ -50,7 +53,7 @@ fn assert_calm(seen: &Seen, during: &str) {
         [&200],
         "{during}: {seen:?}"
     );
-    assert!(seen.slowest < TIMEOUT + MARGIN, "{during}: {seen:?}");
+    assert!(seen.slowest < LONGEST_WAIT + MARGIN, "{during}: {seen:?}");
 }
 
 async fn decided_by(node: &Node, source: &str) -> f64 {

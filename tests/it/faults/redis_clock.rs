@@ -223,7 +223,7 @@ async fn after_a_step_the_shield_outlives_neither_the_flood_nor_the_log() {
         },
     )
     .await;
-    redis.command::<()>("FLUSHALL").await;
+    redis.command::<u32>("DEL rate_limit:127.0.44.1").await;
     assert_eq!(client.get("/").await.status, 200);
 }
 

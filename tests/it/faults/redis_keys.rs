@@ -41,7 +41,8 @@ async fn assert_never_away(nodes: &[&Node]) {
 async fn a_key_that_is_no_log_concerns_its_client_alone() {
     needs!("redis-server");
     let redis = Redis::start().await;
-    let nodes = [node(&redis).start().await, node(&redis).start().await];
+    let node = node(&redis).set("limiter.nodes", "2");
+    let nodes = [node.clone().start().await, node.start().await];
     let nodes = [&nodes[0], &nodes[1]];
     for (number, command, kind) in [
         (1, "SET rate_limit:127.0.50.1 mine", "string"),
@@ -51,9 +52,9 @@ async fn a_key_that_is_no_log_concerns_its_client_alone() {
     ] {
         redis.command::<deadpool_redis::redis::Value>(command).await;
         let client = [127, 0, 50, number];
-        // As with `on_redis_failure = "local"`, each node counts by itself.
-        assert_eq!(admitted(&nodes[..1], client, 15).await, 10, "{kind}");
-        assert_eq!(admitted(&nodes[1..], client, 15).await, 10, "{kind}");
+        // As with Redis away, each node has its share.
+        assert_eq!(admitted(&nodes[..1], client, 15).await, 5, "{kind}");
+        assert_eq!(admitted(&nodes[1..], client, 15).await, 5, "{kind}");
         let other = [127, 0, 51, number];
         assert_eq!(admitted(&nodes, other, 30).await, 10, "{kind}: others");
         let key = format!("rate_limit:127.0.50.{number}");
@@ -71,8 +72,10 @@ async fn a_key_that_is_no_log_concerns_its_client_alone() {
         assert_eq!(decided_by(node, "local").await, 60.0);
     }
     redis.command::<u32>("DEL rate_limit:127.0.50.1").await;
-    assert_eq!(admitted(&nodes, [127, 0, 50, 1], 30).await, 10, "at once");
+    // Redis decides again at once, and gets the requests that the nodes have counted.
+    assert_eq!(admitted(&nodes, [127, 0, 50, 1], 30).await, 0, "used up");
     assert_eq!(decided_by(nodes[0], "local").await, 60.0);
+    assert_eq!(redis.logged("rate_limit:127.0.50.1").await.len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +102,7 @@ async fn a_key_that_becomes_something_else_under_a_flood_concerns_its_client_alo
     })
     .await;
     let seen = flood.stop().await;
-    assert_eq!(seen.count(200), 30, "two of one, counted anew: {seen:?}");
+    assert_eq!(seen.count(200), 20, "one quota each: {seen:?}");
     assert_never_away(&[&node]).await;
     let kept: String = redis.command("GET rate_limit:127.0.52.1").await;
     assert_eq!(kept, "mine");
@@ -240,6 +243,8 @@ async fn two_services_with_two_prefixes_on_one_redis_do_not_meet() {
         "one:shorten:127.0.56.1",
         "one:clock",
         "two:clock",
+        "one:nodes",
+        "two:nodes",
     ] {
         assert!(keys.iter().any(|known| known == key), "{key} of {keys:?}");
     }

@@ -1,8 +1,11 @@
-//! Redis as a cluster and as a Sentinel group, as small as they can be.
+//! Redis as a cluster and as a Sentinel group.
 
 use deadpool_redis::redis::{FromRedisValue, Value};
 use tempfile::NamedTempFile;
 use testkit::{Redis, eventually, free_port};
+
+/// How many slots every cluster has.
+const SLOTS: usize = 16_384;
 
 /// A cluster of one server that owns every slot.
 pub struct Cluster(Redis);
@@ -33,6 +36,72 @@ impl Cluster {
 
     pub fn server(&self) -> &Redis {
         &self.0
+    }
+}
+
+/// A cluster of several masters, each of which owns as many slots as the others, in their order. While one is away, the
+/// others go on.
+pub struct Shards(pub Vec<Redis>);
+
+pub async fn shards(count: usize, arguments: &[&str]) -> Shards {
+    let mut servers = Vec::new();
+    for number in 0..count {
+        let port = free_port().to_string();
+        let in_cluster_mode: &[&str] = &["--cluster-enabled", "yes", "--cluster-port", &port];
+        let go_on: &[&str] = &["--cluster-require-full-coverage", "no"];
+        let arguments = [in_cluster_mode, go_on, arguments].concat();
+        let server = Redis::start_with(&arguments).await;
+        let epoch = format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1);
+        server.command::<()>(&epoch).await;
+        let bounds = [number, number + 1].map(|number| number * SLOTS / count);
+        let slots = format!("CLUSTER ADDSLOTSRANGE {} {}", bounds[0], bounds[1] - 1);
+        server.command::<()>(&slots).await;
+        servers.push(server);
+    }
+    for server in &servers[1..] {
+        let bus: Vec<String> = server.command("CONFIG GET cluster-port").await;
+        let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", server.port(), bus[1]);
+        servers[0].command::<()>(&meet).await;
+    }
+    let shards = Shards(servers);
+    shards.agree().await;
+    shards
+}
+
+impl Shards {
+    pub fn url(&self) -> String {
+        let hosts = self
+            .0
+            .iter()
+            .map(|server| format!("127.0.0.1:{}", server.port()));
+        format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// Waits until every server knows the owner of every slot.
+    pub async fn agree(&self) {
+        for server in &self.0 {
+            eventually("the cluster is up", async || {
+                let info: String = server.command("CLUSTER INFO").await;
+                let says = |line: &str| info.lines().any(|said| said == line);
+                let is_up = says("cluster_state:ok") && says("cluster_slots_ok:16384");
+                (is_up && says(&format!("cluster_size:{}", self.0.len()))).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The slot of a key.
+    pub async fn slot(&self, key: &str) -> usize {
+        self.0[1].command(&format!("CLUSTER KEYSLOT {key}")).await
+    }
+
+    /// The number of the server that owned the slot of a key at first.
+    pub async fn owner(&self, key: &str) -> usize {
+        let slot = self.slot(key).await;
+        let last = |number: &usize| (number + 1) * SLOTS / self.0.len() - 1;
+        (0..self.0.len())
+            .find(|number| slot <= last(number))
+            .expect("an owner")
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shunt::limiter::{LogTime, WindowStore};
-use testkit::{Redis, eventually, needs};
+use testkit::{Fate, RawConnection, Redis, Wire, eventually, needs};
 
 use super::{client, policy, redis_store};
 
@@ -82,6 +82,88 @@ async fn a_member_that_is_taken_is_replaced() {
     }
     assert_eq!(admitted, 10);
     assert!(NEXT.load(Ordering::Relaxed) > 30, "some were tried twice");
+}
+
+/// A request whose connection breaks is sent again: it counts, and it counts once.
+#[tokio::test]
+async fn a_request_that_is_lost_on_its_way_there_or_back_is_logged_once() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let wire = Wire::start(redis.port()).await;
+    let store = redis_store(&format!("redis://{}", wire.address())).await;
+    let policy = policy("10/minute");
+    let mut logged = 0;
+    for fate in [Fate::LoseRequest, Fate::LoseAnswer].repeat(5) {
+        let made = wire.connections();
+        wire.set_all(fate);
+        let now = store.now();
+        let decision = store.record_at(&policy, client(CLIENT), now).await;
+        let decision = decision.expect("a decision");
+        logged += 1;
+        assert!(wire.connections() > made, "it was lost");
+        assert!(decision.admitted);
+        assert_eq!(decision.remaining, 10 - logged);
+        let log = redis.logged(KEY).await;
+        assert_eq!(log.len(), logged as usize, "{fate:?}");
+        assert_eq!(log.last(), Some(&now.as_micros()));
+    }
+    let decision = store.record(&policy, client(CLIENT)).await;
+    assert!(!decision.expect("a decision").admitted);
+}
+
+/// As when an operator ends all connections while one is being made.
+#[tokio::test]
+async fn a_connection_that_ends_while_it_is_made_is_made_again() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let wire = Wire::start(redis.port()).await;
+    let store = redis_store(&format!("redis://{}", wire.address())).await;
+    let policy = policy("10/minute");
+    for _ in 0..5 {
+        wire.spoil(2);
+        wire.set_all(Fate::End);
+        let decision = store.record(&policy, client(CLIENT)).await;
+        assert!(decision.expect("a decision").admitted);
+    }
+}
+
+/// Redis stands still, and requests of other nodes wait in its sockets behind this one. When it goes on, its answer to
+/// this one does not count them, although they came before the answer.
+#[tokio::test]
+async fn what_is_answered_late_counts_what_waited_with_it() {
+    needs!("redis-server");
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    let policy = policy("10/minute");
+    // Its connection is made.
+    let other = client(CLIENT + 1);
+    store.record(&policy, other).await.expect("a decision");
+
+    let mut others = RawConnection::open(([127, 0, 0, 1], redis.port()).into()).await;
+    redis.freeze();
+    let now = store.now().as_micros();
+    let before = testkit::unread(redis.port());
+    let late = async {
+        let decision = store.record(&policy, client(CLIENT)).await;
+        decision.expect("a decision")
+    };
+    let meanwhile = async {
+        eventually("the request waits in its socket", async || {
+            (testkit::unread(redis.port()) > before).then_some(())
+        })
+        .await;
+        for member in 0..10 {
+            let add = format!("ZADD {KEY} {now} {member}\r\n");
+            assert!(others.send(add.as_bytes()).await);
+        }
+        // Later than half of the timeout, and as much before the whole.
+        tokio::time::sleep(TIMEOUT * 3 / 4).await;
+        redis.thaw();
+    };
+    let (decision, ()) = tokio::join!(late, meanwhile);
+    assert!(!decision.admitted, "{decision:?}");
+    assert_eq!(redis.logged(KEY).await.len(), 11);
 }
 
 #[tokio::test]

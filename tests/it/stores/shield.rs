@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 use shunt::{
-    limiter::{LogTime, Policy, Quota, ShieldedRedis, Source},
+    limiter::{JournaledRedis, LogTime, Policy, Quota, Source},
     telemetry::Metrics,
 };
 use testkit::{Redis, needs};
@@ -71,7 +71,7 @@ struct Seen {
 }
 
 struct Nodes {
-    nodes: Vec<ShieldedRedis>,
+    nodes: Vec<JournaledRedis>,
     /// In µs.
     interval: i64,
     next_write_back: i64,
@@ -83,8 +83,9 @@ impl Nodes {
         let mut nodes = Vec::new();
         for _ in 0..NODES {
             let metrics = metrics.store("redis");
-            let node = ShieldedRedis::new(redis_store(&redis.url()).await, metrics);
-            nodes.push(node.with_shield(micros(interval)));
+            let store = redis_store(&redis.url()).await;
+            let node = JournaledRedis::new(store, 64 << 20, micros(interval), metrics);
+            nodes.push(node.with_shield());
         }
         Self {
             nodes,
