@@ -27,7 +27,7 @@ const KEYS_TO_FIND: usize = 640_000;
 const KEYS_TO_TRY: usize = 64;
 
 impl RedisStore {
-    /// Finds all servers and [connects](Self::reconnect_to) to each of them. Returns what it returns, for all servers
+    /// Finds all servers and connects to each of them. Returns what it returns, for all servers
     /// together.
     ///
     /// # Errors
