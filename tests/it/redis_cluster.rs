@@ -212,7 +212,9 @@ async fn a_server_that_gets_its_first_slots_is_found() {
     }
     eventually("the new one knows the others", async || {
         let info: String = new.command("CLUSTER INFO").await;
-        info.contains("cluster_slots_ok:16384").then_some(())
+        // For two seconds, a server that has just joined takes no writes.
+        let is_up = info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384");
+        is_up.then_some(())
     })
     .await;
     let from: String = shards.0[0].command("CLUSTER MYID").await;
