@@ -8,6 +8,8 @@ use std::{
 use rustix::process::Signal;
 use testkit::{Node, NodeBuilder, Redis, eventually, needs, within};
 
+use super::breaker_is;
+
 /// How long a node that is gone still counts, µs.
 const SILENCE: i64 = 10_000_000;
 
@@ -72,15 +74,6 @@ async fn all_beat(redis: &Redis, fields: usize, times: usize) {
         })
         .await;
     }
-}
-
-async fn breaker_is(node: &Node, open: bool) {
-    let expected = f64::from(u8::from(open));
-    eventually("the breaker changes", async || {
-        let open = node.metric("shunt_limiter_breaker_open", &[]).await;
-        (open == expected).then_some(())
-    })
-    .await;
 }
 
 async fn assert_never_away(nodes: &[Node]) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, eventually, needs};
+use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, needs};
+
+use super::breaker_is;
 
 /// `limiter.redis.timeout` of these tests. The default is 100 ms. A busy machine may not run Redis or the node for that
 /// long, and then the breaker opens more often than these tests expect.
@@ -35,15 +37,6 @@ fn clients(node: &Node) -> Vec<Client> {
 
 fn traffic(node: &Node) -> Traffic {
     Traffic::start(&clients(node), |client, _| client.request(Method::GET, "/"))
-}
-
-async fn breaker_is(node: &Node, open: bool) {
-    let expected = f64::from(u8::from(open));
-    eventually("the breaker changes", async || {
-        let open = node.metric("shunt_limiter_breaker_open", &[]).await;
-        (open == expected).then_some(())
-    })
-    .await;
 }
 
 fn assert_calm(seen: &Seen, during: &str) {
