@@ -208,28 +208,31 @@ impl JournaledRedis {
         server: &Arc<RedisServer>,
         now: LogTime,
     ) -> Result<(), WindowStoreError> {
-        if !server.may_have_lost_writes() {
-            return self.restore_unwritten(server, now).await;
-        }
-        for part in self.journal.everything(now) {
-            self.restore_part(server, part, now).await?;
+        if server.may_have_lost_writes() {
+            for part in self.journal.everything(now) {
+                self.restore_part(server, part, now).await?;
+            }
+        } else {
+            for part in self.journal.unwritten() {
+                self.restore_part(server, part, now).await?;
+            }
         }
         Ok(())
     }
 
-    /// Tells a server all that it may not have.
+    /// Tells a server what it may not have of the clients that are listed for it. Unlike
+    /// [`restore_all`](Self::restore_all), this does not look through all clients: a node that waits for the others does it
+    /// again and again.
     ///
     /// # Errors
     /// As [`restore_all`](Self::restore_all).
-    pub(super) async fn restore_unwritten(
+    pub(super) async fn restore_listed(
         &self,
         server: &Arc<RedisServer>,
         now: LogTime,
     ) -> Result<(), WindowStoreError> {
-        for part in self.journal.unwritten() {
-            self.restore_part(server, part, now).await?;
-        }
-        Ok(())
+        self.restore_part(server, self.journal.listed(now), now)
+            .await
     }
 
     async fn restore_part(

@@ -87,7 +87,7 @@ impl RedisLimiter {
         let store = self.redis.store();
         loop {
             // What this node has decided alone since. The others take a beat as a sign that Redis has all of it.
-            self.redis.restore_unwritten(server, store.now()).await?;
+            self.redis.restore_listed(server, store.now()).await?;
             if self.beat().await?.is_some() {
                 return Err(WindowStoreError::LostWrites);
             }
