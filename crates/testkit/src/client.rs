@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap, redirect::Policy};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{CONNECTION, HeaderMap, HeaderValue},
+    redirect::Policy,
+};
 use serde_json::Value;
 
 use crate::Node;
@@ -36,9 +40,13 @@ impl Client {
         Self::build(reqwest::Client::builder(), from, node)
     }
 
-    /// The same, with a new connection for every request.
+    /// The same, with a new connection for every request. The node closes it: whoever closes first keeps its port for a
+    /// minute, and `from` has 28,000 of them, which a client in a hurry would use up.
     pub fn without_keep_alive(from: IpAddr, node: SocketAddr) -> Self {
-        let builder = reqwest::Client::builder().pool_max_idle_per_host(0);
+        let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
+        let builder = reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .default_headers(close);
         Self::build(builder, from, node)
     }
 
