@@ -64,7 +64,7 @@ pub(crate) async fn measure(
         let mut attempt = 1;
         let (measured, is_half) = loop {
             load.target.arguments = vec![pause.as_micros().to_string()];
-            let measured = load.measure(runner, stage.servers.as_ref()).await?;
+            let measured = load.measure(runner).await?;
             let is_half = (measured.rate() / aim - 1.0).abs() <= TOLERANCE;
             if is_half || attempt == ATTEMPTS {
                 break (measured, is_half);

@@ -10,7 +10,6 @@ use crate::{
     counters::Counters,
     hot_links::HotLinks,
     runner::Runner,
-    servers::Servers,
     settings::CONNECTIONS,
     table::Table,
     wrk::{Measured, Target},
@@ -63,23 +62,12 @@ impl Load {
     ///
     /// # Errors
     /// If the nodes did anything but what is to be measured.
-    pub(crate) async fn measure(
-        &mut self,
-        runner: &mut Runner<'_>,
-        servers: Option<&Servers>,
-    ) -> anyhow::Result<Measured> {
-        let measured = self.measure_checked(runner, servers).await;
+    pub(crate) async fn measure(&mut self, runner: &mut Runner<'_>) -> anyhow::Result<Measured> {
+        let measured = self.measure_checked(runner).await;
         measured.with_context(|| format!("{}: {}", self.name, self.last_words()))
     }
 
-    async fn measure_checked(
-        &mut self,
-        runner: &mut Runner<'_>,
-        servers: Option<&Servers>,
-    ) -> anyhow::Result<Measured> {
-        if let Some(servers) = servers {
-            servers.forget_clients().await;
-        }
+    async fn measure_checked(&mut self, runner: &mut Runner<'_>) -> anyhow::Result<Measured> {
         if let Some(table) = &self.table {
             table.empty().await?;
         }

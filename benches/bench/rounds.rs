@@ -61,11 +61,7 @@ async fn one_round(
     let announce = |scenario: Scenario, round: u32| {
         eprintln!("round {round} of {}: {}", settings.rounds, scenario.name());
     };
-    let Stage {
-        loads,
-        pgbench,
-        servers,
-    } = stage;
+    let Stage { loads, pgbench, .. } = stage;
     let mut redis = None;
     let mut bare_was_measured = false;
     for (&scenario, load) in loads {
@@ -87,7 +83,7 @@ async fn one_round(
             Some(Reference::Redis) => redis,
             None => None,
         };
-        let rate = load.measure(runner, servers.as_ref()).await?.rate();
+        let rate = load.measure(runner).await?.rate();
         if scenario == Scenario::Redis {
             redis = Some(rate);
         }

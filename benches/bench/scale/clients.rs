@@ -56,16 +56,16 @@ async fn in_redis(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series> 
     let servers = Servers::start().await;
     for clients in decades(100, most) {
         eprintln!("clients: {clients} in Redis");
+        servers.forget_clients().await;
         let policy = Policy::default_policy(quota(clients)?);
         let node = servers.node(runner.settings.workers);
         let mut load = redirects(&node, "redis", clients, &policy).await;
         load.deciders = &["redis"];
-        servers.forget_clients().await;
         if is_long(&policy) {
             let window = policy.quota.window();
             logs::fill(&servers.redis, &policy, clients, REQUESTS_BEFORE, window).await?;
         }
-        let measured = load.measure(runner, None).await?;
+        let measured = load.measure(runner).await?;
         let keys =
             (0..clients).map(|number| KeyPrefix::default().log(&policy, logs::client(number)));
         let bytes = memory::usage_of_some(&servers.redis, keys).await?;
@@ -97,7 +97,7 @@ async fn in_process(runner: &mut Runner<'_>, most: u32) -> anyhow::Result<Series
         if is_long(&policy) {
             fill(runner, &load, &policy).await?;
         }
-        let measured = load.measure(runner, None).await?;
+        let measured = load.measure(runner).await?;
         let node = &load.nodes[0];
         let logs = node.metric("shunt_limiter_local_bytes", &[]).await;
         let bytes = logs / node.metric("shunt_limiter_local_clients", &[]).await;

@@ -43,6 +43,7 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
     let servers = Servers::start().await;
     for limit in decades(10, most) {
         eprintln!("limits: {limit}");
+        servers.forget_clients().await;
         let policy = Policy::default_policy(Quota::new(limit, WINDOW)?);
         let node = servers
             .node(runner.settings.workers)
@@ -58,10 +59,9 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
         load.status = 429;
         load.outcome = "refused";
 
-        servers.forget_clients().await;
         logs::fill(&servers.redis, &policy, CLIENTS, limit + 1, WINDOW).await?;
         servers.redis.command::<String>("CONFIG RESETSTAT").await;
-        let measured = load.measure(runner, None).await?;
+        let measured = load.measure(runner).await?;
         let micros = micros_per_transaction(&servers.redis).await?;
         let keys =
             (0..CLIENTS).map(|number| KeyPrefix::default().log(&policy, logs::client(number)));

@@ -83,7 +83,7 @@ async fn grow(
         let mut load = Load::new(&name("new-link"), &node, "unique-urls.lua", "/shorten");
         load.status = 200;
         load.deciders = &[];
-        let [new_rate, new_p50, new_p99] = speed(&load.measure(runner, None).await?);
+        let [new_rate, new_p50, new_p99] = speed(&load.measure(runner).await?);
         drop((load, node));
         links.remove_after(last).await?;
         series.add(vec![
@@ -111,7 +111,7 @@ async fn look_up(
     load.target.arguments = vec![size.to_string()];
     load.deciders = &[];
     let before = Counters::settled([&**node]).await;
-    let measured = load.measure(runner, None).await?;
+    let measured = load.measure(runner).await?;
     let done = Counters::settled([&**node]).await.since(&before);
     let (look_ups, requests) = (done.look_ups(), done.requests());
     ensure!(

@@ -29,7 +29,6 @@ pub(super) async fn measure(runner: &mut Runner<'_>, most: u32) -> anyhow::Resul
         let name = format!("nodes-{nodes}");
         let path = format!("/{code}");
         loads.push(Load::new(&name, &node, "distinct-clients.lua", &path).with_redis());
-        servers.forget_clients().await;
 
         let targets: Vec<_> = loads.iter().map(|load| load.target.clone()).collect();
         runner.warm_up_all(&targets).await?;
