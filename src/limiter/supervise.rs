@@ -93,7 +93,12 @@ impl RedisLimiter {
                         sleep(PROBE_INTERVAL).await;
                     }
                 }
-                None => self.rejoin(server).await,
+                None => {
+                    if server.has_taken_over() {
+                        self.has_opened(&WindowStoreError::Restarted, server.address());
+                    }
+                    self.rejoin(server).await;
+                }
             }
         }
     }

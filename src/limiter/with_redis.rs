@@ -273,7 +273,7 @@ impl RedisLimiter {
         }
     }
 
-    fn has_opened(&self, error: &WindowStoreError, server: Option<String>) {
+    pub(super) fn has_opened(&self, error: &WindowStoreError, server: Option<String>) {
         self.times_opened.fetch_add(1, Ordering::Relaxed);
         self.report.is_away(error, server, self.nodes());
     }

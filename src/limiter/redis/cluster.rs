@@ -158,7 +158,7 @@ impl Cluster {
     ) -> Result<Arc<Server>, WindowStoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, server) = self.add(address)?;
-        self.own(slot, place);
+        self.own(slot, place, &server);
         Ok(server)
     }
 
@@ -226,9 +226,9 @@ impl Cluster {
     fn note(&self, ranges: Vec<Range>) -> Result<(), WindowStoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         for Range { first, last, owner } in ranges {
-            let (place, _) = self.add(owner)?;
+            let (place, server) = self.add(owner)?;
             for slot in first..=last {
-                self.own(slot, place);
+                self.own(slot, place, &server);
             }
         }
         let before = self.servers.load_full();
@@ -278,9 +278,22 @@ impl Cluster {
         self.has_changed.notify_one();
     }
 
-    fn own(&self, slot: u16, place: u16) {
-        if let Some(owner) = self.owners.get(usize::from(slot)) {
-            owner.store(place, Ordering::Release);
+    /// Gives `slot` to `server`, which has this `place`. `changing` must be held.
+    ///
+    /// If the owner before is away, `server` may be a replica that has not heard of its last writes, and it has not heard
+    /// of what nodes have decided alone since. If that owner still answers, it has handed the slot over.
+    fn own(&self, slot: u16, place: u16, server: &Server) {
+        let Some(owner) = self.owners.get(usize::from(slot)) else {
+            return;
+        };
+        let before = owner.swap(place, Ordering::AcqRel);
+        if before == place {
+            return;
+        }
+        let servers = self.servers.load();
+        let before = servers.get(usize::from(before)).and_then(Option::as_ref);
+        if before.is_some_and(|before| before.breaker().is_open()) {
+            server.takes_over();
         }
     }
 

@@ -36,6 +36,7 @@ pub struct Server {
     outage: Outage,
     silent: AtomicBool,
     lost_writes: AtomicBool,
+    took_over: AtomicBool,
     rejoining: AtomicBool,
     /// Told when there is a connection, or when there will be none.
     connected: Notify,
@@ -62,6 +63,7 @@ impl Server {
             outage: Outage::new(timeout, boot.micros()),
             silent: AtomicBool::new(false),
             lost_writes: AtomicBool::new(false),
+            took_over: AtomicBool::new(false),
             rejoining: AtomicBool::new(false),
             connected: Notify::new(),
             suspicion: Notify::new(),
@@ -119,6 +121,21 @@ impl Server {
     /// Whether the server may have lost writes since its breaker was last closed.
     pub(in crate::limiter) fn may_have_lost_writes(&self) -> bool {
         self.lost_writes.load(Ordering::Relaxed)
+    }
+
+    /// It owns a slot of a server that is away. It must not decide before it has been given what nodes remember.
+    pub(super) fn takes_over(&self) {
+        self.has_lost_writes(true);
+        if let Some(generation) = self.breaker.closed_generation()
+            && self.trip(generation)
+        {
+            self.took_over.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether its breaker was opened because it has [taken over](Self::takes_over). Says so once.
+    pub(in crate::limiter) fn has_taken_over(&self) -> bool {
+        self.took_over.swap(false, Ordering::AcqRel)
     }
 
     /// Notes whether this node is on its way back: the server is asked, but not all nodes have told it what they know.

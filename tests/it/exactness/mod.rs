@@ -69,6 +69,7 @@ mod shielded {
             a_shard_is_killed,
             the_shard_of_slot_0_is_killed,
             slots_are_moved,
+            a_replica_without_the_last_writes_takes_over,
         },
     );
 }

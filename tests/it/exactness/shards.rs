@@ -113,6 +113,60 @@ fn slots_are_those_of_redis() {
     assert_eq!(crc16(b"123456789"), 0x31c3);
 }
 
+/// A shard dies, and its replica takes over, which has none of its writes.
+pub async fn a_replica_without_the_last_writes_takes_over(setup: &Setup) {
+    let mut shards = Shards::start().await;
+    let id: String = shards.0[1].command("CLUSTER MYID").await;
+    let bus = free_port().to_string();
+    let replica = Redis::start_with(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &bus,
+        "--cluster-require-full-coverage",
+        "no",
+        // So that it can be emptied.
+        "--replica-read-only",
+        "no",
+    ])
+    .await;
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", replica.port());
+    shards.0[0].command::<String>(&meet).await;
+    eventually("the replica knows its master", async || {
+        let replicate = format!("CLUSTER REPLICATE {id}");
+        replica.try_command::<String>(&replicate).await.ok()
+    })
+    .await;
+    eventually("the replica is in step", async || {
+        let replication: String = replica.command("INFO replication").await;
+        replication.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    let fleet = patient(setup).start(&shards.url()).await;
+    let fault = "Cluster: a replica without the last writes takes over";
+    let findings = row(fault, &fleet, async |_| {
+        shards.0[1].kill();
+        eventually("the link to the master is down", async || {
+            let replication: String = replica.command("INFO replication").await;
+            let is_down = replication.contains("master_link_status:down");
+            is_down.then_some(())
+        })
+        .await;
+        replica.command::<String>("FLUSHALL").await;
+        // Longer than a node needs to notice that a server is away.
+        sleep(Duration::from_secs(1)).await;
+        replica.command::<String>("CLUSTER FAILOVER TAKEOVER").await;
+        // Requests of the clients go on while the nodes learn of it, and after that.
+        sleep(Duration::from_secs(2)).await;
+    })
+    .await;
+    let dead = Shards::slots(1);
+    findings.assert_unnoticed_by("clients of healthy shards", |subject| {
+        dead.contains(&slot(subject))
+    });
+    findings.assert_exact();
+}
+
 /// A fault of one shard must not make requests to others late: here a late answer proves nothing.
 fn patient(setup: &Setup) -> Setup {
     Setup {
