@@ -104,6 +104,7 @@ pub struct RedisStore {
     /// Held by the one request that measures the clock because the last measurement is too old.
     measuring: Mutex<()>,
     bad_mark: OnceAMinute,
+    expiring_key: OnceAMinute,
     new_member: fn() -> i32,
     timeout: Duration,
 }
@@ -125,6 +126,7 @@ impl RedisStore {
             clock: RedisClock::new(boot),
             measuring: Mutex::default(),
             bad_mark: OnceAMinute::default(),
+            expiring_key: OnceAMinute::default(),
             new_member: rand::random,
             timeout,
         })
@@ -198,7 +200,9 @@ impl RedisStore {
     async fn leave_alone(&self, key: &str) {
         let mut persist = cmd("PERSIST");
         persist.arg(key);
-        if let Err(error) = self.query::<i64>(&persist, key, None).await {
+        if let Err(error) = self.query::<i64>(&persist, key, None).await
+            && self.expiring_key.is_due()
+        {
             warn!(error = chain(&error), "a key that is not shunt's expires");
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     ClientId, JournaledRedis, LogTime, Misconfiguration, NoRedis, OnRedisFailure, Outcome, Policy,
@@ -28,8 +28,8 @@ pub(super) struct RedisLimiter {
     pub(super) without_redis: WithoutRedis,
     /// Whether the journal's times are log times. Until the node has reached Redis, they are the boot clock's.
     pub(super) has_log_time: AtomicBool,
-    /// Held by the request that looks whether Redis has lost writes.
-    looking: Mutex<()>,
+    /// Held by the request that looks whether Redis has lost writes. When the last look began that has found none.
+    looking: Mutex<Option<Instant>>,
     pub(super) report: Report,
     times_opened: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl RedisLimiter {
             redis,
             without_redis: WithoutRedis::new(on_failure, Nodes::new(nodes)),
             has_log_time: AtomicBool::new(false),
-            looking: Mutex::const_new(()),
+            looking: Mutex::const_new(None),
             report: Report::new(on_failure),
             times_opened: AtomicU64::new(0),
         };
@@ -183,11 +183,7 @@ impl RedisLimiter {
                 }
             }
             WhyUndecided::HasLost(decision) => {
-                let _turn = self.looking.lock().await;
-                if last.breaker().is_open() {
-                    // Another request has found out why.
-                    NoRedis::Away
-                } else if let Err(why) = self.look_for_losses().await {
+                if let Err(why) = self.look_after(&last).await {
                     why
                 } else {
                     // Redis has lost nothing. So somebody has removed this client's log, and wants it to be forgotten.
@@ -197,6 +193,25 @@ impl RedisLimiter {
             }
         };
         self.without_redis.decide(why, &pending)
+    }
+
+    /// Looks for losses after an answer of `server` that counts too few entries. Requests that have got such an answer
+    /// before the look began share what it finds: if the logs of many clients are removed, they do not wait one after
+    /// the other.
+    async fn look_after(&self, server: &RedisServer) -> Result<(), NoRedis> {
+        let answered = Instant::now();
+        let mut looked = self.looking.lock().await;
+        if server.breaker().is_open() {
+            // Another request has found out why.
+            return Err(NoRedis::Away);
+        }
+        if looked.is_some_and(|began| began > answered) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.look_for_losses().await?;
+        *looked = Some(began);
+        Ok(())
     }
 
     /// Does as [`failed`](Self::failed) for something of which it is not known when it began.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
 use reqwest::Method;
 use testkit::{Node, NodeBuilder, Redis, Traffic, eventually, free_port, needs};
 
@@ -76,6 +77,52 @@ async fn a_key_that_is_no_log_concerns_its_client_alone() {
     assert_eq!(admitted(&nodes, [127, 0, 50, 1], 30).await, 0, "used up");
     assert_eq!(decided_by(nodes[0], "local").await, 60.0);
     assert_eq!(redis.logged("rate_limit:127.0.50.1").await.len(), 11);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_left_alone_is_logged_once_a_minute() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    redis.command::<()>("ACL SETUSER default -persist").await;
+    redis.command::<()>("SET rate_limit:127.0.50.9 mine").await;
+    let node = node(&redis).start().await;
+    admitted(&[&node], [127, 0, 50, 9], 5).await;
+    let lines = node.log_lines("a key that is not shunt's expires");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+/// Each of these clients makes the node look whether Redis has lost more. They do not wait one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_whose_logs_are_removed_together_share_a_look_for_losses() {
+    const CLIENTS: u8 = 100;
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    let clients = || (1..=CLIENTS).map(|number| node.client_at([127, 0, 57, number]));
+    let open = clients().collect::<Vec<_>>();
+    for client in &open {
+        assert_eq!(client.get("/").await.status, 200);
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    for number in 1..=CLIENTS {
+        let removed = format!("DEL rate_limit:127.0.57.{number}");
+        assert_eq!(redis.command::<u32>(&removed).await, 1);
+    }
+    let before = redis.calls("hgetall").await;
+    redis.freeze();
+    let asked = join_all(clients().map(|client| async move { client.get("/").await }));
+    let thawed = async {
+        eventually("all requests arrive", async || {
+            let connections = node.metric("shunt_http_connections", &[]).await;
+            (connections >= 2.0 * f64::from(CLIENTS)).then_some(())
+        })
+        .await;
+        redis.thaw();
+    };
+    let (answers, ()) = join(asked, thawed).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let looks = redis.calls("hgetall").await - before;
+    assert!(looks < u64::from(CLIENTS) / 2, "{looks}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
