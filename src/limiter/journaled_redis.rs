@@ -15,6 +15,13 @@ use crate::telemetry::StoreMetrics;
 /// How many backlogs are on their way to Redis at once.
 const WRITES_AT_ONCE: usize = 32;
 
+/// How often a write to a server that comes back is tried again, unless the server is away again.
+const MOST_HICCUPS: u32 = 8;
+
+/// How many entries are in one write at most. Redis serves nobody while it takes them in, which is about 3 ms; 100,000
+/// would take longer than requests wait, again and again.
+const ENTRIES_AT_ONCE: usize = 1_000;
+
 /// The window logs in Redis, and the journal of this node. Clients that are certain to be refused cost no round trip.
 pub struct JournaledRedis {
     redis: RedisStore,
@@ -142,6 +149,11 @@ impl JournaledRedis {
         };
         if self.redis.server_of(policy, client).may_have_lost_writes() {
             pending.bring_everything();
+            if pending.earlier().len() > ENTRIES_AT_ONCE {
+                // Too many for each request to bring. The node decides alone, and writes all of them back.
+                let why = WhyUndecided::Failed(WindowStoreError::LostWrites);
+                return Err(Undecided { pending, why });
+            }
         }
         match self.ask(&pending).await {
             Ok((decision, logged)) => {
@@ -245,19 +257,35 @@ impl JournaledRedis {
             let owner = self.redis.server_of(&backlog.policy, backlog.client);
             Arc::ptr_eq(&owner, server)
         });
-        let writes =
-            stream::iter(part).map(|backlog| async move { self.write(&backlog, now).await });
+        let writes = stream::iter(part).map(|backlog| async move {
+            let mut hiccups = 0;
+            loop {
+                match self.write(&backlog, now).await {
+                    // To give up would mean to begin anew with all clients.
+                    Err(error) if hiccups < MOST_HICCUPS && !server.is_outage(&error) => {
+                        hiccups += 1;
+                    }
+                    written => return written,
+                }
+            }
+        });
         writes.buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
     async fn write(&self, backlog: &Backlog, now: LogTime) -> Result<(), WindowStoreError> {
         let (policy, client) = (&backlog.policy, backlog.client);
-        let answer = self.redis.add(&backlog.entries, policy, client, now);
-        match self.measured(RedisOperation::WriteBack, answer).await {
-            Ok(()) => self.journal.has_written(backlog),
-            Err(WindowStoreError::Key { .. }) => self.journal.bar(policy, client),
-            Err(error) => return Err(error),
+        for entries in backlog.entries.chunks(ENTRIES_AT_ONCE) {
+            let answer = self.redis.add(entries, policy, client, now);
+            match self.measured(RedisOperation::WriteBack, answer).await {
+                Ok(()) => {}
+                Err(WindowStoreError::Key { .. }) => {
+                    self.journal.bar(policy, client);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
+        self.journal.has_written(backlog);
         Ok(())
     }
 
