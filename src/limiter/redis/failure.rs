@@ -1,6 +1,6 @@
 //! What an error of Redis means, and what follows from it.
 
-use deadpool_redis::redis::{ErrorKind, RedisError};
+use deadpool_redis::redis::{ErrorKind, RedisError, make_extension_error};
 
 use super::{
     endpoint::{Kind, RedisEndpoint},
@@ -57,6 +57,7 @@ impl Failures {
 
     /// What `error` means to a caller that wants to connect.
     pub(super) fn sort_connect(&self, error: RedisError) -> WindowStoreError {
+        let error = without_credentials(error);
         match self.misconfiguration(&error) {
             Some(what) => WindowStoreError::Misconfigured(what, error.into()),
             None => WindowStoreError::Connect(error.into()),
@@ -90,6 +91,17 @@ fn is_lost(error: &RedisError) -> bool {
         || error.is_unrecoverable_error()
 }
 
+/// A server that does not know `HELLO` repeats what came with it: `… '3' 'AUTH' 'user' 'password'`. Cuts that off.
+fn without_credentials(error: RedisError) -> RedisError {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => match detail.split_once("AUTH") {
+            Some((before, _)) => make_extension_error(code.to_owned(), Some(format!("{before}…"))),
+            None => error,
+        },
+        _ => error,
+    }
+}
+
 /// The first words of all errors that the server returned.
 fn codes(error: &RedisError) -> Vec<String> {
     let errors = error.clone().into_server_errors();
@@ -120,9 +132,8 @@ fn grant(endpoint: &RedisEndpoint, prefix: &KeyPrefix) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deadpool_redis::redis::make_extension_error;
-
     use super::*;
+    use crate::telemetry::chain;
 
     fn failures(url: &str) -> Failures {
         Failures::new(&url.parse().expect("a URL"), &KeyPrefix::default())
@@ -181,6 +192,19 @@ mod tests {
         let garbage = deadpool_redis::redis::parse_redis_value(b"!?").expect_err("no answer");
         let garbage = server.sort(garbage, "rate_limit:192.0.2.1");
         assert!(matches!(garbage, WindowStoreError::Lost(_)));
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_password_is_not_quoted() {
+        let hello = "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'me' 'secret' ";
+        let error = make_extension_error("ERR".to_owned(), Some(hello.to_owned()));
+        let shown = chain(&failures("redis://localhost").sort_connect(error));
+        assert!(shown.contains("unknown command 'HELLO'"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+        let full = "max number of clients reached";
+        let error = make_extension_error("ERR".to_owned(), Some(full.to_owned()));
+        let shown = chain(&failures("redis://localhost").sort_connect(error));
+        assert!(shown.contains(full), "{shown}");
     }
 
     #[test]
