@@ -18,6 +18,9 @@ pub(super) struct Report {
     meanwhile: OnRedisFailure,
     /// The misconfiguration that was logged last. A Redis that comes back clears it.
     misconfiguration: Mutex<Option<Misconfiguration>>,
+    /// Why Redis is away, as it was logged last.
+    reason: Mutex<String>,
+    still_away: OnceAMinute,
     taken_key: OnceAMinute,
     no_beats: OnceAMinute,
     unanswered: OnceAMinute,
@@ -29,6 +32,8 @@ impl Report {
         Self {
             meanwhile,
             misconfiguration: Mutex::default(),
+            reason: Mutex::default(),
+            still_away: OnceAMinute::default(),
             taken_key: OnceAMinute::default(),
             no_beats: OnceAMinute::default(),
             unanswered: OnceAMinute::default(),
@@ -39,13 +44,15 @@ impl Report {
     /// divide what is left of the quotas.
     pub(super) fn is_away(&self, error: &WindowStoreError, server: Option<String>, nodes: &Nodes) {
         if !self.is_misconfigured(error) {
+            let error = chain(error);
             warn!(
-                error = chain(error),
+                error,
                 server,
                 meanwhile = %self.meanwhile,
                 nodes = self.divides().then(|| nodes.number().get()),
                 "redis is away"
             );
+            *self.reason() = error;
         }
     }
 
@@ -62,9 +69,17 @@ impl Report {
         self.meanwhile == OnRedisFailure::Split
     }
 
-    /// Redis cannot be reached again because of `error`, which may differ from the one that opened the breaker.
-    pub(super) fn is_still_away(&self, error: &WindowStoreError) {
-        self.is_misconfigured(error);
+    /// Redis cannot be used again because of `error`, which may differ from the one that opened the breaker: a Redis that
+    /// was restarted may be out of memory.
+    pub(super) fn is_still_away(&self, error: &WindowStoreError, server: Option<String>) {
+        if self.is_misconfigured(error) {
+            return;
+        }
+        let (error, mut logged) = (chain(error), self.reason());
+        if *logged != error && self.still_away.is_due() {
+            warn!(error, server, "redis is still away");
+            *logged = error;
+        }
     }
 
     /// Whether Redis is there, but not as the configuration says. Logs each misconfiguration once.
@@ -152,6 +167,10 @@ impl Report {
                 "redis's clock was set forward; the window logs go on as if it were not, except keys that have expired"
             );
         }
+    }
+
+    fn reason(&self) -> MutexGuard<'_, String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn misconfiguration(&self) -> MutexGuard<'_, Option<Misconfiguration>> {

@@ -227,3 +227,20 @@ async fn a_node_starts_degraded_without_redis_and_finds_it_later() {
     assert_eq!(node.client().get("/").await.status, 200);
     assert_eq!(redis.command::<u32>("EXISTS rate_limit:127.0.0.1").await, 1);
 }
+
+/// Redis is out of memory, and then somebody stops it.
+#[tokio::test]
+async fn the_log_says_what_keeps_redis_away_and_not_only_what_began_it() {
+    needs!("redis-server");
+    let mut redis = Redis::start().await;
+    let node = node(&redis).start().await;
+    redis.command::<()>("CONFIG SET maxmemory 1").await;
+    let away = node.logged("redis is away", 1).await;
+    assert!(
+        away[0].contains("OOM") || away[0].contains("maxmemory"),
+        "{away:?}"
+    );
+    redis.kill();
+    let still = node.logged("redis is still away", 1).await;
+    assert!(still[0].contains("refused"), "{still:?}");
+}
