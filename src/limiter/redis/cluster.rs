@@ -30,6 +30,10 @@ use crate::limiter::{WindowStoreError, boot_clock::BootClock};
 /// How long a server may take to say which slots there are.
 const MAP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a server without a slot is kept after a request was led to it, µs. A new server of a cluster owns none until
+/// the first one is there wholly.
+const KEPT_MICROS: i64 = 60_000_000;
+
 /// No place in the list of servers.
 const NOWHERE: u16 = u16::MAX;
 
@@ -162,10 +166,12 @@ impl Cluster {
         Ok(server)
     }
 
-    /// The server at `address`, whether it owns a slot or not.
+    /// The server at `address`, which takes slots over one key at a time. It may not own one yet.
     pub(super) fn at(&self, address: Address) -> Result<Arc<Server>, WindowStoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.add(address)?.1)
+        let (_, server) = self.add(address)?;
+        server.is_needed();
+        Ok(server)
     }
 
     /// Asks the servers for all slots and their owners, until one answers.
@@ -222,7 +228,7 @@ impl Cluster {
         ranges.map_err(|error| self.failures.sort_connect(error))
     }
 
-    /// Notes the owners of slots, and forgets servers that own none. Slots that are in no range keep their owner.
+    /// Notes the owners of slots, and forgets servers that own none and to which no request was led lately. Slots that are in no range keep their owner.
     fn note(&self, ranges: Vec<Range>) -> Result<(), WindowStoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         for Range { first, last, owner } in ranges {
@@ -234,7 +240,8 @@ impl Cluster {
         let before = self.servers.load_full();
         let mut servers = before.to_vec();
         for (place, server) in servers.iter_mut().enumerate() {
-            if server.is_some() && !self.is_owner(place) {
+            let is_idle = |server: &Arc<Server>| !server.was_needed_within(KEPT_MICROS);
+            if server.as_ref().is_some_and(is_idle) && !self.is_owner(place) {
                 *server = None;
             }
         }

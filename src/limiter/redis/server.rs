@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -37,6 +37,8 @@ pub struct Server {
     silent: AtomicBool,
     lost_writes: AtomicBool,
     took_over: AtomicBool,
+    /// When a request was last led to it although it does not own the slot, µs.
+    needed: AtomicI64,
     rejoining: AtomicBool,
     /// Told when there is a connection, or when there will be none.
     connected: Notify,
@@ -64,6 +66,7 @@ impl Server {
             silent: AtomicBool::new(false),
             lost_writes: AtomicBool::new(false),
             took_over: AtomicBool::new(false),
+            needed: AtomicI64::new(i64::MIN),
             rejoining: AtomicBool::new(false),
             connected: Notify::new(),
             suspicion: Notify::new(),
@@ -136,6 +139,17 @@ impl Server {
     /// Whether its breaker was opened because it has [taken over](Self::takes_over). Says so once.
     pub(in crate::limiter) fn has_taken_over(&self) -> bool {
         self.took_over.swap(false, Ordering::AcqRel)
+    }
+
+    /// A request is led to it although it does not own the slot.
+    pub(super) fn is_needed(&self) {
+        self.needed.store(self.boot.micros(), Ordering::Relaxed);
+    }
+
+    /// Whether such a request came in the last `micros`.
+    pub(super) fn was_needed_within(&self, micros: i64) -> bool {
+        let needed = self.needed.load(Ordering::Relaxed);
+        self.boot.micros().saturating_sub(needed) < micros
     }
 
     /// Notes whether this node is on its way back: the server is asked, but not all nodes have told it what they know.
