@@ -70,7 +70,7 @@ use super::{
 };
 use crate::telemetry::chain;
 
-pub(super) use self::roster::{Generation, Roster};
+pub(super) use self::roster::Generation;
 pub use self::{
     clock::ClockStep,
     endpoint::{InvalidRedisUrl, RedisEndpoint},

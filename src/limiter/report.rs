@@ -18,8 +18,8 @@ pub(super) struct Report {
     meanwhile: OnRedisFailure,
     /// The misconfiguration that was logged last. A Redis that comes back clears it.
     misconfiguration: Mutex<Option<Misconfiguration>>,
-    /// Why Redis is away, as it was logged last.
-    reason: Mutex<String>,
+    /// The kind of the error that was logged last as the reason why Redis is away.
+    reason: Mutex<&'static str>,
     still_away: OnceAMinute,
     taken_key: OnceAMinute,
     no_beats: OnceAMinute,
@@ -44,15 +44,14 @@ impl Report {
     /// divide what is left of the quotas.
     pub(super) fn is_away(&self, error: &WindowStoreError, server: Option<String>, nodes: &Nodes) {
         if !self.is_misconfigured(error) {
-            let error = chain(error);
             warn!(
-                error,
+                error = chain(error),
                 server,
                 meanwhile = %self.meanwhile,
                 nodes = self.divides().then(|| nodes.number().get()),
                 "redis is away"
             );
-            *self.reason() = error;
+            *self.reason() = error.kind();
         }
     }
 
@@ -75,10 +74,10 @@ impl Report {
         if self.is_misconfigured(error) {
             return;
         }
-        let (error, mut logged) = (chain(error), self.reason());
-        if *logged != error && self.still_away.is_due() {
-            warn!(error, server, "redis is still away");
-            *logged = error;
+        let mut logged = self.reason();
+        if *logged != error.kind() && self.still_away.is_due() {
+            warn!(error = chain(error), server, "redis is still away");
+            *logged = error.kind();
         }
     }
 
@@ -169,7 +168,7 @@ impl Report {
         }
     }
 
-    fn reason(&self) -> MutexGuard<'_, String> {
+    fn reason(&self) -> MutexGuard<'_, &'static str> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -236,11 +236,8 @@ async fn the_log_says_what_keeps_redis_away_and_not_only_what_began_it() {
     let node = node(&redis).start().await;
     redis.command::<()>("CONFIG SET maxmemory 1").await;
     let away = node.logged("redis is away", 1).await;
-    assert!(
-        away[0].contains("OOM") || away[0].contains("maxmemory"),
-        "{away:?}"
-    );
+    assert!(away[0].contains("OOM"), "{away:?}");
     redis.kill();
     let still = node.logged("redis is still away", 1).await;
-    assert!(still[0].contains("refused"), "{still:?}");
+    assert!(!still[0].contains("OOM"), "{still:?}");
 }
