@@ -7,10 +7,15 @@
 //! |---|---|
 //! | `ZADD key NX t member` | first, so that of two nodes that race for the last slot each sees the other |
 //! | `ZREMRANGEBYSCORE key -inf t−W` | removes entries that have left the window |
-//! | `ZREMRANGEBYRANK key 0 -(L+2)` | removes entries that can change no decision: only the newest L + 1 can |
 //! | `ZCARD key` | the request is admitted iff this is at most L |
 //! | `ZRANGE key 0 1 WITHSCORES` | the client is admitted again when one of these entries leaves the window |
 //! | `EXPIRE key W` | forgets a client that never returns |
+//!
+//! Only the newest L + 1 entries can change a decision. If the log has more, which only a client over its quota
+//! achieves, a second transaction removes the others and asks for the two entries again: `ZREMRANGEBYRANK key 0 -(L+2)`,
+//! `ZRANGE key -(L+1) -L WITHSCORES`. So the log never has more entries than L + 1 and one for each request that is
+//! under way. A request that brings what the node has kept back has the first of the two commands in its own
+//! transaction, before `ZCARD`.
 //!
 //! Scores are whole microseconds of Redis's own clock, [without its steps](timeline), and members are random 32-bit
 //! integers. So both stay integers in Redis's compact listpack encoding: a client with 11 entries takes 264 bytes. With

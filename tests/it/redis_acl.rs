@@ -294,6 +294,7 @@ async fn if_redis_allows_too_little_one_line_says_what_to_grant_and_granting_it_
         "ACL SETUSER shunt reset on >another ~* +@all",
         "ACL SETUSER shunt reset on >PASSWORD +@all",
         "ACL SETUSER shunt reset on >PASSWORD ~rate_limit:* +@all -persist -zcard",
+        "ACL SETUSER shunt reset on >PASSWORD ~rate_limit:* +@all -zremrangebyrank",
         "ACL SETUSER shunt reset on >PASSWORD ~rate_limit:* +@all -time",
         "ACL SETUSER shunt reset on >PASSWORD ~rate_limit:* +@all -hgetall",
         "ACL SETUSER shunt reset on >PASSWORD ~rate_limit:* +@all -hset -hdel",

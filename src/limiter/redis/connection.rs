@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::{
     endpoint::SentinelGroup,
     failure::Failures,
-    record::{Record, Recorded},
+    record::{Logged, Record, Surplus},
     run_id::RunId,
     sentinel::{Master, Sentinels, check_role},
 };
@@ -186,16 +186,27 @@ impl Destination {
 }
 
 impl Connection {
-    /// Logs a request and decides it, in a transaction of its own; `None` if its member is taken. `is_asking` tells a
-    /// server that does not own the slot of the key yet that this is no mistake.
+    /// Logs a request, in a transaction of its own; `None` if its member is taken. `is_asking` tells a server that does
+    /// not own the slot of the key yet that this is no mistake.
     pub(super) async fn record(
         &self,
         record: &Record<'_>,
         is_asking: bool,
-    ) -> RedisResult<Option<Recorded>> {
+    ) -> RedisResult<Option<Logged>> {
         let add_to = |pipeline: &mut Pipeline| record.add_to(pipeline);
         let replies = self.transaction(record.commands(), add_to, is_asking);
-        record.decision(&replies.await?)
+        record.logged(&replies.await?)
+    }
+
+    /// Shortens a log that has become too long.
+    pub(super) async fn shorten(
+        &self,
+        surplus: &Surplus<'_>,
+        is_asking: bool,
+    ) -> RedisResult<Logged> {
+        let add_to = |pipeline: &mut Pipeline| surplus.add_to(pipeline);
+        let replies = self.transaction(Surplus::COMMANDS, add_to, is_asking);
+        surplus.logged(&replies.await?)
     }
 
     /// Runs commands in a transaction, and ignores replies that are no errors.

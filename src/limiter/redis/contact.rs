@@ -128,12 +128,13 @@ impl RedisStore {
         let Some(key) = key else {
             return Ok(());
         };
+        let at = LogTime::from_micros(1);
         let probe = Record {
             key: &key,
             quota: Quota::one_per_second(),
-            entry: self.new_entry(LogTime::from_micros(1)),
-            earlier: &[],
+            entry: self.new_entry(at),
             // So that Redis has to allow all that a request may need.
+            earlier: &[self.new_entry(at)],
             is_repeated: true,
             removes_ahead: false,
         };

@@ -23,7 +23,16 @@ pub(super) struct Record<'a> {
     pub(super) removes_ahead: bool,
 }
 
-/// What Redis answered.
+/// What Redis says of a log in which a request has just been logged.
+#[derive(Clone, Copy)]
+pub(super) struct Logged {
+    /// How many entries it has.
+    count: u64,
+    /// The times of the first two.
+    first: [Option<LogTime>; 2],
+}
+
+/// What follows from Redis's answer.
 pub(super) struct Recorded {
     pub(super) decision: Decision,
     /// Whether the entry that decides is further ahead than [`AHEAD`]. Then the client is refused for longer than a
@@ -36,17 +45,20 @@ pub(super) struct Recorded {
 pub(super) const AHEAD: Duration = Duration::from_secs(1);
 
 impl Record<'_> {
-    /// How many commands [`add_to`](Self::add_to) adds if there are no earlier requests.
-    const COMMANDS: usize = 6;
-
     /// How many commands [`add_to`](Self::add_to) adds.
     pub(super) fn commands(&self) -> usize {
+        // Those of a usual request.
+        let commands = 5;
+        commands + self.commands_before() + usize::from(!self.earlier.is_empty())
+    }
+
+    fn commands_before(&self) -> usize {
         let more = [
             !self.earlier.is_empty(),
             self.removes_ahead,
             self.is_repeated,
         ];
-        Self::COMMANDS + more.into_iter().map(usize::from).sum::<usize>()
+        more.into_iter().map(usize::from).sum()
     }
 
     /// Adds the commands. The table in [the module above](super) says why these, and why in this order.
@@ -69,47 +81,105 @@ impl Record<'_> {
             add.arg("NX");
         }
         add.arg(at.as_micros()).arg(member);
-        let count = command("ZCARD", key, 0);
-        let mut first = command("ZRANGE", key, 3);
-        first.arg(0).arg(1).arg("WITHSCORES");
         pipeline
             .add_command(add)
-            .add_command(remove_old(key, *quota, at))
-            .add_command(remove_surplus(key, *quota))
-            .add_command(count)
-            .add_command(first)
+            .add_command(remove_old(key, *quota, at));
+        if !self.earlier.is_empty() {
+            // With what it brings, the log is nearly always too long.
+            pipeline.add_command(remove_surplus(key, *quota));
+        }
+        pipeline
+            .add_command(command("ZCARD", key, 0))
+            .add_command(range(key, 0, 1))
             .add_command(expire(key, *quota));
     }
 
-    /// The decision. `None` if the log has the member already: if this is no repetition, the same has to be sent as one,
-    /// to learn whether it is this request; otherwise it is another one's, and this request is not logged yet.
-    ///
-    /// `replies` has one reply for each command, in the order of the commands.
-    pub(super) fn decision(&self, replies: &[Value]) -> RedisResult<Option<Recorded>> {
-        for reply in replies {
-            if let Value::ServerError(error) = reply {
-                return Err(RedisError::from(error.clone()));
-            }
-        }
-        let before = replies.len().saturating_sub(Self::COMMANDS);
-        let reply = |index: usize| replies.get(before + index).unwrap_or(&Value::Nil);
-        let at = self.entry.at;
-        let added = u64::from_redis_value_ref(reply(0))?;
+    /// What the replies say, one for each command in the order of the commands. `None` if the log has the member already:
+    /// if this is no repetition, the same has to be sent as one, to learn whether it is this request; otherwise it is
+    /// another one's, and this request is not logged yet.
+    pub(super) fn logged(&self, replies: &[Value]) -> RedisResult<Option<Logged>> {
+        let replies = without_errors(replies)?;
+        let before = self.commands_before();
+        let (Some(added), [.., count, range, _expires]) = (replies.get(before), replies) else {
+            return Err(unexpected("a reply is missing"));
+        };
+        let added = u64::from_redis_value_ref(added)?;
         if added == 0 && !self.removes_ahead {
             let known = replies[..before].last().filter(|_| self.is_repeated);
-            if known.map(micros).transpose()? != Some(at) {
+            if known.map(micros).transpose()? != Some(self.entry.at) {
                 return Ok(None);
             }
         }
-        let logged = u64::from_redis_value_ref(reply(3))?;
-        let oldest = score(reply(4), 0)?.unwrap_or(at);
-        let second = score(reply(4), 1)?;
-        let decision = Decision::from_log(self.quota, at, logged, oldest, second);
-        Ok(Some(Recorded {
-            decision,
-            is_from_ahead: !decision.admitted && second.unwrap_or(oldest) > at + AHEAD,
+        Ok(Some(Logged {
+            count: u64::from_redis_value_ref(count)?,
+            first: times(range)?,
         }))
     }
+
+    /// Whether the log has more than the newest L + 1 entries. Then it has to be [shortened](Surplus) before the request
+    /// is decided: its second entry is not the one that decides when the client is admitted again.
+    pub(super) fn has_surplus(&self, logged: Logged) -> bool {
+        logged.count > u64::from(self.quota.limit()) + 1
+    }
+
+    /// The decision.
+    pub(super) fn recorded(&self, logged: Logged) -> Recorded {
+        let at = self.entry.at;
+        let [oldest, second] = logged.first;
+        let oldest = oldest.unwrap_or(at);
+        let decision = Decision::from_log(self.quota, at, logged.count, oldest, second);
+        Recorded {
+            decision,
+            is_from_ahead: !decision.admitted && second.unwrap_or(oldest) > at + AHEAD,
+        }
+    }
+}
+
+/// Leaves the newest L + 1 entries in the log of a request that was logged, and asks for the first two of them. Both
+/// commands count from the end: if another node logs a request meanwhile, or removes what has left the window, the second
+/// is still the L-th newest.
+pub(super) struct Surplus<'a>(pub(super) &'a Record<'a>, pub(super) Logged);
+
+impl Surplus<'_> {
+    /// How many commands [`add_to`](Self::add_to) adds.
+    pub(super) const COMMANDS: usize = 2;
+
+    pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
+        let Record { key, quota, .. } = *self.0;
+        let limit = i64::from(quota.limit());
+        pipeline
+            .add_command(remove_surplus(key, quota))
+            .add_command(range(key, -limit - 1, -limit));
+    }
+
+    /// What the replies say of the log.
+    pub(super) fn logged(&self, replies: &[Value]) -> RedisResult<Logged> {
+        let [_removed, range] = without_errors(replies)? else {
+            return Err(unexpected("a reply is missing"));
+        };
+        let first = times(range)?;
+        let Self(_, logged) = *self;
+        // If fewer than L are left, the client is admitted again already, and any entry that was there says so.
+        let is_over = first[0].is_none();
+        Ok(Logged {
+            first: if is_over { logged.first } else { first },
+            ..logged
+        })
+    }
+}
+
+/// `replies`, unless one of them is an error.
+fn without_errors(replies: &[Value]) -> RedisResult<&[Value]> {
+    let error = replies.iter().find_map(|reply| match reply {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    });
+    error.map_or(Ok(replies), |error| Err(error.clone().into()))
+}
+
+/// The times of the first two entries in the reply to `ZRANGE … WITHSCORES`, as far as it has them.
+fn times(reply: &Value) -> RedisResult<[Option<LogTime>; 2]> {
+    Ok([score(reply, 0)?, score(reply, 1)?])
 }
 
 /// The score number `index` in the reply to `ZRANGE … WITHSCORES`.
@@ -149,8 +219,11 @@ fn micros(score: &Value) -> RedisResult<LogTime> {
 }
 
 fn not_a_score() -> RedisError {
-    let kind = ErrorKind::UnexpectedReturnType;
-    (kind, "scores were expected").into()
+    unexpected("scores were expected")
+}
+
+fn unexpected(what: &'static str) -> RedisError {
+    (ErrorKind::UnexpectedReturnType, what).into()
 }
 
 /// The commands that add `entries` to a log unless they are in it already. They decide nothing.
@@ -210,6 +283,13 @@ fn remove_surplus(key: &str, quota: Quota) -> Cmd {
     remove
 }
 
+/// Asks for the entries with these indexes, which count from the end if they are negative.
+fn range(key: &str, first: i64, last: i64) -> Cmd {
+    let mut range = command("ZRANGE", key, 3);
+    range.arg(first).arg(last).arg("WITHSCORES");
+    range
+}
+
 fn expire(key: &str, quota: Quota) -> Cmd {
     let mut expire = command("EXPIRE", key, 1);
     expire.arg(quota.window_seconds());
@@ -217,103 +297,4 @@ fn expire(key: &str, quota: Quota) -> Cmd {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
-    }
-
-    fn scores(reply: &Value) -> [Option<i64>; 2] {
-        [0, 1].map(|index| {
-            let score = score(reply, index).expect("a score");
-            score.map(LogTime::as_micros)
-        })
-    }
-
-    /// What Redis says of a request of "3/minute" at `AT`, after `more` replies to the commands before the usual ones.
-    fn decided(is_repeated: bool, more: &[Value], added: i64) -> Option<bool> {
-        let record = Record {
-            key: "rate_limit:192.0.2.1",
-            quota: "3/minute".parse().expect("a quota"),
-            entry: LogEntry {
-                at: LogTime::from_micros(AT),
-                member: 7,
-            },
-            earlier: &[],
-            is_repeated,
-            removes_ahead: false,
-        };
-        let first = Value::Array(vec![text("7"), text(&AT.to_string())]);
-        let usual = [
-            Value::Int(added),
-            Value::Int(0),
-            Value::Int(0),
-            Value::Int(1),
-            first,
-            Value::Int(1),
-        ];
-        let replies = [more, &usual].concat();
-        assert_eq!(replies.len(), record.commands());
-        let recorded = record.decision(&replies).expect("replies");
-        recorded.map(|recorded| recorded.decision.admitted)
-    }
-
-    const AT: i64 = 1_800_000_000_000_001;
-
-    #[test]
-    fn only_what_was_sent_before_and_has_the_same_time_is_the_same_request() {
-        let (same, other) = (text("1800000000000001"), text("1800000000000002"));
-        assert_eq!(decided(false, &[], 1), Some(true));
-        assert_eq!(decided(false, &[], 0), None);
-        assert_eq!(
-            decided(true, &[Value::Nil], 1),
-            Some(true),
-            "lost on its way there"
-        );
-        assert_eq!(
-            decided(true, &[same], 0),
-            Some(true),
-            "lost on its way back"
-        );
-        assert_eq!(decided(true, &[other], 0), None);
-        assert_eq!(decided(true, &[Value::Double(AT as f64)], 0), Some(true));
-    }
-
-    #[test]
-    fn scores_are_read_with_any_members_and_either_protocol() {
-        let micros = 1_800_000_000_000_001;
-        for (first, second, expected) in [
-            ("1800000000000001", "1.8000000000000010e+15", [micros; 2]),
-            ("-inf", "inf", [i64::MIN, i64::MAX]),
-            ("1800000000000001.5", "-5", [micros, -5]),
-        ] {
-            let flat = Value::Array(vec![
-                text("7"),
-                text(first),
-                text("hello \u{fffd}"),
-                text(second),
-            ]);
-            assert_eq!(scores(&flat), expected.map(Some), "{first}, {second}");
-            let number = |text: &str| Value::Double(text.parse().expect("a number"));
-            let pairs = [("7", first), ("x", second)]
-                .map(|(member, score)| Value::Array(vec![text(member), number(score)]));
-            assert_eq!(scores(&Value::Array(pairs.into())), expected.map(Some));
-        }
-        let one = Value::Array(vec![text("7"), text("1")]);
-        assert_eq!(scores(&one), [Some(1), None]);
-        assert_eq!(scores(&Value::Array(Vec::new())), [None, None]);
-    }
-
-    #[test]
-    fn what_is_no_score_is_an_error() {
-        for reply in [
-            Value::Nil,
-            Value::Okay,
-            Value::Array(vec![text("7"), text("soon")]),
-            Value::Array(vec![text("7"), Value::BulkString(vec![0xff])]),
-        ] {
-            assert!(score(&reply, 0).is_err(), "{reply:?}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{RedisStore, connections::Link, patience::Patience, record::Record, server::Server};
+use super::{
+    RedisStore,
+    connections::Link,
+    patience::Patience,
+    record::{Record, Recorded, Surplus},
+    server::Server,
+};
 use crate::{
     limiter::{ClientId, Decision, LogEntry, Policy, WindowStoreError},
     telemetry::chain,
@@ -60,20 +66,33 @@ impl RedisStore {
         let (mut members, mut losses) = (1, 0);
         // If connections are lost, Redis may have stood still since before the first of them.
         let mut since = None;
+        // The log, if it has become too long. Then the request is logged, and waits until the log is shortened.
+        let mut too_long = None;
         let mut route = self.servers.route(record.key);
         loop {
             let server = route.server();
             let link = self.link(server, &mut patience).await?;
             let sent = self.boot.micros();
             let (ran, first_sent) = *since.get_or_insert_with(|| (server.last_answered(), sent));
-            let recorded = link.connection.record(&record, route.is_asking());
-            let Some(recorded) = patience.wait(recorded).await else {
+            let (connection, is_asking) = (&link.connection, route.is_asking());
+            let logged = async {
+                match too_long {
+                    None => connection.record(&record, is_asking).await,
+                    Some(logged) => {
+                        // In a box, because hardly any request needs it.
+                        let shortened = Surplus(&record, logged);
+                        let shortened = Box::pin(connection.shorten(&shortened, is_asking));
+                        shortened.await.map(Some)
+                    }
+                }
+            };
+            let Some(logged) = patience.wait(logged).await else {
                 link.unanswered(sent, self.boot.micros());
                 return Err(WindowStoreError::Timeout(self.timeout));
             };
             let received = self.boot.micros();
-            let recorded = recorded.map_err(|error| self.failures.sort(error, record.key));
-            if let Err(error @ WindowStoreError::Lost(_)) = &recorded {
+            let logged = logged.map_err(|error| self.failures.sort(error, record.key));
+            if let Err(error @ WindowStoreError::Lost(_)) = &logged {
                 debug!(error = chain(error), "the connection of a request is lost");
                 link.lose();
                 record.is_repeated = true;
@@ -89,15 +108,15 @@ impl RedisStore {
             server.answered_at(received);
             let is_doubtful = server.is_in_doubt(ran, first_sent, received);
             since = None;
-            let recorded = match recorded {
-                Ok(recorded) => recorded,
+            let logged = match logged {
+                Ok(logged) => logged,
                 Err(error) => {
                     let redirected = patience.wait(Box::pin(route.redirect(error))).await;
                     redirected.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)))?;
                     continue;
                 }
             };
-            match recorded {
+            match logged {
                 // Perhaps this request itself, if anything in between has sent it twice.
                 None if !record.is_repeated => record.is_repeated = true,
                 None if members < MEMBER_ATTEMPTS => {
@@ -110,22 +129,33 @@ impl RedisStore {
                         "every member that was tried is taken".into(),
                     ));
                 }
-                Some(recorded) if recorded.is_from_ahead && !record.removes_ahead => {
-                    let measured = Box::pin(self.measure_clock_in_common());
-                    match patience.wait(measured).await {
-                        Some(measured) => measured?,
-                        None => return Err(WindowStoreError::Timeout(self.timeout)),
-                    }
-                    record.entry.at = record.entry.at.max(self.clock.now());
-                    record.earlier = &[];
-                    record.removes_ahead = true;
-                }
-                // A refusal needs no second answer: what was not counted would only refuse it once more.
-                Some(recorded) if recorded.decision.admitted && is_doubtful => {
-                    record.is_repeated = true;
+                Some(logged) if too_long.is_none() && record.has_surplus(logged) => {
+                    too_long = Some(logged);
                     patience.begin_again();
                 }
-                Some(recorded) => return Ok((recorded.decision, record.entry)),
+                Some(logged) => {
+                    let Recorded {
+                        decision,
+                        is_from_ahead,
+                    } = record.recorded(logged);
+                    if is_from_ahead && !record.removes_ahead {
+                        let measured = Box::pin(self.measure_clock_in_common());
+                        match patience.wait(measured).await {
+                            Some(measured) => measured?,
+                            None => return Err(WindowStoreError::Timeout(self.timeout)),
+                        }
+                        record.entry.at = record.entry.at.max(self.clock.now());
+                        record.earlier = &[];
+                        record.removes_ahead = true;
+                        too_long = None;
+                    } else if decision.admitted && is_doubtful {
+                        // A refusal needs no second answer: what was not counted would only refuse it once more.
+                        record.is_repeated = true;
+                        patience.begin_again();
+                    } else {
+                        return Ok((decision, record.entry));
+                    }
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use shunt::limiter::{LogTime, WindowStore};
 use testkit::{Fate, RawConnection, Redis, Wire, eventually, needs};
 
@@ -222,7 +223,6 @@ async fn a_request_is_one_transaction() {
         "multi",
         "zadd",
         "zremrangebyscore",
-        "zremrangebyrank",
         "zcard",
         "expire",
         "exec",
@@ -232,10 +232,33 @@ async fn a_request_is_one_transaction() {
             "{command}: {stats}"
         );
     }
-    assert!(
-        !stats.contains("cmdstat_ping"),
-        "no request pays for a checkout: {stats}"
-    );
+    for command in ["ping", "zremrangebyrank"] {
+        assert!(!stats.contains(&format!("cmdstat_{command}:")), "{stats}");
+    }
+}
+
+/// Only a client that is over its quota pays for shortening its log.
+#[tokio::test]
+async fn a_log_that_becomes_too_long_is_shortened_at_once() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let store = redis_store(&redis.url()).await;
+    redis.command::<String>("CONFIG RESETSTAT").await;
+    let policy = policy("10/minute");
+    for number in 1..=20_u64 {
+        let decision = store.record(&policy, client(CLIENT)).await;
+        assert_eq!(decision.expect("a decision").admitted, number <= 10);
+        assert_eq!(redis.logged(KEY).await.len() as u64, number.min(11));
+        let shortened = number.saturating_sub(11);
+        assert_eq!(redis.calls("zremrangebyrank").await, shortened);
+        assert_eq!(redis.calls("multi").await, number + shortened);
+    }
+    // Requests that are under way together make it longer, but not for long.
+    let flood = (0..64).map(|_| store.record(&policy, client(CLIENT)));
+    for decision in join_all(flood).await {
+        assert!(!decision.expect("a decision").admitted);
+    }
+    assert_eq!(redis.logged(KEY).await.len(), 11);
 }
 
 /// `ZADD` comes first. A store that counts before it adds would admit both.
