@@ -12,7 +12,7 @@ use shunt::{config::Loaded, lifecycle};
 
 use crate::{cli::Arguments, report::Report};
 
-/// A request makes a few dozen small allocations, most of them in the client library of Redis.
+/// A request makes a few dozen small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -36,6 +36,7 @@ mod agreement;
 pub(super) mod attendance;
 mod clock;
 mod cluster;
+mod command;
 mod connection;
 mod connections;
 mod contact;
@@ -43,6 +44,7 @@ pub(super) mod doubt;
 mod endpoint;
 mod failure;
 mod key;
+mod lean;
 mod nodes;
 mod patience;
 mod record;
@@ -67,7 +69,7 @@ use tracing::{debug, warn};
 
 use self::{
     attendance::Attendance, clock::RedisClock, connection::Connection, connections::Link,
-    failure::Failures, patience::Patience, record::add_commands, roster::NodeId, servers::Servers,
+    failure::Failures, patience::Patience, record::Backlog, roster::NodeId, servers::Servers,
 };
 use super::{
     ClientId, Decision, LogEntry, LogTime, Policy, WindowStore, WindowStoreError,
@@ -221,14 +223,18 @@ impl RedisStore {
         now: LogTime,
     ) -> Result<(), WindowStoreError> {
         let key = self.keys.log(policy, client);
+        let backlog = &Backlog {
+            key: &key,
+            quota: policy.quota,
+            entries,
+            now,
+        };
         let mut route = self.servers.route(&key);
         let added = loop {
             let (server, is_asking) = (route.server(), route.is_asking());
-            let log = &key;
             let add = |link: Arc<Link>| async move {
-                let commands = add_commands(log, entries, policy.quota, now);
-                let added = link.connection.execute(commands, is_asking);
-                self.within(server, added, log).await
+                let added = link.connection.run(backlog, is_asking);
+                self.within(server, added, backlog.key).await
             };
             match self.in_common(server, add).await {
                 Ok(()) => break Ok(()),

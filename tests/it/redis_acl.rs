@@ -148,6 +148,46 @@ async fn a_database_with_a_number_needs_select() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_without_a_user_is_the_default_users() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let require = format!("CONFIG SET requirepass {PASSWORD}");
+    redis.command::<()>(&require).await;
+    for (password, open) in [(PASSWORD, 0.0), ("another", 1.0), ("", 1.0)] {
+        let url = format!("redis://:{password}@127.0.0.1:{}", redis.port());
+        let node = node(&url).start().await;
+        assert_eq!(node.client().get("/").await.status, 200);
+        let breaker = node.metric("shunt_limiter_breaker_open", &[]);
+        assert_eq!(breaker.await, open, "{password:?}");
+        let refused = node.log_lines("cannot be used as it is configured");
+        assert_eq!(refused.len() as f64, open, "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_redis_does_not_want_is_an_error_of_the_configuration() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port());
+    let node = node(&url).start().await;
+    assert_eq!(node.client().get("/").await.status, 200);
+    let line = is_logged_once(&node).await;
+    assert!(line.contains("without any password"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_as_if_redis_were_away() {
+    needs!("redis-server");
+    let redis = Redis::start().await;
+    let url = format!("redis://127.0.0.1:{}/99", redis.port());
+    let node = node(&url).start().await;
+    assert_eq!(node.client().get("/").await.status, 200);
+    assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
+    let lines = node.logged("redis is away", 1).await;
+    assert!(lines[0].contains("out of range"), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sentinel_group_needs_what_the_page_says() {
     needs!("redis-server");
     let group = redis_kinds::sentinel().await;

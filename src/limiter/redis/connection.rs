@@ -3,7 +3,8 @@
 //! `deadpool-redis` is the crate behind this: it brings the client library with TLS in versions and features that fit
 //! together. Its pools are for callers that take a connection out and give it back, and each time they do, a `PING`
 //! proves that it still works. Here, commands of all requests of a thread travel over one multiplexed connection, which
-//! is never given back, so connections come from the library's client directly.
+//! is never given back, so connections come from the library's client directly. Those over plain TCP, in RESP2, are not
+//! the library's but [lean](super::lean).
 //!
 //! The library's clients for Sentinel and for a cluster are not used. The first cannot tell that the Sentinels name
 //! another master while the old one still answers ([`sentinel`](super::sentinel) can). The second does not follow a
@@ -22,9 +23,10 @@ use futures_util::future::join;
 use tokio::time::timeout;
 
 use super::{
+    command::Transaction,
     endpoint::SentinelGroup,
     failure::Failures,
-    record::{Logged, Record, Surplus},
+    lean::{Lean, lean_address},
     run_id::RunId,
     sentinel::{Master, Sentinels, check_role},
 };
@@ -54,17 +56,30 @@ enum Whereabouts {
 /// Where connections lead.
 #[derive(Clone)]
 pub(super) struct Destination {
-    client: Client,
+    way: Way,
     /// Whether the server is of no use any more if it is not a master.
     is_master: bool,
 }
 
+/// Who makes connections there.
+#[derive(Clone)]
+enum Way {
+    Lean(Box<ConnectionInfo>),
+    Library(Box<Client>),
+}
+
 /// A handle to a connection: commands of all its clones travel over one socket.
 #[derive(Clone)]
-pub(super) enum Connection {
-    Multiplexed(MultiplexedConnection),
-    /// To the master of a Sentinel group, which may be deposed.
-    Master(MultiplexedConnection),
+pub(super) struct Connection {
+    line: Line,
+    /// Whether it leads to the master of a Sentinel group, which may be deposed.
+    is_master: bool,
+}
+
+#[derive(Clone)]
+enum Line {
+    Lean(Lean),
+    Library(MultiplexedConnection),
 }
 
 /// A connection on which Redis has answered.
@@ -159,26 +174,31 @@ fn has_ended(error: &RedisError) -> bool {
 
 impl Destination {
     fn new(server: ConnectionInfo, is_master: bool) -> RedisResult<Self> {
-        let client = Client::open(server)?;
-        Ok(Self { client, is_master })
+        let way = if lean_address(&server).is_some() {
+            Way::Lean(Box::new(server))
+        } else {
+            Way::Library(Box::new(Client::open(server)?))
+        };
+        Ok(Self { way, is_master })
     }
 
-    /// A new connection on which Redis has answered. Without a password the library sends nothing by itself. Without a
-    /// question, a server that has too many connections, or a proxy that leads nowhere, would be noticed only by the
-    /// first request.
+    /// A new connection on which Redis has answered. Without a password nothing is sent to connect. Without a question,
+    /// a server that has too many connections, or a proxy that leads nowhere, would be noticed only by the first request.
     async fn connect(&self) -> RedisResult<NewConnection> {
-        // Requests bound their own wait. A second timer for each would only cost time.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None);
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let connection = connection.await?;
-        let connection = if self.is_master {
-            Connection::Master(connection)
-        } else {
-            Connection::Multiplexed(connection)
+        let line = match &self.way {
+            Way::Lean(server) => Line::Lean(Lean::connect(server).await?),
+            Way::Library(client) => {
+                // Requests bound their own wait. A second timer for each would only cost time.
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(None);
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                Line::Library(connection.await?)
+            }
+        };
+        let connection = Connection {
+            line,
+            is_master: self.is_master,
         };
         let run = connection.greet().await?;
         Ok(NewConnection { connection, run })
@@ -186,44 +206,21 @@ impl Destination {
 }
 
 impl Connection {
-    /// Logs a request, in a transaction of its own; `None` if its member is taken. `is_asking` tells a server that does
-    /// not own the slot of the key yet that this is no mistake.
-    pub(super) async fn record(
+    /// Runs a transaction. `is_asking` tells a server that does not own the slot of the key yet that this is no mistake.
+    ///
+    /// # Errors
+    /// As [`Transaction::read`]; why Redis did not run it; why the connection has ended.
+    pub(super) async fn run<T: Transaction>(
         &self,
-        record: &Record<'_>,
+        transaction: &T,
         is_asking: bool,
-    ) -> RedisResult<Option<Logged>> {
-        let add_to = |pipeline: &mut Pipeline| record.add_to(pipeline);
-        let replies = self.transaction(record.commands(), add_to, is_asking);
-        record.logged(&replies.await?)
-    }
-
-    /// Shortens a log that has become too long.
-    pub(super) async fn shorten(
-        &self,
-        surplus: &Surplus<'_>,
-        is_asking: bool,
-    ) -> RedisResult<Logged> {
-        let add_to = |pipeline: &mut Pipeline| surplus.add_to(pipeline);
-        let replies = self.transaction(Surplus::COMMANDS, add_to, is_asking);
-        surplus.logged(&replies.await?)
-    }
-
-    /// Runs commands in a transaction, and ignores replies that are no errors.
-    pub(super) async fn execute<const N: usize>(
-        &self,
-        commands: [Cmd; N],
-        is_asking: bool,
-    ) -> RedisResult<()> {
-        let add_to = |pipeline: &mut Pipeline| {
-            for command in commands {
-                pipeline.add_command(command);
-            }
-        };
-        for reply in self.transaction(N, add_to, is_asking).await? {
-            reply.extract_error()?;
+    ) -> RedisResult<T::Answer> {
+        if let Line::Lean(connection) = &self.line {
+            return connection.run(transaction, is_asking).await;
         }
-        Ok(())
+        let ask = |pipeline: &mut Pipeline| transaction.ask(pipeline);
+        let replies = self.transaction(ask, is_asking).await?;
+        transaction.read(&mut replies.into_iter())
     }
 
     /// Runs a command with a key.
@@ -232,15 +229,14 @@ impl Connection {
         command: &Cmd,
         is_asking: bool,
     ) -> RedisResult<T> {
-        let mut connection = self.multiplexed();
-        let answer = if is_asking {
-            let mut pipeline = Pipeline::with_capacity(2);
-            pipeline.cmd("ASKING").add_command(command.clone());
-            let answers = connection.req_packed_commands(&pipeline, 1, 1).await?;
-            answers.into_iter().next().unwrap_or(Value::Nil)
-        } else {
-            connection.req_packed_command(command).await?
-        };
+        let mut pipeline = Pipeline::with_capacity(2);
+        if is_asking {
+            pipeline.cmd("ASKING");
+        }
+        let before = pipeline.len();
+        pipeline.add_command(command.clone());
+        let answers = self.values(&pipeline, before, 1).await?;
+        let answer = answers.into_iter().next().unwrap_or(Value::Nil);
         Ok(T::from_redis_value(answer.extract_error()?)?)
     }
 
@@ -253,12 +249,7 @@ impl Connection {
         for key in keys {
             pipeline.cmd("ZCARD").arg(key);
         }
-        let count = pipeline.len();
-        let answers = self
-            .multiplexed()
-            .req_packed_commands(&pipeline, 0, count)
-            .await?;
-        for answer in answers {
+        for answer in self.values(&pipeline, 0, pipeline.len()).await? {
             answer.extract_error()?;
         }
         Ok(())
@@ -268,31 +259,47 @@ impl Connection {
     /// An error instead of the replies is about all commands.
     pub(super) async fn transaction(
         &self,
-        commands: usize,
         add_to: impl FnOnce(&mut Pipeline),
         is_asking: bool,
     ) -> RedisResult<Vec<Value>> {
-        let mut connection = self.multiplexed();
+        let mut pipeline = Pipeline::new();
         if is_asking {
             // In one message: `ASKING` is about what comes next on the connection.
-            let mut pipeline = Pipeline::with_capacity(commands + 3);
             pipeline.cmd("ASKING").cmd("MULTI");
             add_to(&mut pipeline);
             pipeline.cmd("EXEC");
-            let answers = connection.req_packed_commands(&pipeline, 0, commands + 3);
-            let mut answers = answers.await?;
+            let count = pipeline.len();
+            let mut answers = self.values(&pipeline, 0, count).await?;
             let executed = answers.pop();
             // If `EXEC` has executed nothing, the first error before it says why.
             for answer in answers {
                 answer.extract_error()?;
             }
-            return replies(executed, commands);
+            return replies(executed, count - 3);
         }
-        let mut pipeline = Pipeline::with_capacity(commands);
         add_to(pipeline.atomic());
+        let commands = pipeline.len();
         // Skips the replies before that of `EXEC`, which only say that each command is queued.
-        let answers = connection.req_packed_commands(&pipeline, commands + 1, 1);
-        replies(answers.await?.pop(), commands)
+        let mut answers = self.values(&pipeline, commands + 1, 1).await?;
+        replies(answers.pop(), commands)
+    }
+
+    /// Sends commands, and returns `count` replies after the first `skipped`. Any of them may be an error.
+    async fn values(
+        &self,
+        commands: &Pipeline,
+        skipped: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        match &self.line {
+            Line::Lean(connection) => connection.values(commands, skipped, count).await,
+            Line::Library(connection) => {
+                let mut connection = connection.clone();
+                connection
+                    .req_packed_commands(commands, skipped, count)
+                    .await
+            }
+        }
     }
 
     /// Waits until the server answers, and asks it for its run id. A user that may not use `INFO` is not told, which is
@@ -315,26 +322,17 @@ impl Connection {
     pub(super) async fn time(&self) -> RedisResult<i64> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("TIME");
-        let is_master = matches!(self, Self::Master(_));
-        if is_master {
+        if self.is_master {
             // In the same round trip.
             pipeline.cmd("ROLE");
         }
-        let count = pipeline.len();
-        let mut connection = self.multiplexed();
-        let mut answers = connection.req_packed_commands(&pipeline, 0, count).await?;
-        if is_master {
+        let mut answers = self.values(&pipeline, 0, pipeline.len()).await?;
+        if self.is_master {
             check_role(answers.pop().unwrap_or(Value::Nil))?;
         }
         let time = answers.pop().unwrap_or(Value::Nil).extract_error()?;
         let (seconds, micros) = <(i64, i64)>::from_redis_value(time)?;
         Ok(seconds * 1_000_000 + micros)
-    }
-
-    fn multiplexed(&self) -> MultiplexedConnection {
-        match self {
-            Self::Multiplexed(connection) | Self::Master(connection) => connection.clone(),
-        }
     }
 }
 
@@ -350,4 +348,38 @@ fn replies(executed: Option<Value>, commands: usize) -> RedisResult<Vec<Value>> 
 fn not_one_reply_each() -> RedisError {
     let kind = ErrorKind::UnexpectedReturnType;
     (kind, "not one reply for each command").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::redis::endpoint::{Kind, RedisEndpoint};
+
+    /// A server that the URL names, or that is found out later.
+    fn server(url: &str) -> ConnectionInfo {
+        let endpoint: RedisEndpoint = url.parse().expect("a URL");
+        match endpoint.0 {
+            Kind::Server(server) => *server,
+            Kind::Sentinel(group) => group.access.at("10.0.0.1", 6379),
+            Kind::Cluster(seeds) => seeds.access.at("10.0.0.1", 6379),
+        }
+    }
+
+    #[test]
+    fn what_is_plain_tcp_is_lean_and_all_else_is_the_librarys() {
+        for (url, is_lean) in [
+            ("redis://localhost", true),
+            ("redis://:secret@[::1]:7000/2", true),
+            ("redis+sentinel://a:26379/mymaster", true),
+            ("redis+cluster://a:7000", true),
+            ("redis+unix:///run/redis.sock", false),
+            ("rediss://localhost", false),
+            ("rediss+sentinel://a:26379/mymaster", false),
+            ("rediss+cluster://a:7000", false),
+            ("redis://localhost?protocol=resp3", false),
+        ] {
+            let destination = Destination::new(server(url), false).expect("a place");
+            assert_eq!(matches!(destination.way, Way::Lean(_)), is_lean, "{url}");
+        }
+    }
 }

@@ -138,7 +138,7 @@ impl RedisStore {
             is_repeated: true,
             removes_ahead: false,
         };
-        let probed = connection.record(&probe, false);
+        let probed = connection.run(&probe, false);
         self.within(server, probed, &key).await?;
         Ok(())
     }

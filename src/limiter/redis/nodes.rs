@@ -56,8 +56,7 @@ impl RedisStore {
                     }
                     pipeline.cmd("EXPIRE").arg(key).arg(DAY);
                 };
-                let commands = 2 + usize::from(question.beat.is_some());
-                let fields = fields(link.connection.transaction(commands, add_to, is_asking));
+                let fields = fields(link.connection.transaction(add_to, is_asking));
                 let fields = self.within(server, fields, key).await?;
                 Ok(self.take_in(&question, fields))
             };
@@ -91,7 +90,7 @@ impl RedisStore {
             pipeline.cmd("HSET").arg(key).arg(PROBE).arg("");
             pipeline.cmd("HDEL").arg(key).arg(PROBE);
         };
-        let fields = fields(connection.transaction(3, add_to, false));
+        let fields = fields(connection.transaction(add_to, false));
         let fields = self.within(server, fields, key).await?;
         self.take_in(&question, fields);
         Ok(())

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
-};
+use deadpool_redis::redis::RedisResult;
 
+use super::command::{
+    Commands, Replies, Transaction,
+    Word::{Number, Text},
+};
 use crate::limiter::{Decision, LogEntry, LogTime, Quota};
 
 /// A request to be logged and decided.
@@ -44,78 +46,69 @@ pub(super) struct Recorded {
 /// is further ahead than this belongs to no known timeline.
 pub(super) const AHEAD: Duration = Duration::from_secs(1);
 
-impl Record<'_> {
-    /// How many commands [`add_to`](Self::add_to) adds.
-    pub(super) fn commands(&self) -> usize {
-        // Those of a usual request.
-        let commands = 5;
-        commands + self.commands_before() + usize::from(!self.earlier.is_empty())
-    }
+/// The table in [the module above](super) says why these commands, and why in this order.
+impl Transaction for Record<'_> {
+    /// `None` if the log has the member already: if this is no repetition, the same has to be sent as one, to learn
+    /// whether it is this request; otherwise it is another one's, and this request is not logged yet.
+    type Answer = Option<Logged>;
 
-    fn commands_before(&self) -> usize {
-        let more = [
-            !self.earlier.is_empty(),
-            self.removes_ahead,
-            self.is_repeated,
-        ];
-        more.into_iter().map(usize::from).sum()
-    }
-
-    /// Adds the commands. The table in [the module above](super) says why these, and why in this order.
-    pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
-        let Self { key, quota, .. } = self;
-        let LogEntry { at, member } = self.entry;
+    fn ask(&self, redis: &mut impl Commands) {
+        let Self { key, quota, .. } = *self;
+        let (at, member) = (self.entry.at.as_micros(), i64::from(self.entry.member));
         if !self.earlier.is_empty() {
-            pipeline.add_command(add_entries(key, self.earlier));
+            add_entries(redis, key, self.earlier);
         }
         if self.removes_ahead {
-            pipeline.add_command(remove_ahead(key, at));
+            remove_ahead(redis, key, self.entry.at);
         }
         if self.is_repeated {
-            let mut known = command("ZSCORE", key, 1);
-            known.arg(member);
-            pipeline.add_command(known);
+            redis.add(&[Text("ZSCORE"), Text(key), Number(member)]);
         }
-        let mut add = command("ZADD", key, 3);
-        if !self.removes_ahead {
-            add.arg("NX");
+        if self.removes_ahead {
+            redis.add(&[Text("ZADD"), Text(key), Number(at), Number(member)]);
+        } else {
+            let entry = [Number(at), Number(member)];
+            redis.add(&[Text("ZADD"), Text(key), Text("NX"), entry[0], entry[1]]);
         }
-        add.arg(at.as_micros()).arg(member);
-        pipeline
-            .add_command(add)
-            .add_command(remove_old(key, *quota, at));
+        remove_old(redis, key, quota, self.entry.at);
         if !self.earlier.is_empty() {
             // With what it brings, the log is nearly always too long.
-            pipeline.add_command(remove_surplus(key, *quota));
+            remove_surplus(redis, key, quota);
         }
-        pipeline
-            .add_command(command("ZCARD", key, 0))
-            .add_command(range(key, 0, 1))
-            .add_command(expire(key, *quota));
+        redis.add(&[Text("ZCARD"), Text(key)]);
+        range(redis, key, 0, 1);
+        expire(redis, key, quota);
     }
 
-    /// What the replies say, one for each command in the order of the commands. `None` if the log has the member already:
-    /// if this is no repetition, the same has to be sent as one, to learn whether it is this request; otherwise it is
-    /// another one's, and this request is not logged yet.
-    pub(super) fn logged(&self, replies: &[Value]) -> RedisResult<Option<Logged>> {
-        let replies = without_errors(replies)?;
-        let before = self.commands_before();
-        let (Some(added), [.., count, range, _expires]) = (replies.get(before), replies) else {
-            return Err(unexpected("a reply is missing"));
+    fn read(&self, replies: &mut impl Replies) -> RedisResult<Option<Logged>> {
+        if !self.earlier.is_empty() {
+            replies.number()?;
+        }
+        if self.removes_ahead {
+            replies.number()?;
+        }
+        let known = if self.is_repeated {
+            replies.score()?
+        } else {
+            None
         };
-        let added = u64::from_redis_value_ref(added)?;
-        if added == 0 && !self.removes_ahead {
-            let known = replies[..before].last().filter(|_| self.is_repeated);
-            if known.map(micros).transpose()? != Some(self.entry.at) {
-                return Ok(None);
-            }
+        let added = replies.number()?;
+        let _removed_old = replies.number()?;
+        if !self.earlier.is_empty() {
+            let _removed_surplus = replies.number()?;
         }
-        Ok(Some(Logged {
-            count: u64::from_redis_value_ref(count)?,
-            first: times(range)?,
-        }))
+        let count = replies.number()?;
+        let first = replies.times()?;
+        let _expires = replies.number()?;
+        if added == 0 && !self.removes_ahead && known != Some(self.entry.at) {
+            return Ok(None);
+        }
+        let count = u64::try_from(count).unwrap_or(0);
+        Ok(Some(Logged { count, first }))
     }
+}
 
+impl Record<'_> {
     /// Whether the log has more than the newest L + 1 entries. Then it has to be [shortened](Surplus) before the request
     /// is decided: its second entry is not the one that decides when the client is admitted again.
     pub(super) fn has_surplus(&self, logged: Logged) -> bool {
@@ -140,24 +133,19 @@ impl Record<'_> {
 /// is still the L-th newest.
 pub(super) struct Surplus<'a>(pub(super) &'a Record<'a>, pub(super) Logged);
 
-impl Surplus<'_> {
-    /// How many commands [`add_to`](Self::add_to) adds.
-    pub(super) const COMMANDS: usize = 2;
+impl Transaction for Surplus<'_> {
+    type Answer = Logged;
 
-    pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
+    fn ask(&self, redis: &mut impl Commands) {
         let Record { key, quota, .. } = *self.0;
         let limit = i64::from(quota.limit());
-        pipeline
-            .add_command(remove_surplus(key, quota))
-            .add_command(range(key, -limit - 1, -limit));
+        remove_surplus(redis, key, quota);
+        range(redis, key, -limit - 1, -limit);
     }
 
-    /// What the replies say of the log.
-    pub(super) fn logged(&self, replies: &[Value]) -> RedisResult<Logged> {
-        let [_removed, range] = without_errors(replies)? else {
-            return Err(unexpected("a reply is missing"));
-        };
-        let first = times(range)?;
+    fn read(&self, replies: &mut impl Replies) -> RedisResult<Logged> {
+        let _removed = replies.number()?;
+        let first = replies.times()?;
         let Self(_, logged) = *self;
         // If fewer than L are left, the client is admitted again already, and any entry that was there says so.
         let is_over = first[0].is_none();
@@ -168,132 +156,67 @@ impl Surplus<'_> {
     }
 }
 
-/// `replies`, unless one of them is an error.
-fn without_errors(replies: &[Value]) -> RedisResult<&[Value]> {
-    let error = replies.iter().find_map(|reply| match reply {
-        Value::ServerError(error) => Some(error),
-        _ => None,
-    });
-    error.map_or(Ok(replies), |error| Err(error.clone().into()))
+/// Entries to be added to a log unless they are in it already. They decide nothing.
+pub(super) struct Backlog<'a> {
+    pub(super) key: &'a str,
+    pub(super) quota: Quota,
+    pub(super) entries: &'a [LogEntry],
+    pub(super) now: LogTime,
 }
 
-/// The times of the first two entries in the reply to `ZRANGE … WITHSCORES`, as far as it has them.
-fn times(reply: &Value) -> RedisResult<[Option<LogTime>; 2]> {
-    Ok([score(reply, 0)?, score(reply, 1)?])
-}
+impl Transaction for Backlog<'_> {
+    type Answer = ();
 
-/// The score number `index` in the reply to `ZRANGE … WITHSCORES`.
-fn score(reply: &Value, index: usize) -> RedisResult<Option<LogTime>> {
-    let Value::Array(items) = reply else {
-        return Err(not_a_score());
-    };
-    let score = match items.first() {
-        // RESP3: pairs.
-        Some(Value::Array(_)) => match items.get(index) {
-            Some(Value::Array(pair)) => pair.get(1),
-            _ => None,
-        },
-        // RESP2: member, score, member, score.
-        _ => items.get(2 * index + 1),
-    };
-    score.map(micros).transpose()
-}
+    fn ask(&self, redis: &mut impl Commands) {
+        let Self { key, quota, .. } = *self;
+        add_entries(redis, key, self.entries);
+        remove_old(redis, key, quota, self.now);
+        remove_surplus(redis, key, quota);
+        expire(redis, key, quota);
+    }
 
-fn micros(score: &Value) -> RedisResult<LogTime> {
-    let whole = |score: f64| {
-        // Whole microseconds until the year 2255 are below 2^53, which f64 holds exactly. The conversion puts larger
-        // ones, and infinity, at the limits of i64.
-        Ok(LogTime::from_micros(score as i64))
-    };
-    match score {
-        Value::Double(score) => whole(*score),
-        Value::BulkString(text) => {
-            let text = std::str::from_utf8(text).map_err(|_| not_a_score())?;
-            match text.parse() {
-                Ok(micros) => Ok(LogTime::from_micros(micros)),
-                Err(_) => whole(text.parse().map_err(|_| not_a_score())?),
-            }
-        }
-        _ => Err(not_a_score()),
+    fn read(&self, replies: &mut impl Replies) -> RedisResult<()> {
+        // One for each command.
+        (0..4).try_for_each(|_| replies.number().map(|_| ()))
     }
 }
 
-fn not_a_score() -> RedisError {
-    unexpected("scores were expected")
-}
-
-fn unexpected(what: &'static str) -> RedisError {
-    (ErrorKind::UnexpectedReturnType, what).into()
-}
-
-/// The commands that add `entries` to a log unless they are in it already. They decide nothing.
-pub(super) fn add_commands(
-    key: &str,
-    entries: &[LogEntry],
-    quota: Quota,
-    now: LogTime,
-) -> [Cmd; 4] {
-    [
-        add_entries(key, entries),
-        remove_old(key, quota, now),
-        remove_surplus(key, quota),
-        expire(key, quota),
-    ]
-}
-
-/// A command with room for `arguments` numbers or words, so that it does not grow with each.
-fn command(name: &str, key: &str, arguments: usize) -> Cmd {
-    /// The longest argument: a Unix time in µs.
-    const ARGUMENT: usize = 16;
-    let mut command =
-        Cmd::with_capacity(2 + arguments, name.len() + key.len() + arguments * ARGUMENT);
-    command.arg(name).arg(key);
-    command
-}
-
-fn add_entries(key: &str, entries: &[LogEntry]) -> Cmd {
-    let mut add = command("ZADD", key, 1 + 2 * entries.len());
-    add.arg("NX");
+fn add_entries(redis: &mut impl Commands, key: &str, entries: &[LogEntry]) {
+    let mut add = vec![Text("ZADD"), Text(key), Text("NX")];
     for entry in entries {
-        add.arg(entry.at.as_micros()).arg(entry.member);
+        add.push(Number(entry.at.as_micros()));
+        add.push(Number(entry.member.into()));
     }
-    add
+    redis.add(&add);
 }
 
 /// Removes entries that have left the window.
-fn remove_old(key: &str, quota: Quota, now: LogTime) -> Cmd {
-    let mut remove = command("ZREMRANGEBYSCORE", key, 2);
-    let newest = now - quota.window();
-    remove.arg("-inf").arg(newest.as_micros());
-    remove
+fn remove_old(redis: &mut impl Commands, key: &str, quota: Quota, now: LogTime) {
+    let newest = Number((now - quota.window()).as_micros());
+    redis.add(&[Text("ZREMRANGEBYSCORE"), Text(key), Text("-inf"), newest]);
 }
 
-/// Removes entries that belong to no known timeline.
-fn remove_ahead(key: &str, now: LogTime) -> Cmd {
-    let mut remove = command("ZREMRANGEBYSCORE", key, 2);
-    let last = (now + AHEAD).as_micros();
-    remove.arg(format!("({last}")).arg("+inf");
-    remove
+/// Removes entries that belong to no known timeline. Scores are whole.
+fn remove_ahead(redis: &mut impl Commands, key: &str, now: LogTime) {
+    let first = Number((now + AHEAD).as_micros().saturating_add(1));
+    redis.add(&[Text("ZREMRANGEBYSCORE"), Text(key), first, Text("+inf")]);
 }
 
 /// Removes entries that can change no decision.
-fn remove_surplus(key: &str, quota: Quota) -> Cmd {
-    let mut remove = command("ZREMRANGEBYRANK", key, 2);
-    remove.arg(0).arg(-i64::from(quota.limit()) - 2);
-    remove
+fn remove_surplus(redis: &mut impl Commands, key: &str, quota: Quota) {
+    let last = Number(-i64::from(quota.limit()) - 2);
+    redis.add(&[Text("ZREMRANGEBYRANK"), Text(key), Number(0), last]);
 }
 
 /// Asks for the entries with these indexes, which count from the end if they are negative.
-fn range(key: &str, first: i64, last: i64) -> Cmd {
-    let mut range = command("ZRANGE", key, 3);
-    range.arg(first).arg(last).arg("WITHSCORES");
-    range
+fn range(redis: &mut impl Commands, key: &str, first: i64, last: i64) {
+    let (first, last) = (Number(first), Number(last));
+    redis.add(&[Text("ZRANGE"), Text(key), first, last, Text("WITHSCORES")]);
 }
 
-fn expire(key: &str, quota: Quota) -> Cmd {
-    let mut expire = command("EXPIRE", key, 1);
-    expire.arg(quota.window_seconds());
-    expire
+fn expire(redis: &mut impl Commands, key: &str, quota: Quota) {
+    let seconds = i64::try_from(quota.window_seconds()).unwrap_or(i64::MAX);
+    redis.add(&[Text("EXPIRE"), Text(key), Number(seconds)]);
 }
 
 #[cfg(test)]

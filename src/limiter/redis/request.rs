@@ -77,11 +77,11 @@ impl RedisStore {
             let (connection, is_asking) = (&link.connection, route.is_asking());
             let logged = async {
                 match too_long {
-                    None => connection.record(&record, is_asking).await,
+                    None => connection.run(&record, is_asking).await,
                     Some(logged) => {
                         // In a box, because hardly any request needs it.
                         let shortened = Surplus(&record, logged);
-                        let shortened = Box::pin(connection.shorten(&shortened, is_asking));
+                        let shortened = Box::pin(connection.run(&shortened, is_asking));
                         shortened.await.map(Some)
                     }
                 }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    net::Ipv4Addr,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use proptest::prelude::*;
-use shunt::limiter::{Decision, LogTime, MemoryStore, Policy, Quota, RedisStore, WindowStore};
+use shunt::limiter::{Decision, LogTime, MemoryStore, Policy, Quota, WindowStore};
 use testkit::{Redis, needs};
 use tokio::runtime::Runtime;
 
@@ -68,8 +69,8 @@ fn schedules() -> impl Strategy<Value = Schedule> {
     })
 }
 
-/// Runs a schedule on the nodes and compares every answer with the oracle's.
-async fn follow(nodes: &[&dyn WindowStore], schedule: &Schedule) -> Result<(), TestCaseError> {
+/// Runs a schedule on the nodes and compares every answer with the oracle's. Returns the number of its first client.
+async fn follow(nodes: &[&dyn WindowStore], schedule: &Schedule) -> Result<u32, TestCaseError> {
     // Clients that no other schedule has.
     static CLIENTS: AtomicU32 = AtomicU32::new(0);
     let base = CLIENTS.fetch_add(3, Ordering::Relaxed);
@@ -105,6 +106,20 @@ async fn follow(nodes: &[&dyn WindowStore], schedule: &Schedule) -> Result<(), T
             "rounded up once"
         );
     }
+    Ok(base)
+}
+
+/// However many requests a client has made, only those that can change a decision are kept.
+async fn assert_bounded(
+    redis: &Redis,
+    first_client: u32,
+    schedule: &Schedule,
+) -> Result<(), TestCaseError> {
+    for who in 0..3 {
+        let key = format!("rate_limit:{}", Ipv4Addr::from_bits(first_client + who));
+        let logged = redis.logged(&key).await.len();
+        prop_assert!(logged <= schedule.quota.limit() as usize + 1, "{}", logged);
+    }
     Ok(())
 }
 
@@ -122,11 +137,15 @@ fn three_nodes_on_one_redis_decide_as_the_model_does() {
     needs!("redis-server");
     let runtime = Runtime::new().expect("a runtime");
     let redis = runtime.block_on(Redis::start());
-    let nodes: Vec<RedisStore> = (0..NODES)
-        .map(|_| runtime.block_on(redis_store(&redis.url())))
-        .collect();
+    // The last one is connected by the client library.
+    let kinds: [&str; NODES] = ["", "", "?protocol=resp3"];
+    let nodes = kinds.map(|kind| {
+        let url = format!("{}{kind}", redis.url());
+        runtime.block_on(redis_store(&url))
+    });
     let nodes: Vec<&dyn WindowStore> = nodes.iter().map(|n| n as &dyn WindowStore).collect();
     proptest!(ProptestConfig::with_cases(256), |(schedule in schedules())| {
-        runtime.block_on(follow(&nodes, &schedule))?;
+        let first_client = runtime.block_on(follow(&nodes, &schedule))?;
+        runtime.block_on(assert_bounded(&redis, first_client, &schedule))?;
     });
 }

@@ -1,11 +1,33 @@
-//! Redis as a cluster and as a Sentinel group.
+//! Redis on a Unix socket, as a cluster and as a Sentinel group.
 
 use deadpool_redis::redis::{FromRedisValue, Value};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use testkit::{Redis, eventually, free_port};
 
 /// How many slots every cluster has.
 const SLOTS: usize = 16_384;
+
+/// A server that is also reached by a Unix socket.
+pub struct OnSocket {
+    _redis: Redis,
+    directory: TempDir,
+}
+
+pub async fn on_socket() -> OnSocket {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("socket").display().to_string();
+    let redis = Redis::start_with(&["--unixsocket", &socket]).await;
+    OnSocket {
+        _redis: redis,
+        directory,
+    }
+}
+
+impl OnSocket {
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}/socket", self.directory.path().display())
+    }
+}
 
 /// A cluster of one server that owns every slot.
 pub struct Cluster(Redis);

@@ -14,6 +14,9 @@ use super::{client, policy, redis_store};
 const CLIENT: u32 = 0x0a00_0001; // 10.0.0.1
 const KEY: &str = "rate_limit:10.0.0.1";
 
+/// Ends of URLs: a lean connection, and one of the client library.
+const KINDS: [&str; 2] = ["", "?protocol=resp3"];
+
 #[tokio::test]
 async fn a_key_never_holds_more_than_one_entry_over_the_limit() {
     needs!("redis-server");
@@ -89,9 +92,15 @@ async fn a_member_that_is_taken_is_replaced() {
 #[tokio::test]
 async fn a_request_that_is_lost_on_its_way_there_or_back_is_logged_once() {
     needs!("redis-server");
+    for kind in KINDS {
+        lost_requests_are_logged_once(kind).await;
+    }
+}
+
+async fn lost_requests_are_logged_once(kind: &str) {
     let redis = Redis::start().await;
     let wire = Wire::start(redis.port()).await;
-    let store = redis_store(&format!("redis://{}", wire.address())).await;
+    let store = redis_store(&format!("redis://{}{kind}", wire.address())).await;
     let policy = policy("10/minute");
     let mut logged = 0;
     for fate in [Fate::LoseRequest, Fate::LoseAnswer].repeat(5) {
@@ -116,15 +125,17 @@ async fn a_request_that_is_lost_on_its_way_there_or_back_is_logged_once() {
 #[tokio::test]
 async fn a_connection_that_ends_while_it_is_made_is_made_again() {
     needs!("redis-server");
-    let redis = Redis::start().await;
-    let wire = Wire::start(redis.port()).await;
-    let store = redis_store(&format!("redis://{}", wire.address())).await;
-    let policy = policy("10/minute");
-    for _ in 0..5 {
-        wire.spoil(2);
-        wire.set_all(Fate::End);
-        let decision = store.record(&policy, client(CLIENT)).await;
-        assert!(decision.expect("a decision").admitted);
+    for kind in KINDS {
+        let redis = Redis::start().await;
+        let wire = Wire::start(redis.port()).await;
+        let store = redis_store(&format!("redis://{}{kind}", wire.address())).await;
+        let policy = policy("10/minute");
+        for _ in 0..5 {
+            wire.spoil(2);
+            wire.set_all(Fate::End);
+            let decision = store.record(&policy, client(CLIENT)).await;
+            assert!(decision.expect("a decision").admitted);
+        }
     }
 }
 
@@ -241,8 +252,14 @@ async fn a_request_is_one_transaction() {
 #[tokio::test]
 async fn a_log_that_becomes_too_long_is_shortened_at_once() {
     needs!("redis-server");
+    for kind in KINDS {
+        a_log_is_shortened(kind).await;
+    }
+}
+
+async fn a_log_is_shortened(kind: &str) {
     let redis = Redis::start().await;
-    let store = redis_store(&redis.url()).await;
+    let store = redis_store(&format!("{}{kind}", redis.url())).await;
     redis.command::<String>("CONFIG RESETSTAT").await;
     let policy = policy("10/minute");
     for number in 1..=20_u64 {

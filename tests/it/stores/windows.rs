@@ -28,6 +28,23 @@ macro_rules! contract {
                 super::$scenario(&super::redis_store(&redis.url()).await).await;
             })+
         }
+        /// On connections of the client library.
+        mod redis_resp3 {
+            $(#[tokio::test] async fn $scenario() {
+                super::needs!("redis-server");
+                let redis = super::Redis::start().await;
+                let url = format!("{}?protocol=resp3", redis.url());
+                super::$scenario(&super::redis_store(&url).await).await;
+            })+
+        }
+        /// As before, in RESP2.
+        mod redis_socket {
+            $(#[tokio::test] async fn $scenario() {
+                super::needs!("redis-server");
+                let redis = super::redis_kinds::on_socket().await;
+                super::$scenario(&super::redis_store(&redis.url()).await).await;
+            })+
+        }
         mod redis_cluster {
             $(#[tokio::test] async fn $scenario() {
                 super::needs!("redis-server");
