@@ -33,6 +33,7 @@
 //! is then asked first: if the log has the member with the same time, the request is in it already.
 
 mod agreement;
+mod alarm;
 pub(super) mod attendance;
 mod clock;
 mod cluster;
@@ -64,12 +65,14 @@ use std::{
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{Cmd, FromRedisValue, RedisError, cmd};
+use thread_local::ThreadLocal;
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 
 use self::{
-    attendance::Attendance, clock::RedisClock, connection::Connection, connections::Link,
-    failure::Failures, patience::Patience, record::Backlog, roster::NodeId, servers::Servers,
+    alarm::Alarm, attendance::Attendance, clock::RedisClock, connection::Connection,
+    connections::Link, failure::Failures, patience::Patience, record::Backlog, roster::NodeId,
+    servers::Servers,
 };
 use super::{
     ClientId, Decision, LogEntry, LogTime, Policy, WindowStore, WindowStoreError,
@@ -114,6 +117,8 @@ pub struct RedisStore {
     expiring_key: OnceAMinute,
     new_member: fn() -> i32,
     timeout: Duration,
+    /// One for each thread.
+    alarms: ThreadLocal<Alarm>,
 }
 
 impl RedisStore {
@@ -136,6 +141,7 @@ impl RedisStore {
             expiring_key: OnceAMinute::default(),
             new_member: rand::random,
             timeout,
+            alarms: ThreadLocal::new(),
         })
     }
 
@@ -171,8 +177,13 @@ impl RedisStore {
             }
             Ok(self.clock.now())
         };
-        let measured = Patience::new(self.timeout).wait(measured).await;
+        let measured = self.patience().wait(measured).await;
         measured.unwrap_or(Err(WindowStoreError::Timeout(self.timeout)))
+    }
+
+    /// That of a request that begins now.
+    fn patience(&self) -> Patience<'_> {
+        Patience::new(self.timeout, self.alarms.get_or_default())
     }
 
     /// The last step of Redis's clock that was noticed since the last call, if any was.
@@ -320,7 +331,7 @@ impl RedisStore {
         answer: impl Future<Output = Result<T, RedisError>>,
         key: &str,
     ) -> Result<T, WindowStoreError> {
-        let answer = Patience::new(self.timeout).wait(answer).await;
+        let answer = self.patience().wait(answer).await;
         let answer = answer.ok_or(WindowStoreError::Timeout(self.timeout))?;
         let answer = answer.map_err(|error| self.failures.sort(error, key));
         if !matches!(answer, Err(WindowStoreError::Lost(_))) {

@@ -2,7 +2,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
 
 /// A timer that fires so late shows that this thread did not run. Timers fire up to a millisecond late, and a few more
 /// if the thread has much to do. If a thread is kept from running, it is for a time slice of the kernel at least, which
@@ -14,17 +16,18 @@ const STALL: Duration = Duration::from_millis(5);
 /// A node that was stopped, or was not given a processor, finds the timer due and the answer in the socket at the same
 /// moment, and the timer would win: another task has to read the answer first. So if the timer fires late, the request
 /// waits a little more. It does so once. All in all, it waits at most `timeout` and a half, while the process runs.
-#[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct Patience<'a> {
+    alarm: &'a Alarm,
     due: Instant,
     /// How much longer it may wait, once. `None` if it has.
     grace: Option<Duration>,
 }
 
-impl Patience {
-    /// For a request that begins now.
-    pub(super) fn new(timeout: Duration) -> Self {
+impl<'a> Patience<'a> {
+    /// For a request that begins now, and that `alarm` wakes.
+    pub(super) fn new(timeout: Duration, alarm: &'a Alarm) -> Self {
         Self {
+            alarm,
             due: Instant::now() + timeout,
             grace: Some(timeout / 2),
         }
@@ -34,7 +37,7 @@ impl Patience {
     pub(super) async fn wait<T>(&mut self, answer: impl Future<Output = T>) -> Option<T> {
         let mut answer = pin!(answer);
         loop {
-            if let Ok(answer) = timeout_at(self.due, &mut answer).await {
+            if let Some(answer) = self.alarm.wait(self.due, &mut answer).await {
                 return Some(answer);
             }
             let now = Instant::now();
@@ -87,7 +90,8 @@ mod tests {
     #[tokio::test]
     async fn it_ends_when_the_time_is_over_and_not_before() {
         let began = Instant::now();
-        let mut patience = Patience::new(TIMEOUT);
+        let alarm = Alarm::default();
+        let mut patience = Patience::new(TIMEOUT, &alarm);
         assert_eq!(patience.wait(async { 7 }).await, Some(7));
         assert_eq!(patience.wait(pending::<u8>()).await, None);
         assert!(began.elapsed() >= TIMEOUT);
@@ -95,14 +99,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_came_while_the_process_was_stopped_is_read() {
-        let mut patience = Patience::new(TIMEOUT);
+        let alarm = Alarm::default();
+        let mut patience = Patience::new(TIMEOUT, &alarm);
         assert_eq!(patience.wait(answer_after_a_stop()).await, Some(7));
     }
 
     #[tokio::test]
     async fn the_further_wait_is_bounded_and_there_is_one() {
         let began = Instant::now();
-        let mut patience = Patience::new(TIMEOUT);
+        let alarm = Alarm::default();
+        let mut patience = Patience::new(TIMEOUT, &alarm);
         let stop = async {
             answer_after_a_stop().await;
             pending::<u8>().await
@@ -115,7 +121,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_to_be_asked_again_gets_time_for_it_once() {
-        let mut patience = Patience::new(TIMEOUT);
+        let alarm = Alarm::default();
+        let mut patience = Patience::new(TIMEOUT, &alarm);
         let due = patience.due;
         assert_eq!(patience.wait(sleep(TIMEOUT * 3 / 4)).await, Some(()));
         patience.begin_again();

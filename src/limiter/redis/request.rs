@@ -62,7 +62,7 @@ impl RedisStore {
         &self,
         mut record: Record<'_>,
     ) -> Result<(Decision, LogEntry), WindowStoreError> {
-        let mut patience = Patience::new(self.timeout);
+        let mut patience = self.patience();
         let (mut members, mut losses) = (1, 0);
         // If connections are lost, Redis may have stood still since before the first of them.
         let mut since = None;
@@ -164,7 +164,7 @@ impl RedisStore {
     async fn link(
         &self,
         server: &Server,
-        patience: &mut Patience,
+        patience: &mut Patience<'_>,
     ) -> Result<Arc<Link>, WindowStoreError> {
         if let Some(link) = server.connections().at_hand() {
             return Ok(link);
