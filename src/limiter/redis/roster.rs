@@ -184,6 +184,16 @@ impl Reading {
         reading
     }
 
+    /// What [`new`](Self::new) reads if the hash holds just these beats.
+    #[cfg(test)]
+    pub(in crate::limiter) fn of(own: NodeId, mut beats: BTreeMap<NodeId, Beat>) -> Self {
+        Self {
+            own: beats.remove(&own),
+            others: beats,
+            garbage: Vec::new(),
+        }
+    }
+
     /// The highest generation of any beat.
     pub(super) fn generation(&self) -> Option<Generation> {
         let beats = self.others.values().chain(&self.own);

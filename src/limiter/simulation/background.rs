@@ -79,16 +79,12 @@ impl World<'_> {
                 node.doubt.answered(self.now);
                 node.run = Some(self.server.run);
                 let question = node.attendance.look();
-                self.take_in(n, &question, Answer::Fields(self.server.beats()));
+                self.take_in(n, &question, Answer::Beats(self.server.beats()));
                 let node = &mut self.nodes[n];
                 let question = node.attendance.beat(at);
-                let value = question
-                    .beat
-                    .map(|beat| beat.to_string())
-                    .unwrap_or_default();
-                let field = node.attendance.id().to_string().into_bytes();
-                let fields = self.server.beat(field, value.into_bytes());
-                self.take_in(n, &question, Answer::Fields(fields));
+                let beat = question.beat.expect("a beat");
+                let beats = self.server.beat(node.attendance.id(), beat);
+                self.take_in(n, &question, Answer::Beats(beats));
             }
         }
         for n in 0..self.nodes.len() {
@@ -345,10 +341,10 @@ impl World<'_> {
         let now = self.now;
         let node = &mut self.nodes[n];
         let at = node.log_time(now).as_micros();
-        let Answer::Fields(fields) = answer else {
+        let Answer::Beats(beats) = answer else {
             return None;
         };
-        let reading = Reading::new(node.attendance.id(), fields);
+        let reading = Reading::of(node.attendance.id(), beats);
         let roster = node.attendance.answered(question, &reading, at);
         node.count.are_counted(roster.nodes());
         roster.lost_writes().filter(|_| self.mends.notices)

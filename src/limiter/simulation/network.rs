@@ -1,10 +1,13 @@
 //! Connections between nodes and Redis: what is sent on one arrives in order, late, or never.
 
 use super::{
-    server::Fields,
+    server::Beats,
     world::{What, World},
 };
-use crate::limiter::{Decision, LogEntry, LogTime};
+use crate::limiter::{
+    Decision, LogEntry, LogTime,
+    redis::roster::{Beat, NodeId},
+};
 
 /// What a node sends.
 #[derive(Clone, Debug)]
@@ -23,8 +26,8 @@ pub(super) enum Message {
         now: i64,
     },
     Beat {
-        field: String,
-        value: String,
+        node: NodeId,
+        beat: Beat,
     },
     Look,
 }
@@ -39,7 +42,7 @@ pub(super) enum Answer {
     Refused,
     Done,
     Decided(Decision),
-    Fields(Fields),
+    Beats(Beats),
     /// The connection has ended.
     Lost,
 }
@@ -175,10 +178,8 @@ impl World<'_> {
                 });
                 Answer::Done
             }
-            Message::Beat { field, value } => {
-                Answer::Fields(self.server.beat(field.into_bytes(), value.into_bytes()))
-            }
-            Message::Look => Answer::Fields(self.server.beats()),
+            Message::Beat { node, beat } => Answer::Beats(self.server.beat(node, beat)),
+            Message::Look => Answer::Beats(self.server.beats()),
         };
         self.reply(connection, operation, answer);
     }

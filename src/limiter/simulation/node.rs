@@ -229,14 +229,11 @@ impl World<'_> {
                     }
                     Job::Beat(_) => {
                         let question = node.attendance.beat(at);
-                        let value = question
-                            .beat
-                            .map(|beat| beat.to_string())
-                            .unwrap_or_default();
+                        let beat = question.beat.expect("a beat");
                         operation.question = Some(question);
                         Message::Beat {
-                            field: node.attendance.id().to_string(),
-                            value,
+                            node: node.attendance.id(),
+                            beat,
                         }
                     }
                 }

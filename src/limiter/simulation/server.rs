@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::schedule::{Back, CLIENTS};
-use crate::limiter::{Decision, LogEntry, LogTime, Quota};
+use crate::limiter::{
+    Decision, LogEntry, LogTime, Quota,
+    redis::roster::{Beat, NodeId},
+};
 
-/// The fields of the hash of beats.
-pub(super) type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+/// The hash of beats, without their spelling.
+pub(super) type Beats = BTreeMap<NodeId, Beat>;
 
 /// What Redis holds.
 #[derive(Clone, Debug, Default)]
 struct Data {
     /// Sorted by time and member, as sorted sets are.
     logs: [Vec<LogEntry>; CLIENTS],
-    beats: Fields,
+    beats: Beats,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +58,14 @@ impl Server {
         trim(log, quota, now);
     }
 
-    /// The hash as it was before `field` is set to `value`.
-    pub(super) fn beat(&mut self, field: Vec<u8>, value: Vec<u8>) -> Fields {
+    /// The hash as it was before `node` beats.
+    pub(super) fn beat(&mut self, node: NodeId, beat: Beat) -> Beats {
         let before = self.data.beats.clone();
-        self.data.beats.insert(field, value);
+        self.data.beats.insert(node, beat);
         before
     }
 
-    pub(super) fn beats(&self) -> Fields {
+    pub(super) fn beats(&self) -> Beats {
         self.data.beats.clone()
     }
 
