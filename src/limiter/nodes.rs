@@ -27,13 +27,13 @@ impl Nodes {
         self.counted.store(nodes.get(), Ordering::Relaxed);
     }
 
-    /// The number, or `None` if nobody has told this node.
+    /// The number, or `None` if it is neither configured nor counted yet.
     pub(super) fn known(&self) -> Option<NonZeroU32> {
         let counted = NonZeroU32::new(self.counted.load(Ordering::Relaxed));
         self.configured.or(counted)
     }
 
-    /// The number. A node that was not told counts alone.
+    /// The number. 1 if it is not known: the node counts alone.
     pub(super) fn number(&self) -> NonZeroU32 {
         self.known().unwrap_or(NonZeroU32::MIN)
     }

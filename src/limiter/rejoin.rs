@@ -78,7 +78,7 @@ impl RedisLimiter {
         Ok(())
     }
 
-    /// Waits until all other nodes have come back, too: until they have beaten since this node has `returned`.
+    /// Waits until all other nodes have come back: until they have beaten since this node `returned`.
     async fn wait_for_others(
         &self,
         server: &Arc<RedisServer>,

@@ -55,6 +55,15 @@ fn node(url: &str) -> NodeBuilder {
         .set("limiter.write_back", "50ms")
 }
 
+/// A Redis whose user `shunt` is what `command` makes of it, and a node that is this user.
+async fn limited_node(command: &str) -> (Redis, Node) {
+    let redis = Redis::start().await;
+    add_user(&redis, command).await;
+    let url = format!("redis://shunt:{PASSWORD}@127.0.0.1:{}", redis.port());
+    let node = node(&url).start().await;
+    (redis, node)
+}
+
 /// Makes a node do everything that it does in Redis: requests, a flood, the clock, a key that is not ours, a new
 /// connection.
 async fn does_everything(node: &Node, redis: &Redis) {
@@ -102,11 +111,8 @@ async fn does_everything(node: &Node, redis: &Redis) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_server_needs_what_the_page_says() {
     needs!("redis-server");
-    let redis = Redis::start().await;
     let [server, ..] = documented();
-    add_user(&redis, &server).await;
-    let url = format!("redis://shunt:{PASSWORD}@127.0.0.1:{}", redis.port());
-    let node = node(&url).start().await;
+    let (redis, node) = limited_node(&server).await;
     does_everything(&node, &redis).await;
     assert_nothing_was_refused(&redis).await;
 }
@@ -115,12 +121,9 @@ async fn one_server_needs_what_the_page_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_that_may_not_use_info_can_do_all_the_same() {
     needs!("redis-server");
-    let redis = Redis::start().await;
     let [server, ..] = documented();
     assert!(server.contains(" +info "), "{server}");
-    add_user(&redis, &server.replace(" +info ", " ")).await;
-    let url = format!("redis://shunt:{PASSWORD}@127.0.0.1:{}", redis.port());
-    let node = node(&url).start().await;
+    let (redis, node) = limited_node(&server.replace(" +info ", " ")).await;
     does_everything(&node, &redis).await;
     let refused: Vec<Value> = redis.command("ACL LOG").await;
     let refused: BTreeSet<String> = refused
@@ -360,10 +363,7 @@ async fn if_redis_allows_too_little_one_line_says_what_to_grant_and_granting_it_
         redis
             .command::<()>(&format!("ACL SETUSER shunt >{PASSWORD}"))
             .await;
-        eventually("granting it is enough", async || {
-            (node.metric("shunt_limiter_breaker_open", &[]).await == 0.0).then_some(())
-        })
-        .await;
+        node.breaker_is(false).await;
         node.logged("redis is back", 1).await;
         is_logged_once(&node).await;
     }
@@ -372,21 +372,15 @@ async fn if_redis_allows_too_little_one_line_says_what_to_grant_and_granting_it_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_taken_away_while_a_node_runs_is_logged_and_never_ends_it() {
     needs!("redis-server");
-    let redis = Redis::start().await;
     let [server, ..] = documented();
-    add_user(&redis, &server).await;
-    let url = format!("redis://shunt:{PASSWORD}@127.0.0.1:{}", redis.port());
-    let node = node(&url).start().await;
+    let (redis, node) = limited_node(&server).await;
     assert_eq!(node.client().get("/").await.status, 200);
     redis.command::<()>("ACL SETUSER shunt -zadd").await;
     node.client().get("/").await;
     is_logged_once(&node).await;
     assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
     redis.command::<()>("ACL SETUSER shunt +zadd").await;
-    eventually("it is over", async || {
-        (node.metric("shunt_limiter_breaker_open", &[]).await == 0.0).then_some(())
-    })
-    .await;
+    node.breaker_is(false).await;
     is_logged_once(&node).await;
 }
 
@@ -394,11 +388,8 @@ async fn what_is_taken_away_while_a_node_runs_is_logged_and_never_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_may_not_beat_any_more_says_so_without_a_request() {
     needs!("redis-server");
-    let redis = Redis::start().await;
     let [server, ..] = documented();
-    add_user(&redis, &server).await;
-    let url = format!("redis://shunt:{PASSWORD}@127.0.0.1:{}", redis.port());
-    let node = node(&url).start().await;
+    let (redis, node) = limited_node(&server).await;
     redis.command::<()>("ACL SETUSER shunt -hset").await;
     let line = is_logged_once(&node).await;
     assert!(line.contains("+hset"), "{line}");

@@ -28,14 +28,6 @@ async fn local(node: &Node) -> f64 {
     node.metric("shunt_limiter_decisions_total", &labels).await
 }
 
-async fn breaker_becomes(node: &Node, open: bool) {
-    eventually("the breaker is so", async || {
-        let state = node.metric("shunt_limiter_breaker_open", &[]).await;
-        (state == f64::from(u8::from(open))).then_some(())
-    })
-    .await;
-}
-
 async fn assert_never_away(nodes: &[Node]) {
     for node in nodes {
         let opened = node.metric("shunt_limiter_breaker_opened_total", &[]);
@@ -254,7 +246,7 @@ async fn one_is_away(harm: impl Fn(&mut Redis), mend: impl AsyncFn(&mut Redis)) 
         let traffic = traffic_of(&there);
         traffic.answers(200).await;
         harm(&mut shards.0[away]);
-        breaker_becomes(&node, true).await;
+        node.breaker_is(true).await;
         traffic.answers(500).await;
         let seen = traffic.stop().await;
         assert_eq!(seen.count(200), seen.total(), "{seen:?}");
@@ -276,7 +268,7 @@ async fn one_is_away(harm: impl Fn(&mut Redis), mend: impl AsyncFn(&mut Redis)) 
         assert_eq!(by_redis(&node).await, decided);
 
         mend(&mut shards.0[away]).await;
-        breaker_becomes(&node, false).await;
+        node.breaker_is(false).await;
         let before = local(&node).await;
         let traffic = traffic_of(&[0, 1, 2]);
         traffic.answers(300).await;

@@ -33,13 +33,6 @@ fn traffic(node: &Node) -> Traffic {
     Traffic::start(&clients, |client, _| client.request(Method::GET, "/"))
 }
 
-async fn becomes(node: &Node, metric: &str, value: f64) {
-    eventually(&format!("{metric} is {value}"), async || {
-        (node.metric(metric, &[]).await == value).then_some(())
-    })
-    .await;
-}
-
 /// Waits until Redis has this many clients, not counting the one that asks.
 async fn redis_has_clients(redis: &Redis, expected: usize) {
     eventually("Redis has so many clients", async || {
@@ -54,14 +47,14 @@ async fn every_thread_has_its_own_and_makes_another_one_when_it_ends() {
     needs!("redis-server");
     let redis = Redis::start().await;
     let node = node(&redis).start().await;
-    becomes(&node, "shunt_redis_connections", 1.0).await;
+    node.becomes("shunt_redis_connections", 1.0).await;
     let traffic = traffic(&node);
     for round in 0..=3 {
         if round > 0 {
             let ended: usize = redis.command("CLIENT KILL TYPE normal").await;
             assert!(ended >= 3, "{ended}");
         }
-        becomes(&node, "shunt_redis_connections", 3.0).await;
+        node.becomes("shunt_redis_connections", 3.0).await;
         redis_has_clients(&redis, 3).await;
         let decided = node.metric("shunt_limiter_decisions_total", &["source=\"redis\""]);
         let decided = decided.await;
@@ -140,7 +133,7 @@ async fn if_connecting_takes_longer_than_a_request_may_redis_does_not_count_as_a
         .set("limiter.redis.timeout", "500ms")
         .start()
         .await;
-    becomes(&node, "shunt_limiter_breaker_open", 0.0).await;
+    node.breaker_is(false).await;
     let opened = node.metric("shunt_limiter_breaker_opened_total", &[]).await;
     let traffic = traffic(&node);
     sleep(Duration::from_secs(5)).await;
@@ -158,7 +151,7 @@ async fn connections_of_threads_that_rest_are_not_ended_for_that() {
     let node = node(&redis).start().await;
     for _ in 0..2 {
         let traffic = traffic(&node);
-        becomes(&node, "shunt_redis_connections", 3.0).await;
+        node.becomes("shunt_redis_connections", 3.0).await;
         traffic.answers(100).await;
         traffic.stop().await;
         let local = node.metric("shunt_limiter_decisions_total", &["source=\"local\""]);

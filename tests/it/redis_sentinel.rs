@@ -144,11 +144,7 @@ async fn a_master_that_calls_itself_a_replica_is_left() {
     sentinel.freeze();
     let replicate = format!("REPLICAOF 127.0.0.1 {}", other.port());
     group.master().command::<()>(&replicate).await;
-    eventually("the node has noticed", async || {
-        let open = node.metric("shunt_limiter_breaker_open", &[]);
-        (open.await == 1.0).then_some(())
-    })
-    .await;
+    node.breaker_is(true).await;
     sentinel.thaw();
     group.names(&other).await;
     has_connections(&node, 1).await;
@@ -165,13 +161,8 @@ struct Group {
 impl Group {
     async fn start() -> Self {
         let master = Redis::start().await;
-        let port = master.port().to_string();
-        let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
-        eventually("the replica is in step", async || {
-            let replication: String = replica.command("INFO replication").await;
-            replication.contains("master_link_status:up").then_some(())
-        })
-        .await;
+        let replica = redis_kinds::replica(&master).await;
+        let port = master.port();
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             let file = tempfile::Builder::new()
@@ -266,24 +257,7 @@ async fn a_planned_failover_is_followed_while_the_old_master_still_answers() {
 async fn after_a_failover_all_threads_use_the_new_master() {
     needs!("redis-server");
     let mut group = redis_kinds::sentinel().await;
-    let port = group.master().port().to_string();
-    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
-    eventually("the replica is in step", async || {
-        let replication: String = replica.command("INFO replication").await;
-        replication.contains("master_link_status:up").then_some(())
-    })
-    .await;
-    // When a Sentinel begins to watch a master, it asks at once for the replicas; later only every ten seconds.
-    group.names(group.master()).await;
-    group
-        .sentinel()
-        .command::<Value>("SENTINEL SET mymaster down-after-milliseconds 2000")
-        .await;
-    eventually("the sentinel knows the replica", async || {
-        let replicas: Vec<Value> = group.sentinel().command("SENTINEL REPLICAS mymaster").await;
-        (replicas.len() == 1).then_some(())
-    })
-    .await;
+    let replica = group.replica(2_000).await;
 
     let node = node(&group).await;
     let traffic = traffic(&node);

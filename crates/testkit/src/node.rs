@@ -233,6 +233,26 @@ impl Node {
         self.metrics().await.sum(name, labels)
     }
 
+    /// Waits until the sum of a metric over all label sets is `value`.
+    ///
+    /// # Panics
+    /// As [`metric`](Self::metric), and if it takes a minute.
+    pub async fn becomes(&self, metric: &str, value: f64) {
+        eventually(&format!("{metric} is {value}"), async || {
+            (self.metric(metric, &[]).await == value).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the breaker in front of Redis is open, or closed.
+    ///
+    /// # Panics
+    /// If it takes a minute.
+    pub async fn breaker_is(&self, open: bool) {
+        let value = f64::from(u8::from(open));
+        self.becomes("shunt_limiter_breaker_open", value).await;
+    }
+
     /// All metrics, as they are at one moment.
     pub async fn metrics(&self) -> Metrics {
         Metrics(self.probe().get("/metrics").await.body)

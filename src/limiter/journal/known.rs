@@ -12,8 +12,8 @@
 //! entries of this node are *unshared*: no other node knows of them. With C common entries in the window, L − C
 //! requests are left, and each of N nodes may admit ⌊(L − C)/N⌋ of them. So the node admits a request if no more than
 //! these are unshared, its own entry included. The nodes together then admit no more than the quota as long as each
-//! knows the common entries. It is enough if they know them nearly: if requests go round the nodes, the i-th node
-//! learnt of i requests less than the one that was asked last, and the shares are ⌊(L − C + i)/N⌋ for i from 0 to
+//! knows the common entries. It is enough if they nearly know them: if requests go round the nodes, the i-th node
+//! knows of i requests fewer than the one that was asked last, and the shares are ⌊(L − C + i)/N⌋ for i from 0 to
 //! N − 1. Their sum is exactly L − C (Hermite's identity).
 
 mod losses;

@@ -55,7 +55,7 @@ impl RedisStore {
                 Ok(())
             }
             // Another server of a cluster has the mark, and is away. Until it is back, all nodes go on with what they
-            // know. A node that starts knows nothing, and must not come in between.
+            // know. A node that has just started knows nothing, and has to wait for the mark.
             Err(_) if self.clock.is_settled() && !self.servers.has(server, &self.keys.clock()) => {
                 self.clock.settle(None);
                 Ok(())
@@ -64,8 +64,8 @@ impl RedisStore {
         }
     }
 
-    /// Does as [`agree_on_timeline`](Self::agree_on_timeline). If another server has the mark, a node that knows the time
-    /// does not wait for it for long.
+    /// Does what [`agree_on_timeline`](Self::agree_on_timeline) does. If another server has the mark, a
+    /// node that knows the time does not wait for it for long.
     async fn agree_in_time(
         &self,
         server: &Arc<Server>,

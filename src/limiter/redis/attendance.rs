@@ -7,7 +7,7 @@
 //! |---|---|
 //! | its own last beat | Redis has lost nothing that matters to the beats |
 //! | no beat of its own, or an older one | Redis came back empty or from a snapshot, was emptied, or is a replica without the last writes |
-//! | a higher generation than its own | another node has found that |
+//! | a higher generation than its own | another node has found that Redis has lost writes |
 //!
 //! A node that finds its own beat gone enters the generation after its own. A node that finds a higher one enters that
 //! one: so all nodes that notice the same loss end in the same generation. The generation that holds is the highest of

@@ -204,7 +204,7 @@ impl Connections {
         };
         if turn.is_some() && own.made.get().is_none() {
             let made = self.make(&common).await;
-            // Only who has the turn sets it.
+            // Only the request that has the turn sets it.
             let _ = own.made.set(made);
         }
         drop(turn);

@@ -238,7 +238,7 @@ impl RedisStore {
         };
         loop {
             sleep(MAP_INTERVAL).await;
-            // Servers that do not answer are noticed as such, by whoever watches them.
+            // If a server does not answer, the task that watches it notices.
             let _ = cluster.read_map().await;
         }
     }

@@ -12,10 +12,10 @@
 //! half of it. If late meant less, answers on a busy machine would often be asked for twice; if it meant more, more
 //! standstills would pass unnoticed.
 //!
-//! **What remains**: a node that has sent its only requests in the second half of the standstill takes them for
-//! prompt. And a prompt answer on one connection may be used just before the late one on another connection of the same
-//! node is noticed. Nor does a second answer count what has left the log meanwhile: a request of another node that came
-//! a moment later, and was read first, has removed what left its own window in that moment.
+//! **What remains**: if a node has sent its only requests in the second half of the standstill, it takes the answers
+//! for prompt. And a prompt answer on one connection may be used just before the late one on another connection of the
+//! same node is noticed. Nor does a second answer count what has left the log meanwhile: a request of another node that
+//! came a moment later, and was read first, has removed what left its own window in that moment.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},

@@ -58,7 +58,7 @@ struct Verdict {
 }
 
 impl Sentinels {
-    /// Asks nobody yet.
+    /// Does not connect yet.
     pub(super) fn new(group: SentinelGroup) -> Self {
         let connections = vec![None; group.sentinels.len()];
         Self {

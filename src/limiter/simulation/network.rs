@@ -78,10 +78,7 @@ impl World<'_> {
     }
 
     pub(super) fn send(&mut self, connection: usize, operation: u64, message: Message) {
-        let delay = self.delay();
-        let line = &mut self.connections[connection];
-        line.to_redis = line.to_redis.max(self.now + delay);
-        let at = line.to_redis;
+        let at = self.arrival(connection, |line| &mut line.to_redis);
         self.push(
             at,
             What::AtRedis {
@@ -93,10 +90,7 @@ impl World<'_> {
     }
 
     fn reply(&mut self, connection: usize, operation: u64, answer: Answer) {
-        let delay = self.delay();
-        let line = &mut self.connections[connection];
-        line.to_node = line.to_node.max(self.now + delay);
-        let at = line.to_node;
+        let at = self.arrival(connection, |line| &mut line.to_node);
         self.push(
             at,
             What::AtNode {
@@ -107,8 +101,16 @@ impl World<'_> {
         );
     }
 
-    fn delay(&mut self) -> i64 {
-        self.dice.between(50, self.schedule.delay)
+    /// When a message that is sent now arrives, not before the `last` one.
+    fn arrival(
+        &mut self,
+        connection: usize,
+        last: impl FnOnce(&mut Connection) -> &mut i64,
+    ) -> i64 {
+        let delay = self.dice.between(50, self.schedule.delay);
+        let last = last(&mut self.connections[connection]);
+        *last = (*last).max(self.now + delay);
+        *last
     }
 
     pub(super) fn at_redis(&mut self, connection: usize, operation: u64, message: Message) {

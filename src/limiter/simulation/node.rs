@@ -43,7 +43,7 @@ pub(super) const OWN: usize = 0;
 pub(super) const COMMON: usize = 1;
 
 pub(super) struct Node {
-    /// Grows with each start. What an earlier life was waiting for concerns nobody.
+    /// Grows with each start. Nothing waits for the answers to an earlier life.
     pub(super) life: u32,
     pub(super) is_alive: bool,
     /// Whether it has tried to connect, and takes requests.

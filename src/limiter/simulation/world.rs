@@ -256,7 +256,7 @@ impl<'a> World<'a> {
             }
             Event::NodeStalls { node, lasts } => {
                 self.nodes[node].stalled_until = self.now + lasts;
-                // Its requests may be asked for again much later, and then later ones count, too.
+                // Its requests may be sent again much later. Then later ones also count.
                 self.trouble = self.trouble.max(self.now + lasts);
             }
             Event::NodeIsKilled { node } => self.kill(node),

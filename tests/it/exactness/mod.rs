@@ -39,28 +39,38 @@ macro_rules! rows {
     };
 }
 
+/// Makes a test of each row with a single Redis.
+macro_rules! rows_with_one_server {
+    ($setup:ident) => {
+        rows!(
+            $setup:
+            hiccups::{
+                nothing_happens,
+                nothing_happens_and_nodes_are_patient,
+                redis_stands_still_once,
+                redis_stands_still_again_and_again,
+                connections_are_killed,
+                nodes_stand_still_one_after_another,
+                the_way_to_redis_is_slow,
+                the_way_to_redis_is_slow_and_nodes_are_patient,
+            },
+            outages::{
+                redis_is_frozen_and_thawed,
+                redis_comes_back_empty,
+                redis_comes_back_from_an_old_snapshot,
+                everything_is_flushed,
+                a_node_stands_still_for_longer_than_a_window,
+                one_node_alone_is_cut_off,
+                an_operator_resets_a_client,
+            },
+        );
+    };
+}
+
 mod shielded {
+    rows_with_one_server!(one_quota);
     rows!(
         one_quota:
-        hiccups::{
-            nothing_happens,
-            nothing_happens_and_nodes_are_patient,
-            redis_stands_still_once,
-            redis_stands_still_again_and_again,
-            connections_are_killed,
-            nodes_stand_still_one_after_another,
-            the_way_to_redis_is_slow,
-            the_way_to_redis_is_slow_and_nodes_are_patient,
-        },
-        outages::{
-            redis_is_frozen_and_thawed,
-            redis_comes_back_empty,
-            redis_comes_back_from_an_old_snapshot,
-            everything_is_flushed,
-            a_node_stands_still_for_longer_than_a_window,
-            one_node_alone_is_cut_off,
-            an_operator_resets_a_client,
-        },
         sentinel::{
             the_master_is_killed,
             a_failover_is_planned,
@@ -75,26 +85,5 @@ mod shielded {
 }
 
 mod two_quotas {
-    rows!(
-        two_quotas:
-        hiccups::{
-            nothing_happens,
-            nothing_happens_and_nodes_are_patient,
-            redis_stands_still_once,
-            redis_stands_still_again_and_again,
-            connections_are_killed,
-            nodes_stand_still_one_after_another,
-            the_way_to_redis_is_slow,
-            the_way_to_redis_is_slow_and_nodes_are_patient,
-        },
-        outages::{
-            redis_is_frozen_and_thawed,
-            redis_comes_back_empty,
-            redis_comes_back_from_an_old_snapshot,
-            everything_is_flushed,
-            a_node_stands_still_for_longer_than_a_window,
-            one_node_alone_is_cut_off,
-            an_operator_resets_a_client,
-        },
-    );
+    rows_with_one_server!(two_quotas);
 }

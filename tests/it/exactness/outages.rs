@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Proxy, Redis, eventually};
+use testkit::{Proxy, Redis};
 use tokio::time::sleep;
 
 use super::{
@@ -101,11 +101,7 @@ pub async fn one_node_alone_is_cut_off(setup: &Setup) {
     let fault = "one node of three is cut off from Redis";
     let findings = row(fault, &fleet, async |_| {
         proxy.cut();
-        eventually("the node notices", async || {
-            let open = fleet.nodes[0].metric("shunt_limiter_breaker_open", &[]);
-            (open.await == 1.0).then_some(())
-        })
-        .await;
+        fleet.nodes[0].breaker_is(true).await;
         sleep(Duration::from_secs(1)).await;
         proxy.mend();
     })

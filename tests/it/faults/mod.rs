@@ -10,14 +10,3 @@ mod redis_clock;
 mod redis_keys;
 mod sqlite_content;
 mod sqlite_file;
-
-use testkit::{Node, eventually};
-
-async fn breaker_is(node: &Node, open: bool) {
-    let expected = f64::from(u8::from(open));
-    eventually("the breaker changes", async || {
-        let open = node.metric("shunt_limiter_breaker_open", &[]).await;
-        (open == expected).then_some(())
-    })
-    .await;
-}

@@ -8,8 +8,6 @@ use std::{
 use rustix::process::Signal;
 use testkit::{Node, NodeBuilder, Redis, eventually, needs, within};
 
-use super::breaker_is;
-
 /// How long a node that is gone still counts, µs.
 const SILENCE: i64 = 10_000_000;
 
@@ -145,7 +143,7 @@ async fn the_number_is_kept_while_redis_is_away_and_when_it_comes_back_empty() {
     redis.kill();
     let away = Instant::now();
     for node in &nodes {
-        breaker_is(node, true).await;
+        node.breaker_is(true).await;
         let [line] = &node.logged("redis is away", 1).await[..] else {
             panic!("one line");
         };
@@ -180,7 +178,7 @@ async fn a_redis_that_was_frozen_for_long_finds_as_many_nodes_as_before() {
     let nodes = start(&redis, 3).await;
     redis.freeze();
     for node in &nodes {
-        breaker_is(node, true).await;
+        node.breaker_is(true).await;
     }
     tokio::time::sleep(Duration::from_micros(SILENCE as u64 + 1_000_000)).await;
     redis.thaw();
@@ -191,7 +189,7 @@ async fn a_redis_that_was_frozen_for_long_finds_as_many_nodes_as_before() {
         }
     }
     for node in &nodes {
-        breaker_is(node, false).await;
+        node.breaker_is(false).await;
     }
     all_beat(&redis, 3, 2).await;
     count(&nodes, 3).await;
@@ -215,7 +213,7 @@ async fn what_is_configured_counts_with_redis_and_without() {
         (&nodes[1], 1.0, 1),
         (&nodes[2], 1.0, 0),
     ] {
-        breaker_is(node, true).await;
+        node.breaker_is(true).await;
         assert_eq!(counted(node).await, number);
         node.logged("redis is away", 1).await;
         node.logged("takes itself for the only one", alone).await;
@@ -224,7 +222,7 @@ async fn what_is_configured_counts_with_redis_and_without() {
     count(&nodes[1..], 3).await;
     assert_eq!(counted(&nodes[0]).await, 7.0);
     for node in &nodes {
-        breaker_is(node, false).await;
+        node.breaker_is(false).await;
     }
     redis.kill();
     for (node, divides_by) in [
@@ -232,7 +230,7 @@ async fn what_is_configured_counts_with_redis_and_without() {
         (&nodes[1], 3.into()),
         (&nodes[2], serde_json::Value::Null),
     ] {
-        breaker_is(node, true).await;
+        node.breaker_is(true).await;
         let lines = node.logged("redis is away", 2).await;
         let event: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
         assert_eq!(event["nodes"], divides_by, "{event}");
@@ -305,7 +303,7 @@ async fn a_key_that_holds_something_else_stops_the_counting_and_nothing_else() {
     let nodes: Vec<Node> = nodes.into_iter().chain([new]).collect();
     count(&nodes, 3).await;
     for node in &nodes {
-        breaker_is(node, false).await;
+        node.breaker_is(false).await;
     }
 }
 

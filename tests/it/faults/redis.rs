@@ -5,8 +5,6 @@ use std::time::Duration;
 use reqwest::Method;
 use testkit::{Client, Node, NodeBuilder, Redis, Seen, Traffic, needs};
 
-use super::breaker_is;
-
 /// `limiter.redis.timeout` of these tests. The default is 100 ms. A busy machine may not run Redis or the node for that
 /// long, and then the breaker opens more often than these tests expect.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,7 +66,7 @@ async fn survives(
     assert_eq!(decided_by(node, "local").await, 0.0);
 
     harm(redis).await;
-    breaker_is(node, true).await;
+    node.breaker_is(true).await;
     traffic.answers(500).await;
     assert_calm(&traffic.take(), "while redis is away");
     assert!(decided_by(node, "local").await > 0.0);
@@ -78,7 +76,7 @@ async fn survives(
     assert!(waiting.slowest < TIMEOUT, "{waiting:?}");
 
     heal(redis).await;
-    breaker_is(node, false).await;
+    node.breaker_is(false).await;
     let before = decided_by(node, "redis").await;
     traffic.answers(200).await;
     assert!(decided_by(node, "redis").await > before);
@@ -145,9 +143,9 @@ async fn a_frozen_redis_is_noticed_without_requests() {
     let redis = Redis::start().await;
     let node = node(&redis).start().await;
     redis.freeze();
-    breaker_is(&node, true).await;
+    node.breaker_is(true).await;
     redis.thaw();
-    breaker_is(&node, false).await;
+    node.breaker_is(false).await;
 }
 
 #[tokio::test]
@@ -156,7 +154,7 @@ async fn the_limit_holds_in_process_while_redis_is_away() {
     let mut redis = Redis::start().await;
     let node = builder(&redis).start().await;
     redis.kill();
-    breaker_is(&node, true).await;
+    node.breaker_is(true).await;
     let client = node.client();
     let mut admitted = 0;
     for _ in 0..15 {
@@ -176,7 +174,7 @@ async fn on_redis_failure_allow_lets_everything_pass() {
         .start()
         .await;
     redis.kill();
-    breaker_is(&node, true).await;
+    node.breaker_is(true).await;
     for _ in 0..15 {
         assert_eq!(node.client().get("/").await.status, 200);
     }
@@ -198,7 +196,7 @@ async fn on_redis_failure_deny_is_503_until_redis_is_back() {
         .await;
     assert_eq!(node.client().get("/").await.status, 200);
     redis.kill();
-    breaker_is(&node, true).await;
+    node.breaker_is(true).await;
     let answer = node.client().get("/").await;
     assert_eq!(answer.status, 503);
     assert!(answer.number("retry-after") >= 1);
@@ -206,7 +204,7 @@ async fn on_redis_failure_deny_is_503_until_redis_is_back() {
     assert_eq!(ready.status, 200, "redis is away for all nodes: {ready:?}");
     assert_eq!(ready.json()["status"], "degraded");
     redis.restart().await;
-    breaker_is(&node, false).await;
+    node.breaker_is(false).await;
     assert_eq!(node.client().get("/").await.status, 200);
     assert_eq!(node.probe().get("/readyz").await.status, 200);
 }
@@ -223,7 +221,7 @@ async fn a_node_starts_degraded_without_redis_and_finds_it_later() {
     assert_eq!(ready.json()["status"], "degraded");
     assert_eq!(ready.json()["dependencies"]["redis"]["status"], "down");
     redis.restart().await;
-    breaker_is(&node, false).await;
+    node.breaker_is(false).await;
     assert_eq!(node.client().get("/").await.status, 200);
     assert_eq!(redis.command::<u32>("EXISTS rate_limit:127.0.0.1").await, 1);
 }

@@ -6,7 +6,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 use testkit::{Answer, Redis, Traffic, needs};
 
-use super::{CLOCK_ERROR, becomes, flood, node, refused_by, shield_refuses};
+use super::{CLOCK_ERROR, flood, node, refused_by, shield_refuses};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_leaves_what_it_has_refused_behind() {
@@ -95,10 +95,10 @@ async fn while_redis_is_away_and_when_it_comes_back_empty_the_shield_remembers()
     assert_eq!(flood.seen().count(200), 10);
 
     redis.kill();
-    becomes(&node, "shunt_limiter_breaker_open", 1.0).await;
+    node.breaker_is(true).await;
     shield_refuses(&node, 50).await;
     redis.restart().await;
-    becomes(&node, "shunt_limiter_breaker_open", 0.0).await;
+    node.breaker_is(false).await;
     shield_refuses(&node, 50).await;
     let seen = flood.stop().await;
     assert_eq!(seen.count(200), 10, "no second quota");

@@ -70,13 +70,6 @@ async fn refused_by(node: &Node, source: &str) -> usize {
     decisions(node, &["outcome=\"refused\"", &source]).await
 }
 
-async fn becomes(node: &Node, metric: &str, value: f64) {
-    eventually(&format!("{metric} is {value}"), async || {
-        (node.metric(metric, &[]).await == value).then_some(())
-    })
-    .await;
-}
-
 /// Waits until the shield has refused another `count` requests.
 async fn shield_refuses(node: &Node, count: usize) {
     let before = refused_by(node, "shield").await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::header::HeaderName;
 use testkit::{Answer, Redis, needs};
 
-use super::{Exchange, becomes, decisions, flood, node, refused_by, whole_seconds};
+use super::{Exchange, decisions, flood, node, refused_by, whole_seconds};
 
 fn header_names(answer: &Answer) -> BTreeSet<&str> {
     answer.headers.keys().map(HeaderName::as_str).collect()
@@ -95,7 +95,7 @@ async fn a_flood_is_refused_without_redis_and_its_client_cannot_tell() {
         "no other client is concerned"
     );
     assert_eq!(decisions(&node, &["source=\"local\""]).await, 0);
-    becomes(&node, "shunt_limiter_shielded_clients", 0.0).await;
+    node.becomes("shunt_limiter_shielded_clients", 0.0).await;
 }
 
 /// The shield may tell a client to wait for up to two write-back intervals too long. A client that is too slow for the
@@ -143,7 +143,7 @@ async fn without_the_shield_every_refusal_asks_redis() {
     assert_eq!(redis.calls("zadd").await - logged, REQUESTS as u64);
     assert_eq!(refused_by(&node, "redis").await, REQUESTS - 10);
     assert_eq!(decisions(&node, &["source=\"shield\""]).await, 0);
-    becomes(&node, "shunt_limiter_shielded_clients", 0.0).await;
+    node.becomes("shunt_limiter_shielded_clients", 0.0).await;
 }
 
 #[tokio::test]

@@ -127,6 +127,21 @@ impl Shards {
     }
 }
 
+/// A replica that is in step with `master`.
+pub async fn replica(master: &Redis) -> Redis {
+    // By default a master waits five seconds for more replicas.
+    let at_once = "CONFIG SET repl-diskless-sync-delay 0";
+    master.command::<String>(at_once).await;
+    let port = master.port().to_string();
+    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+    eventually("the replica is in step", async || {
+        let replication: String = replica.command("INFO replication").await;
+        replication.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    replica
+}
+
 /// A master and one Sentinel that knows it.
 pub struct SentinelGroup {
     master: Redis,
@@ -184,6 +199,21 @@ impl SentinelGroup {
         let monitor = format!("SENTINEL MONITOR mymaster 127.0.0.1 {} 1", master.port());
         self.sentinel.command::<Value>(&monitor).await;
         self.name_becomes(master).await;
+    }
+
+    /// A replica that takes over when the master has been away for `down_after` milliseconds.
+    pub async fn replica(&self, down_after: u32) -> Redis {
+        let replica = replica(&self.master).await;
+        // When a Sentinel begins to watch a master, it asks at once for the replicas; later only every ten seconds.
+        self.names(&self.master).await;
+        let set = format!("SENTINEL SET mymaster down-after-milliseconds {down_after}");
+        self.sentinel.command::<Value>(&set).await;
+        eventually("the sentinel knows the replica", async || {
+            let replicas: Vec<Value> = self.sentinel.command("SENTINEL REPLICAS mymaster").await;
+            (replicas.len() == 1).then_some(())
+        })
+        .await;
+        replica
     }
 
     /// Waits until the Sentinel names `master`.

@@ -14,8 +14,8 @@ impl Known {
         shared.next().is_some_and(|own| own.entry.at < oldest)
     }
 
-    /// What is newer counts for a request at `at`. Another node, whose clock is a little ahead, may have removed what is
-    /// about to leave the window.
+    /// An entry that is newer than this counts for a request at `at`, whichever node decides it. Another node, whose
+    /// clock is a little ahead, may have removed an entry that is about to leave the window.
     fn certain(&self, quota: Quota, at: LogTime) -> LogTime {
         at + AHEAD.min(quota.window() / 4) - quota.window()
     }

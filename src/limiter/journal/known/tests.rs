@@ -10,7 +10,7 @@ fn at(micros: i64) -> LogTime {
 
 const SECOND: i64 = 1_000_000;
 
-/// A request of this node at `micros`, which is its member, too.
+/// A request of this node at `micros`. Its member is the same number.
 fn entry(micros: i64) -> LogEntry {
     LogEntry {
         at: at(micros),

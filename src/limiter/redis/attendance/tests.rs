@@ -25,7 +25,21 @@ impl Hash {
         }
         reading
     }
+
+    fn take_all<const N: usize>(&mut self, id: NodeId, questions: &[Question; N]) -> [Reading; N] {
+        questions.each_ref().map(|question| self.take(id, question))
+    }
 }
+
+/// All orders in which three answers may come.
+const ORDERS: [[usize; 3]; 6] = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+];
 
 fn new() -> Attendance {
     Attendance::new(NodeId::random())
@@ -211,7 +225,7 @@ fn a_field_that_others_remove_when_the_node_comes_back_is_no_loss() {
     // Just after that.
     hash.0.remove(&field);
     assert_eq!(beat(&mut node, &mut hash, back + SECOND), None);
-    // Later, nobody removes it.
+    // Later, no node removes it.
     for second in 2..20 {
         assert_eq!(beat(&mut node, &mut hash, back + second * SECOND), None);
     }
@@ -239,20 +253,11 @@ fn a_node_that_comes_back_late_notices_that_redis_is_empty_or_that_others_did() 
 
 #[test]
 fn beats_that_are_under_way_at_once_are_no_loss_in_whichever_order_the_answers_come() {
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
+    for order in ORDERS {
         let (mut hash, mut node) = (Hash::default(), new());
         beat(&mut node, &mut hash, NOW);
         let questions = [1, 2, 3].map(|micros| node.beat(NOW + micros));
-        let readings = questions
-            .each_ref()
-            .map(|question| hash.take(node.id(), question));
+        let readings = hash.take_all(node.id(), &questions);
         for number in order {
             let (question, reading) = (&questions[number], &readings[number]);
             let told = node.answered(question, reading, NOW + 4).lost_writes();
@@ -272,21 +277,12 @@ fn beats_that_are_under_way_at_once_are_no_loss_in_whichever_order_the_answers_c
 
 #[test]
 fn a_loss_between_questions_that_are_under_way_at_once_is_one_loss() {
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
+    for order in ORDERS {
         let (mut hash, mut node) = (Hash::default(), new());
         beat(&mut node, &mut hash, NOW);
         let questions = [node.look(), node.beat(NOW + 1), node.beat(NOW + 2)];
         let mut hash = Hash::default();
-        let readings = questions
-            .each_ref()
-            .map(|question| hash.take(node.id(), question));
+        let readings = hash.take_all(node.id(), &questions);
         let mut losses = 0;
         for number in order {
             let (question, reading) = (&questions[number], &readings[number]);

@@ -56,7 +56,7 @@ impl Link {
 /// A thread's own connection: what one request has made of it for all requests of the thread.
 #[derive(Default)]
 pub(super) struct Own {
-    /// Whether it takes the place of one that was lost. Then requests wait for it: the common one may be lost, too.
+    /// Whether it replaces one that was lost. Then requests wait for it, because the common one may also be lost.
     pub(super) replaces: bool,
     /// Held by the one request that makes it.
     pub(super) turn: Mutex<()>,
@@ -90,7 +90,7 @@ impl Own {
         }
     }
 
-    /// Whether it was made, and is lost since.
+    /// Whether it was made, and has been lost since.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.made.get(), Some(Made::Connected(link)) if link.is_lost())
     }
