@@ -266,10 +266,10 @@ impl Pending<'_> {
     pub(super) fn answered(&mut self, logged: LogEntry, decision: Decision) -> bool {
         let quota = self.policy.quota;
         let key = Key::new(self.policy, self.client);
-        let (entry, earlier) = (self.entry, &self.earlier);
+        let (request, earlier) = ((self.entry, self.place), &self.earlier);
         // A client that was forgotten for want of memory is unknown, and so nothing contradicts the answer.
         let agrees = self.journal.clients.change(&key, quota, |known| {
-            known.answered(quota, entry, earlier, logged, decision)
+            known.answered(quota, request, earlier, logged, decision)
         });
         self.answered = agrees.unwrap_or(true);
         self.answered

@@ -252,7 +252,12 @@ async fn one_is_away(harm: impl Fn(&mut Redis), mend: impl AsyncFn(&mut Redis)) 
         assert_eq!(seen.count(200), seen.total(), "{seen:?}");
         // As long as a request waits for its own server on a busy machine.
         assert!(seen.slowest < Duration::from_secs(2), "{:?}", seen.slowest);
-        assert_eq!(local(&node).await, before, "Redis decided for all");
+        assert_eq!(
+            local(&node).await,
+            before,
+            "Redis decided for all: {:?}",
+            node.log_lines("")
+        );
 
         let ready = node.probe().get("/readyz").await.json();
         assert_eq!(ready["dependencies"]["redis"]["status"], "degraded");

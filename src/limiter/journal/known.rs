@@ -22,6 +22,7 @@ mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
+use self::losses::Seen;
 use crate::limiter::{Decision, LogEntry, LogTime, Quota, clients::ClientLog};
 
 /// How far an entry that decides may be ahead of a request: the clocks of nodes differ, and threads overtake each
@@ -98,6 +99,8 @@ pub(in crate::limiter) struct Place {
     rank: usize,
     /// How many are common. They count for this request, even if later ones take their place before it is decided.
     common: usize,
+    /// What Redis must count before this request.
+    seen: Seen,
 }
 
 impl Known {
@@ -116,12 +119,14 @@ impl Known {
         } else {
             self.kept().collect()
         };
+        let seen = self.seen(quota, entry.at);
         let state = if refused { State::Kept } else { State::Asked };
         self.own.push_back(Own { entry, state });
         self.unshared += 1;
         let place = Place {
             rank: self.unshared,
             common: self.common(),
+            seen,
         };
         // Two threads may come here in another order than their requests arrived. Then an entry that is too old counts
         // as the L-th newest: the flood ends too early, which is safe.
@@ -135,28 +140,21 @@ impl Known {
         }
     }
 
-    /// Redis has taken in `earlier` entries and decided the request of `entry`, which it has `logged` as this entry in
-    /// the end. Returns whether the answer agrees with what this node knows. If there are fewer entries than it knows of,
-    /// Redis has lost some, and nothing is learnt from the answer.
+    /// Redis has taken in `earlier` entries and decided the request of `entry`, which found this `place`, and which Redis
+    /// has `logged` as this entry in the end. Returns whether the answer agrees with what this node knew when the request
+    /// arrived. If there are fewer entries than it knew of, Redis has lost some, and nothing is learnt from the answer.
     pub(in crate::limiter) fn answered(
         &mut self,
         quota: Quota,
-        entry: LogEntry,
+        (entry, place): (LogEntry, Place),
         earlier: &[LogEntry],
         logged: LogEntry,
         decision: Decision,
     ) -> bool {
         self.expire(quota, entry.at);
         let limit = limit(quota);
-        let entries = if decision.admitted {
-            limit.saturating_sub(decision.remaining as usize)
-        } else {
-            limit + 1
-        };
-        let oldest = entry.at + decision.reset_after - quota.window();
-        if entries < self.expected(quota, entry.at)
-            || decision.admitted && self.misses(quota, entry.at, oldest)
-        {
+        let entries = losses::entries(quota, decision);
+        if !place.seen.agrees(quota, entry.at, entries, decision) {
             return false;
         }
         self.is_barred = false;
@@ -229,7 +227,7 @@ impl Known {
         nodes: usize,
     ) -> Decision {
         self.expire(quota, at);
-        let Place { rank, common } = place;
+        let Place { rank, common, .. } = place;
         let share = self.share(quota, at, self.common().max(common), nodes);
         let admitted = rank <= share;
         let reset_after = if admitted {

@@ -332,7 +332,7 @@ impl Connection {
         }
         let time = answers.pop().unwrap_or(Value::Nil).extract_error()?;
         let (seconds, micros) = <(i64, i64)>::from_redis_value(time)?;
-        Ok(seconds * 1_000_000 + micros)
+        Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
     }
 }
 

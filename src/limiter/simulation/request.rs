@@ -126,8 +126,9 @@ impl World<'_> {
             return self.decided(n, &asked, decision.and(alone), "Redis and the node");
         }
         let known = self.nodes[n].known[asked.client].as_mut();
-        let agrees = known.is_none_or(|known| {
-            known.answered(quota, asked.entry, &asked.earlier, asked.entry, decision)
+        let agrees = known.zip(asked.place).is_none_or(|(known, place)| {
+            let request = (asked.entry, place);
+            known.answered(quota, request, &asked.earlier, asked.entry, decision)
         });
         if agrees || !self.mends.notices {
             self.decided(n, &asked, decision, "Redis");

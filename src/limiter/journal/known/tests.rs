@@ -35,10 +35,11 @@ fn answer(quota: Quota, entries: &[i64]) -> Decision {
 /// A request at the last of `entries`, all of which Redis has.
 fn ask(known: &mut Known, quota: Quota, entries: &[i64]) -> bool {
     let own = entry(*entries.last().expect("an entry"));
-    let Arrival::Undecided { earlier, .. } = known.arrive(quota, own, None) else {
+    let Arrival::Undecided { earlier, place } = known.arrive(quota, own, None) else {
         panic!("refused without asking");
     };
-    known.answered(quota, own, &earlier, own, answer(quota, entries))
+    let decision = answer(quota, entries);
+    known.answered(quota, (own, place), &earlier, own, decision)
 }
 
 /// Decides a request at `micros` without Redis.
@@ -116,6 +117,22 @@ fn an_answer_that_lacks_what_redis_had_is_noticed() {
 }
 
 #[test]
+fn nothing_is_missing_because_a_later_request_was_answered_first() {
+    let (quota, mut known) = (quota("9/10s"), Known::default());
+    assert!(ask(&mut known, quota, &[1, 2]));
+    let first = (entry(3), arrive(&mut known, quota, 3));
+    // On another connection. Redis has had the first before it, and another node's request between them.
+    assert!(ask(&mut known, quota, &[1, 2, 3, 4, 5]));
+    let overtaken = answer(quota, &[1, 2, 3]);
+    assert!(known.answered(quota, first, &[], entry(3), overtaken));
+    // What was known when a request arrived must be there, whatever was answered since.
+    let late = (entry(6), arrive(&mut known, quota, 6));
+    assert!(ask(&mut known, quota, &[1, 2, 3, 4, 5, 7]));
+    let lacking = answer(quota, &[3, 5, 6]);
+    assert!(!known.answered(quota, late, &[], entry(6), lacking));
+}
+
+#[test]
 fn nothing_is_missing_because_it_is_about_to_leave_the_window() {
     let (quota, mut known) = (quota("9/10s"), Known::default());
     assert!(ask(&mut known, quota, &[1, 2, 3]));
@@ -126,12 +143,12 @@ fn nothing_is_missing_because_it_is_about_to_leave_the_window() {
 #[test]
 fn an_entry_gets_the_member_that_it_has_in_redis() {
     let (quota, mut known) = (quota("9/10s"), Known::default());
-    arrive(&mut known, quota, 1);
+    let request = (entry(1), arrive(&mut known, quota, 1));
     let logged = LogEntry {
         member: 77,
         ..entry(1)
     };
-    assert!(known.answered(quota, entry(1), &[], logged, answer(quota, &[1])));
+    assert!(known.answered(quota, request, &[], logged, answer(quota, &[1])));
     let entries: Vec<_> = known.counting(quota, at(2)).collect();
     assert_eq!(entries, [logged]);
 }
@@ -228,7 +245,7 @@ proptest::proptest! {
             let expected = log.record(quota, entry.at);
             let decision = known.alone(quota, entry.at, place, 1);
             if redis_answers {
-                proptest::prop_assert!(known.answered(quota, entry, &earlier, entry, expected));
+                proptest::prop_assert!(known.answered(quota, (entry, place), &earlier, entry, expected));
             } else {
                 known.unanswered(entry, entry);
             }
