@@ -93,6 +93,16 @@ mod tests {
         assert!(!doubt.concerns(10 * MS, 10 * MS, 60 * MS));
     }
 
+    /// Whatever this node did before: it may have sent nothing for long.
+    #[test]
+    fn an_answer_as_prompt_as_ever_is_believed_after_a_long_pause() {
+        let doubt = doubt();
+        doubt.usual_round_trip(MS);
+        let pause = 1_000 * MS;
+        assert!(!doubt.concerns(0, pause, pause + MS + PROMPT));
+        assert!(doubt.concerns(0, pause, pause + MS + PROMPT + 1));
+    }
+
     #[test]
     fn a_late_answer_is_not_and_the_next_one_is() {
         let doubt = doubt();

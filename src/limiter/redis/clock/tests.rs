@@ -41,6 +41,24 @@ fn small_corrections_are_followed_at_once() {
     assert_eq!(clock.take_step(), None);
 }
 
+/// A slow round trip may have been slow in one direction only.
+#[test]
+fn no_more_than_half_of_each_slow_round_trip_is_explained_by_it() {
+    const SLOW: i64 = 40_000;
+    for (beyond, is_step) in [(0, false), (2_000, true)] {
+        let clock = RedisClock::new(BootClock::new());
+        clock.add_sample(0, SLOW, EPOCH);
+        clock.settle_at(SLOW, None);
+        // Redis answered at the end of the first round trip, and at the beginning of the second.
+        let moved = STEP_MICROS + SLOW + beyond;
+        let middle = SECOND + SLOW / 2 - 100;
+        let fits = clock.add_sample(SECOND, SECOND + SLOW - 200, offset(&clock) + middle + moved);
+        assert_eq!(fits, !is_step, "{beyond}");
+        clock.settle_at(SECOND + SLOW, None);
+        assert_eq!(clock.take_step().is_some(), is_step, "{beyond}");
+    }
+}
+
 #[test]
 fn the_clock_is_followed_where_it_is_stepped_to_and_log_times_go_on() {
     let clock = settled();
