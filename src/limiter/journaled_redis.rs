@@ -18,8 +18,8 @@ const WRITES_AT_ONCE: usize = 32;
 /// How often a write to a server that comes back is tried again, unless the server is away again.
 const MOST_HICCUPS: u32 = 8;
 
-/// How many entries are in one write at most. Redis serves nobody while it takes them in, which is about 3 ms; 100,000
-/// would take longer than requests wait, again and again.
+/// The most entries in one write. While Redis takes these in, about 3 ms, it serves nobody else. It would take in 100,000
+/// for longer than requests wait.
 const ENTRIES_AT_ONCE: usize = 1_000;
 
 /// The window logs in Redis, and the journal of this node. Clients that are certain to be refused cost no round trip.

@@ -13,9 +13,9 @@
 //! | `schedule` | what happens in one run, from a seed; how a run that fails is made smaller |
 //! | `verdict` | what must hold, by the true times |
 //!
-//! **What holds** if requests go round the nodes, and each has its answer before the next one is sent while nothing is
-//! wrong: no client is over-admitted, except that each node that is cut off while others reach Redis admits up to ⌊L/N⌋
-//! by itself. It has not seen what Redis admits meanwhile, and no algorithm can know that. Two faults leave a gap, of
+//! **What holds**: no client is over-admitted, except that each node that is cut off while others reach Redis admits up to
+//! ⌊L/N⌋ by itself. This holds if requests go round the nodes, and if each is answered before the next is sent while
+//! nothing is wrong. A node that is cut off has not seen what Redis admits meanwhile, and no algorithm can know that. Two faults leave a gap, of
 //! which the [tests] state the size: a Redis that is flushed while its connections stay, until the next beat; and a
 //! Redis that stands still for longer than a timeout, for requests that are sent just before it goes on.
 //!

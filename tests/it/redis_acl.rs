@@ -74,9 +74,7 @@ async fn does_everything(node: &Node, redis: &Redis) {
     for round in 0..2 {
         let gets = redis.calls("get").await;
         // On a busy machine, one request after the other would be no flood.
-        let clients: Vec<_> = [1, 2, 1, 2, 1, 2, 1, 2]
-            .map(|number| node.client_at([127, 0, 60, number]))
-            .into();
+        let clients = [1, 2, 1, 2, 1, 2, 1, 2].map(|number| node.client_at([127, 0, 60, number]));
         let flood = Traffic::start(&clients, |client, _| client.request(Method::GET, "/"));
         let shielded = ["source=\"shield\""];
         eventually("the shield refuses", async || {

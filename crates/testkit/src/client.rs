@@ -40,8 +40,8 @@ impl Client {
         Self::build(reqwest::Client::builder(), from, node)
     }
 
-    /// The same, with a new connection for every request. The node closes it: whoever closes first keeps its port for a
-    /// minute, and `from` has 28,000 of them, which a client in a hurry would use up.
+    /// The same, with a new connection for every request. The node is asked to close it. The side that closes first keeps
+    /// its port for a minute, and the client, which has 28,000 ports at `from`, could use them up.
     pub fn without_keep_alive(from: IpAddr, node: SocketAddr) -> Self {
         let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
         let builder = reqwest::Client::builder()

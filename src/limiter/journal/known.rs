@@ -114,30 +114,25 @@ impl Known {
     ) -> Arrival {
         self.expire(quota, entry.at);
         let refused = lateness.is_some_and(|lateness| self.is_flood(quota, entry.at, lateness));
-        let earlier = if refused {
-            Vec::new()
+        let (state, arrival) = if refused {
+            (State::Kept, Arrival::Refused)
         } else {
-            self.kept().collect()
+            let earlier = self.kept().collect();
+            let place = Place {
+                rank: self.unshared + 1,
+                common: self.common(),
+                seen: self.seen(quota, entry.at),
+            };
+            (State::Asked, Arrival::Undecided { earlier, place })
         };
-        let seen = self.seen(quota, entry.at);
-        let state = if refused { State::Kept } else { State::Asked };
         self.own.push_back(Own { entry, state });
         self.unshared += 1;
-        let place = Place {
-            rank: self.unshared,
-            common: self.common(),
-            seen,
-        };
         // Two threads may come here in another order than their requests arrived. Then an entry that is too old counts
         // as the L-th newest: the flood ends too early, which is safe.
         while self.own.len() > limit(quota) + 1 {
             self.drop_oldest();
         }
-        if refused {
-            Arrival::Refused
-        } else {
-            Arrival::Undecided { earlier, place }
-        }
+        arrival
     }
 
     /// Redis has taken in `earlier` entries and decided the request of `entry`, which found this `place`, and which Redis
@@ -154,7 +149,10 @@ impl Known {
         self.expire(quota, entry.at);
         let limit = limit(quota);
         let entries = losses::entries(quota, decision);
-        if !place.seen.agrees(quota, entry.at, entries, decision) {
+        // When the oldest entry of the log was logged, or the L-th newest if the request was refused.
+        let deciding = entry.at + decision.reset_after - quota.window();
+        let oldest = decision.admitted.then_some(deciding);
+        if !place.seen.agrees(entries, oldest) {
             return false;
         }
         self.is_barred = false;
@@ -175,7 +173,6 @@ impl Known {
             own.state = State::Common;
             self.unshared -= 1;
         }
-        let deciding = entry.at + decision.reset_after - quota.window();
         let of_others = if decision.admitted {
             entries.saturating_sub(self.common())
         } else {

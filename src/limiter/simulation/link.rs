@@ -23,7 +23,7 @@ pub(super) struct Link {
 pub(super) enum State {
     /// The store has given up: there is none until it reconnects.
     Absent,
-    /// Whoever needs it next makes it.
+    /// The next request that needs it makes it.
     Lost,
     Connecting(usize),
     Up(usize),

@@ -79,6 +79,10 @@ impl World<'_> {
 
     pub(super) fn send(&mut self, connection: usize, operation: u64, message: Message) {
         let at = self.arrival(connection, |line| &mut line.to_redis);
+        self.arrives_at_redis(at, connection, operation, message);
+    }
+
+    fn arrives_at_redis(&mut self, at: i64, connection: usize, operation: u64, message: Message) {
         self.push(
             at,
             What::AtRedis {
@@ -128,14 +132,7 @@ impl World<'_> {
             let line = &mut self.connections[connection];
             line.to_redis = line.to_redis.max(until + 50);
             let at = line.to_redis;
-            self.push(
-                at,
-                What::AtRedis {
-                    connection,
-                    operation,
-                    message,
-                },
-            );
+            self.arrives_at_redis(at, connection, operation, message);
         } else if self.server.is_still {
             self.connections[connection]
                 .unread

@@ -7,7 +7,7 @@ use super::*;
 /// How many schedules each group of faults gets in `make test`. Together they are more than 100,000.
 const SCHEDULES: u64 = 12_000;
 
-/// Faults after which nobody is over-admitted, apart from what [`Schedule::bound`] allows. Those of one line may come
+/// After these faults, no client is over-admitted by more than [`Schedule::bound`] allows. Faults on one line may come
 /// together.
 const GROUPS: [&[Fault]; 9] = [
     &[Fault::ConnectionsEnd],

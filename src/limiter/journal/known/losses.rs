@@ -15,17 +15,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether an answer can be right: Redis had `entries` after the request, which arrived at `at`.
-    pub(super) fn agrees(
-        self,
-        quota: Quota,
-        at: LogTime,
-        entries: usize,
-        decision: Decision,
-    ) -> bool {
-        let oldest = at + decision.reset_after - quota.window();
-        let is_missed = self.oldest.is_some_and(|seen| seen < oldest);
-        entries > self.entries && !(decision.admitted && is_missed)
+    /// Whether an answer can be right: Redis had `entries` after the request, and the `oldest` of them, if the answer says
+    /// so, was logged then.
+    pub(super) fn agrees(self, entries: usize, oldest: Option<LogTime>) -> bool {
+        let is_missed = oldest
+            .zip(self.oldest)
+            .is_some_and(|(oldest, seen)| seen < oldest);
+        entries > self.entries && !is_missed
     }
 }
 
@@ -33,12 +29,12 @@ impl Known {
     /// What Redis has that is certain to count for a request that arrives at `at`.
     pub(super) fn seen(&self, quota: Quota, at: LogTime) -> Seen {
         let certain = certain(quota, at);
-        let own = self.newer_than(certain).saturating_sub(self.unshared);
+        let first = self.own.partition_point(|own| own.entry.at <= certain);
+        let own = (self.own.len() - first).saturating_sub(self.unshared);
         let others = match self.told {
             Some(told) if told.exact && told.deciding > certain => told.others,
             _ => 0,
         };
-        let first = self.own.partition_point(|own| own.entry.at <= certain);
         let shared = |own: &&Own| matches!(own.state, State::Written | State::Common);
         let mut shared = self.own.range(first..).filter(shared);
         Seen {

@@ -123,8 +123,8 @@ impl Line {
     }
 }
 
-/// Sends what is asked, and hands out the answers, until the connection fails. What is asked in one turn of the runtime
-/// goes out in one write.
+/// Sends questions and hands out the answers, until the connection fails. All questions of one turn of the runtime go
+/// out in one write.
 pub(super) struct Driver<Socket> {
     socket: Socket,
     line: Arc<Line>,
