@@ -265,26 +265,23 @@ impl Connection {
         let mut pipeline = Pipeline::new();
         if is_asking {
             // In one message: `ASKING` is about what comes next on the connection.
-            pipeline.cmd("ASKING").cmd("MULTI");
-            add_to(&mut pipeline);
-            pipeline.cmd("EXEC");
-            let count = pipeline.len();
-            let mut answers = self.values(&pipeline, 0, count).await?;
-            let executed = answers.pop();
-            // If `EXEC` has executed nothing, the first error before it says why.
-            for answer in answers {
-                answer.extract_error()?;
-            }
-            return replies(executed, count - 3);
+            pipeline.cmd("ASKING");
         }
-        add_to(pipeline.atomic());
-        let commands = pipeline.len();
-        // Skips the replies before that of `EXEC`, which only say that each command is queued.
-        let mut answers = self.values(&pipeline, commands + 1, 1).await?;
-        replies(answers.pop(), commands)
+        pipeline.cmd("MULTI");
+        let before = pipeline.len();
+        add_to(&mut pipeline);
+        let queued = pipeline.len();
+        pipeline.cmd("EXEC");
+        // Skips the replies before that of `EXEC`, which only say that each command is queued. If `EXEC` has executed
+        // nothing, the first error among them says why.
+        let mut answers = self.values(&pipeline, queued, 1).await?;
+        replies(answers.pop(), queued - before)
     }
 
     /// Sends commands, and returns `count` replies after the first `skipped`. Any of them may be an error.
+    ///
+    /// # Errors
+    /// The first error among the replies that are skipped; why the connection has ended.
     async fn values(
         &self,
         commands: &Pipeline,
