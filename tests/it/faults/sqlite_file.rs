@@ -27,6 +27,8 @@ impl Place {
         let builder = Node::builder()
             .set("limiter.enabled", "false")
             .set("cache.capacity", "0")
+            // A busy machine makes no look-up time out.
+            .set("database.timeout", "15s")
             .set("database.url", &format!("sqlite://{}", file.display()));
         Self { directory, builder }
     }

@@ -16,11 +16,15 @@ use shunt::limiter::{ClientId, KeyPrefix, Policy, RedisOptions, RedisStore};
 
 /// A connected Redis store; another one on the same URL is another node.
 pub async fn redis_store(url: &str) -> RedisStore {
+    // The contract is about decisions. On a slow machine, none of them may become a timeout.
+    redis_store_with(url, Duration::from_secs(5)).await
+}
+
+pub async fn redis_store_with(url: &str, timeout: Duration) -> RedisStore {
     let store = RedisStore::new(&RedisOptions {
         endpoint: url.parse().expect("a URL"),
         prefix: KeyPrefix::default(),
-        // The contract is about decisions. On a slow machine, none of them may become a timeout.
-        timeout: Duration::from_secs(5),
+        timeout,
     })
     .expect("a store");
     testkit::eventually("the store connects", async || store.reconnect().await.ok()).await;
