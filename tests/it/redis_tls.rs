@@ -237,8 +237,15 @@ async fn a_certificate_of_an_unknown_authority_is_not_accepted() {
         format!("rediss+cluster://127.0.0.1:{port}"),
     ] {
         let node = node(&url).start().await;
-        let log = node.logged("redis is away", 1).await.concat();
-        assert!(log.to_lowercase().contains("certificate"), "{log}");
+        // On a busy machine, the first attempts may fail because they take too long.
+        eventually("the node says why", async || {
+            let lines = node.log_lines("certificate");
+            lines
+                .iter()
+                .any(|line| line.contains("UnknownIssuer"))
+                .then_some(())
+        })
+        .await;
         assert_eq!(node.metric("shunt_limiter_breaker_open", &[]).await, 1.0);
     }
 }
