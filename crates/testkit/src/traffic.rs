@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,8 +16,21 @@ use crate::{Answer, Client, eventually};
 /// Clients that send requests until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<()>>,
+    clients: Vec<Sending>,
     seen: Arc<Mutex<Seen>>,
+}
+
+/// A client that sends requests.
+struct Sending {
+    task: JoinHandle<()>,
+    /// How many of its requests have ended.
+    ended: Arc<AtomicUsize>,
+}
+
+impl Sending {
+    fn ended(&self) -> usize {
+        self.ended.load(Ordering::Acquire)
+    }
 }
 
 /// The answers so far.
@@ -80,15 +93,19 @@ impl Traffic {
         let clients = clients.iter().enumerate().map(|(number, client)| {
             let (client, request) = (client.clone(), request.clone());
             let (stop, seen) = (stop.clone(), seen.clone());
-            tokio::spawn(async move {
+            let ended = Arc::new(AtomicUsize::new(0));
+            let counted = ended.clone();
+            let task = tokio::spawn(async move {
                 let mut count = number * 1_000_000;
                 while !stop.load(Ordering::Relaxed) {
                     count += 1;
                     let answer = Answer::to(request(&client, count)).await;
                     seen.lock().expect("no panic").add(answer);
+                    counted.fetch_add(1, Ordering::Release);
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-            })
+            });
+            Sending { task, ended }
         });
         Self {
             clients: clients.collect(),
@@ -107,11 +124,16 @@ impl Traffic {
         std::mem::take(&mut *self.seen.lock().expect("no panic"))
     }
 
-    /// Waits until `count` more requests were answered.
+    /// Waits until `count` more requests were answered, and every one that is under way now. So the answers that come
+    /// after this wait are to requests that were sent after it began.
     pub async fn answers(&self, count: usize) {
         let before = self.seen().total();
+        let ended: Vec<_> = self.clients.iter().map(Sending::ended).collect();
         eventually("requests are answered", async || {
-            (self.seen().total() >= before + count).then_some(())
+            let answered = self.seen().total() >= before + count;
+            let mut clients = self.clients.iter().zip(&ended);
+            let all = clients.all(|(client, before)| client.ended() > *before);
+            (answered && all).then_some(())
         })
         .await;
     }
@@ -120,7 +142,7 @@ impl Traffic {
     pub async fn stop(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
-            client.await.expect("no panic");
+            client.task.await.expect("no panic");
         }
         let seen = self.seen.lock().expect("no panic");
         seen.clone()
