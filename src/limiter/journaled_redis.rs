@@ -18,8 +18,8 @@ const WRITES_AT_ONCE: usize = 32;
 /// How often a write to a server that comes back is tried again, unless the server is away again.
 const MOST_HICCUPS: u32 = 8;
 
-/// The most entries in one write. Redis needs about 3 ms for so many, and serves nobody else meanwhile. With 100,000
-/// entries it would need longer than requests wait.
+/// The most entries in one write. Redis takes them in within about 3 ms, in which it serves nobody else. For 100,000
+/// entries it would take longer than requests wait.
 const ENTRIES_AT_ONCE: usize = 1_000;
 
 /// The window logs in Redis, and the journal of this node. Clients that are certain to be refused cost no round trip.

@@ -13,11 +13,12 @@
 //! | `schedule` | what happens in one run, from a seed; how a run that fails is made smaller |
 //! | `verdict` | what must hold, by the true times |
 //!
-//! **What holds**: no client is over-admitted, with one exception. A node that is cut off while others reach Redis admits
-//! up to ⌊L/N⌋ by itself: it has not seen what Redis admits meanwhile, and no algorithm can know that. All this holds if
-//! requests go round the nodes, and if each is answered before the next is sent while nothing is wrong. Two faults leave a
-//! gap, of which the [tests] state the size: a Redis that is flushed while its connections stay, until the next beat; and
-//! a Redis that stands still for longer than a timeout, for requests that are sent just before it goes on.
+//! **What holds**: no client is over-admitted, with one exception. If a node is cut off and others still reach Redis,
+//! that node admits up to ⌊L/N⌋ by itself: it has not seen what Redis admits meanwhile, and no algorithm can know that.
+//! All this holds if requests go round the nodes, and if each is answered before the next is sent while nothing is wrong.
+//! Two faults leave a gap, of which the [tests] state the size: a Redis that is flushed while its connections stay, until
+//! the next beat; and a Redis that stands still for longer than a timeout, for requests that are sent just before it goes
+//! on.
 //!
 //! If requests of one client overlap, they may reach Redis in another order. Then the nodes' knowledge does not lag by
 //! 0 to N − 1 requests, which Hermite's identity needs, and a share may be too large by one.

@@ -16,21 +16,10 @@ use crate::{Answer, Client, eventually};
 /// Clients that send requests until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
-    clients: Vec<Sending>,
+    clients: Vec<JoinHandle<()>>,
     seen: Arc<Mutex<Seen>>,
-}
-
-/// A client that sends requests.
-struct Sending {
-    task: JoinHandle<()>,
-    /// How many of its requests have ended.
-    ended: Arc<AtomicUsize>,
-}
-
-impl Sending {
-    fn ended(&self) -> usize {
-        self.ended.load(Ordering::Acquire)
-    }
+    /// How many requests of each client have ended.
+    ended: Arc<[AtomicUsize]>,
 }
 
 /// The answers so far.
@@ -90,27 +79,26 @@ impl Traffic {
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let ended: Arc<[_]> = clients.iter().map(|_| AtomicUsize::new(0)).collect();
         let clients = clients.iter().enumerate().map(|(number, client)| {
             let (client, request) = (client.clone(), request.clone());
-            let (stop, seen) = (stop.clone(), seen.clone());
-            let ended = Arc::new(AtomicUsize::new(0));
-            let counted = ended.clone();
-            let task = tokio::spawn(async move {
+            let (stop, seen, ended) = (stop.clone(), seen.clone(), ended.clone());
+            tokio::spawn(async move {
                 let mut count = number * 1_000_000;
                 while !stop.load(Ordering::Relaxed) {
                     count += 1;
                     let answer = Answer::to(request(&client, count)).await;
                     seen.lock().expect("no panic").add(answer);
-                    counted.fetch_add(1, Ordering::Release);
+                    ended[number].fetch_add(1, Ordering::Release);
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-            });
-            Sending { task, ended }
+            })
         });
         Self {
             clients: clients.collect(),
             stop,
             seen,
+            ended,
         }
     }
 
@@ -128,11 +116,13 @@ impl Traffic {
     /// after this wait are to requests that were sent after it began.
     pub async fn answers(&self, count: usize) {
         let before = self.seen().total();
-        let ended: Vec<_> = self.clients.iter().map(Sending::ended).collect();
+        let ended = || self.ended.iter().map(|ended| ended.load(Ordering::Acquire));
+        let ended_before: Vec<_> = ended().collect();
         eventually("requests are answered", async || {
             let answered = self.seen().total() >= before + count;
-            let mut clients = self.clients.iter().zip(&ended);
-            let all = clients.all(|(client, before)| client.ended() > *before);
+            let all = ended()
+                .zip(&ended_before)
+                .all(|(now, before)| now > *before);
             (answered && all).then_some(())
         })
         .await;
@@ -142,7 +132,7 @@ impl Traffic {
     pub async fn stop(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
-            client.task.await.expect("no panic");
+            client.await.expect("no panic");
         }
         let seen = self.seen.lock().expect("no panic");
         seen.clone()

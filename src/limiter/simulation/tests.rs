@@ -66,7 +66,7 @@ fn nobody_is_over_admitted_and_all_nodes_come_back() {
 
 /// `SIMULATE` schedules: `make simulate`.
 #[test]
-#[ignore = "takes hours"]
+#[ignore = "takes hours: make simulate"]
 fn as_many_schedules_as_the_environment_says() {
     let count: u64 =
         env::var("SIMULATE").map_or(1_000_000, |count| count.parse().expect("a number"));

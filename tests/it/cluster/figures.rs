@@ -34,10 +34,15 @@ pub async fn cluster(nodes: usize) -> Cluster {
     Cluster::start(nodes, free_port(), |node| configure(node, PATIENCE)).await
 }
 
-/// The same for tests in which Redis goes away. `FAULTS_REDIS_TIMEOUT` sets how long nodes then wait for it: `make
-/// faults` has the machine to itself and measures the default.
+/// How long nodes wait for Redis in `make faults`, which has the machine to itself and measures the default. `None` in
+/// other tests.
+pub fn undisturbed_timeout() -> Option<String> {
+    std::env::var("FAULTS_REDIS_TIMEOUT").ok()
+}
+
+/// The same as [`cluster`] for tests in which Redis goes away.
 pub async fn cluster_that_loses_redis(nodes: usize) -> Cluster {
-    let timeout = std::env::var("FAULTS_REDIS_TIMEOUT");
+    let timeout = undisturbed_timeout();
     let timeout = timeout.as_deref().unwrap_or(PATIENCE);
     Cluster::start(nodes, free_port(), |node| configure(node, timeout)).await
 }

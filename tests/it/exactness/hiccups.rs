@@ -9,6 +9,7 @@ use super::{
     row::{Findings, row},
     setup::{NODES, Setup},
 };
+use crate::cluster::figures::undisturbed_timeout;
 
 /// A Redis that can be made to stand still.
 async fn redis() -> Redis {
@@ -90,15 +91,14 @@ pub async fn nodes_stand_still_one_after_another(setup: &Setup) {
 pub async fn the_way_to_redis_is_slow(setup: &Setup) {
     let fault = "the way to Redis takes 20 to 60 ms, for two seconds";
     // Through the proxy, an answer takes longer on a busy machine: there, everything is three times as slow.
-    let findings = match std::env::var("FAULTS_REDIS_TIMEOUT") {
-        Ok(_) => slow_way(fault, setup, 1).await,
-        Err(_) => {
-            let setup = Setup {
-                timeout: Some("300ms"),
-                ..setup.clone()
-            };
-            slow_way(fault, &setup, 3).await
-        }
+    let findings = if undisturbed_timeout().is_some() {
+        slow_way(fault, setup, 1).await
+    } else {
+        let setup = Setup {
+            timeout: Some("300ms"),
+            ..setup.clone()
+        };
+        slow_way(fault, &setup, 3).await
     };
     findings.assert_exact();
 }
