@@ -44,7 +44,7 @@ lint: ## Check the format, and run clippy and shellcheck
 # With 2 processors, 10^8 schedules take about 2 hours.
 .PHONY: simulate
 simulate: ## Simulate the limiter under faults, in 100,000,000 runs (hours; SIMULATE=1000000 for fewer)
-	SIMULATE=$(SIMULATE) $(CARGO) test --release --lib limiter::simulation -- --ignored
+	SIMULATE=$(SIMULATE) $(CARGO) test --release --lib limiter::simulation -- --ignored --nocapture
 
 .PHONY: mutants
 mutants: ## Change pure code bit by bit and list what no unit test notices (hours; FILES=src/limiter/quota.rs)

@@ -157,16 +157,6 @@ release() { /usr/local/sbin/shunt-release "$@"; }
 stage_program() { release stage <"$nodes/$1"; }
 current() { release current; }
 
-# within SECONDS COMMAND...: waits until the command succeeds.
-within() {
-    local until=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        if ((SECONDS >= until)); then echo "waited in vain for: $*"; exit 1; fi
-        sleep 0.05
-    done
-}
-
 is() { [[ "$("${@:2}" 2>/dev/null || true)" == "$1" ]]; }
 goes_for() { is "$1" current; }
 serves() { is "$SHUNT_ROOT/releases/$1/shunt" readlink "/proc/$(cat "$NODE/pid")/exe"; }

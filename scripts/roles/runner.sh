@@ -117,6 +117,16 @@ clean_up() {
     rm -rf "$scratch"
 }
 
+# within SECONDS COMMAND...: waits until the command succeeds.
+within() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        if ((SECONDS >= until)); then echo "waited in vain for: $*"; exit 1; fi
+        sleep 0.05
+    done
+}
+
 # skip WHY: ends the check. With CI=true that is a failure, unless WHY ends with "(optional)".
 skip() {
     echo "skipped: $*"

@@ -107,6 +107,8 @@ END
     # shellcheck disable=SC2016 # for the other shell
     printf '%s\n' '#!/bin/bash' 'kill -KILL -- -$(ps -o pgid= -p $$)' >"$scratch/shims/pg_restore"
     if unprivileged env PATH="$scratch/shims:$PATH" setsid --wait "$backup"; then exit 1; fi
+    # Not all of its processes end at the same moment.
+    within 30 flock --nonblock "$folder/backups/.lock" true
     [[ "$(sql <<<"SELECT count(*) FROM pg_database WHERE datname = 'shunt_trial'")" == 1 ]]
     rm -r "$scratch/shims"
     # Untried dumps never pile up: the two newest stay, and one that is under way.

@@ -153,12 +153,16 @@ END
     chmod 755 "$scratch/shims"
 }
 
-# interrupted MODE AT ARGUMENT...: runs a restore with these shims, in a session of its own.
+# interrupted MODE AT ARGUMENT...: runs a restore with these shims, in a session of its own. When this returns, no
+# process of it is left that holds its lock.
 interrupted() {
+    local result=0
     unprivileged rm -f "$folder/calls"
     unprivileged touch "$folder/calls"
     unprivileged env PATH="$scratch/shims:$PATH" MODE="$1" AT="$2" SHUNT_BACKUP_CONF="$SHUNT_BACKUP_CONF" \
-        setsid --wait bash "$restore" "${@:3}" >"$scratch/said" 2>&1
+        setsid --wait bash "$restore" "${@:3}" >"$scratch/said" 2>&1 || result=$?
+    within 30 flock --nonblock "$SHUNT_BACKUP_CONF" true
+    return "$result"
 }
 
 # service_has_links WHEN COUNT [COUNT]: the service can read one of these numbers of links: those of before the restore,

@@ -44,8 +44,12 @@ fn nothing_fails(seed: u64, count: u64) {
     let each = count.div_ceil(threads);
     let failure_in = |part: u64| {
         let seeds = (seed + part * each, each);
-        let mut groups = GROUPS.iter();
-        groups.find_map(|faults| failure(seeds, faults, Mends::ALL, Schedule::bound))
+        GROUPS.iter().find_map(|faults| {
+            let story = failure(seeds, faults, Mends::ALL, Schedule::bound);
+            // `make simulate` runs for hours, and shows how far it is.
+            println!("{each} schedules from seed {} on, {faults:?}: tried", seeds.0);
+            story
+        })
     };
     let failed: Vec<Option<String>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)

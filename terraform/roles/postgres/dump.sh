@@ -101,12 +101,14 @@ why_unreadable() {
 # grants, extensions, and tables that are not the service's. Subscriptions are left out: two databases would take from
 # the same publication.
 #
+# Only the session that restores has the name of the database as its application_name: shunt-backup looks for it.
+#
 # The administrator restores what the service's role has made. Constraints, domains, generated columns and aggregates
 # call functions while they are made and filled. Until all is restored, these functions run as their owners.
 restore_into() {
     create_empty "$1" || return
     sql "$1" <<<"$confine" || return
-    as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2" || return
+    PGAPPNAME="$1" as_postgres pg_restore --single-transaction --exit-on-error --no-subscriptions --dbname="$1" "${@:3}" <"$2" || return
     sql "$1" <<<"$release"
 }
 
