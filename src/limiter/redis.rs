@@ -80,6 +80,8 @@ use super::{
 };
 use crate::telemetry::chain;
 
+#[cfg(test)]
+pub(super) use self::connection::LOST_AT_ONCE;
 pub(super) use self::roster::Generation;
 pub use self::{
     clock::ClockStep,

@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many new connections may be lost before anything is answered on them. An operator or a proxy that ends
 /// connections may end one that is just being made.
-const LOST_AT_ONCE: usize = 2;
+pub(in crate::limiter) const LOST_AT_ONCE: usize = 2;
 
 /// Finds out where a server is, and makes connections to it.
 pub(super) struct Connector {

@@ -7,7 +7,10 @@ use super::{
     node::{COMMON, OWN, TIMEOUT},
     world::{Timer, World},
 };
-use crate::limiter::outage::{Failure, Silence, silence_bound};
+use crate::limiter::{
+    outage::{Failure, Silence, silence_bound},
+    redis::LOST_AT_ONCE,
+};
 
 /// A connection that a node uses, makes, or does without.
 pub(super) struct Link {
@@ -17,6 +20,22 @@ pub(super) struct Link {
     pub(super) replaces: bool,
     /// What waits until it is made.
     pub(super) waiting: Vec<u64>,
+    attempt: Attempt,
+}
+
+/// An attempt to connect: mirrors `Connector::connect`.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    /// When it fails.
+    due: i64,
+    /// How many connections have ended while they were made.
+    ended: usize,
+}
+
+impl Attempt {
+    pub(super) fn until(due: i64) -> Self {
+        Self { due, ended: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +57,7 @@ impl Link {
             silence: Silence::new(now),
             replaces: false,
             waiting: Vec::new(),
+            attempt: Attempt::until(now),
         }
     }
 
@@ -71,11 +91,29 @@ impl World<'_> {
     }
 
     fn connect(&mut self, n: usize, which: usize) {
-        let connection = self.open(n);
-        self.nodes[n].links[which].state = State::Connecting(connection);
         let patience = if which == OWN { TIMEOUT / 2 } else { TIMEOUT };
-        self.timer(n, self.now + patience, Timer::ConnectDue(connection));
+        let attempt = Attempt::until(self.now + patience);
+        let connection = self.attempt(n, attempt);
+        let link = &mut self.nodes[n].links[which];
+        link.state = State::Connecting(connection);
+        link.attempt = attempt;
+    }
+
+    /// Begins a connection.
+    pub(super) fn attempt(&mut self, n: usize, attempt: Attempt) -> usize {
+        let connection = self.open(n);
+        self.timer(n, attempt.due, Timer::ConnectDue(connection));
         self.send(connection, 0, Message::Hello);
+        connection
+    }
+
+    /// Begins another connection in place of one that has ended while it was made. `None` if too many have ended.
+    pub(super) fn attempt_again(&mut self, n: usize, attempt: &mut Attempt) -> Option<usize> {
+        if attempt.ended == LOST_AT_ONCE {
+            return None;
+        }
+        attempt.ended += 1;
+        Some(self.attempt(n, *attempt))
     }
 
     fn link_of(&self, n: usize, connection: usize) -> Option<usize> {
@@ -136,8 +174,27 @@ impl World<'_> {
         }
     }
 
+    /// If this connection was just being made, makes another one.
+    fn connecting_lost(&mut self, n: usize, connection: usize) {
+        if self.is_rejoining_on(n, connection) {
+            return self.rejoin_lost(n);
+        }
+        let Some(which) = self.link_of(n, connection) else {
+            return;
+        };
+        let mut attempt = self.nodes[n].links[which].attempt;
+        match self.attempt_again(n, &mut attempt) {
+            Some(connection) => {
+                let link = &mut self.nodes[n].links[which];
+                link.state = State::Connecting(connection);
+                link.attempt = attempt;
+            }
+            None => self.not_connected(n, connection),
+        }
+    }
+
     pub(super) fn connection_lost(&mut self, n: usize, connection: usize) {
-        self.not_connected(n, connection);
+        self.connecting_lost(n, connection);
         for link in &mut self.nodes[n].links {
             if link.state == State::Up(connection) {
                 link.state = State::Lost;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     background::{Job, Rejoin, Watch},
-    link::{Link, State},
+    link::{Attempt, Link, State},
     network::{Answer, Message},
     schedule::{CLIENTS, MS, SECOND},
     world::{Timer, World},
@@ -67,6 +67,7 @@ pub(super) struct Node {
     pub(super) suspicion: bool,
     pub(super) watch: Watch,
     pub(super) rejoin: Rejoin,
+    pub(super) rejoin_attempt: Attempt,
     pub(super) writes: [usize; 3],
     pub(super) is_write_back_due: bool,
 }
@@ -137,6 +138,7 @@ impl Node {
                 since: now,
             },
             rejoin: Rejoin::Not,
+            rejoin_attempt: Attempt::until(now),
             writes: [0; 3],
             is_write_back_due: false,
         }

@@ -2,8 +2,7 @@
 
 use super::{
     background::{Job, REJOIN, Rejoin, Watch, Why},
-    link::{Link, State},
-    network::Message,
+    link::{Attempt, Link, State},
     node::{COMMON, OWN, TIMEOUT, Work},
     schedule::{CLIENTS, MS},
     world::{Timer, World},
@@ -23,13 +22,27 @@ impl World<'_> {
             waiting.append(&mut link.waiting);
             *link = Link::new(self.now);
         }
-        let connection = self.open(n);
-        self.nodes[n].rejoin = Rejoin::Connects(connection);
+        let attempt = Attempt::until(self.now + TIMEOUT);
+        let connection = self.attempt(n, attempt);
+        let node = &mut self.nodes[n];
+        node.rejoin = Rejoin::Connects(connection);
+        node.rejoin_attempt = attempt;
         for id in waiting {
             self.fail(n, id, Failure::Certain);
         }
-        self.timer(n, self.now + TIMEOUT, Timer::ConnectDue(connection));
-        self.send(connection, 0, Message::Hello);
+    }
+
+    /// The connection that was being made has ended.
+    pub(super) fn rejoin_lost(&mut self, n: usize) {
+        let mut attempt = self.nodes[n].rejoin_attempt;
+        match self.attempt_again(n, &mut attempt) {
+            Some(connection) => {
+                let node = &mut self.nodes[n];
+                node.rejoin = Rejoin::Connects(connection);
+                node.rejoin_attempt = attempt;
+            }
+            None => self.rejoin_failed(n),
+        }
     }
 
     pub(super) fn is_rejoining_on(&self, n: usize, connection: usize) -> bool {
