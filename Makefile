@@ -41,7 +41,8 @@ test: compose-check ## Install what the tests need; then check the format, lint,
 lint: ## Check the format, and run clippy and shellcheck
 	scripts/lint
 
-# With 2 processors, 10^8 schedules take about 2 hours.
+# With 2 processors, 10^8 schedules take about 2 hours. SIMULATE_FROM is the first seed, 1000000000 by default: each seed
+# is tried with 9 groups of faults.
 .PHONY: simulate
 simulate: ## Simulate the limiter under faults, in 100,000,000 runs (hours; SIMULATE=1000000 for fewer)
 	SIMULATE=$(SIMULATE) $(CARGO) test --release --lib limiter::simulation -- --ignored --nocapture

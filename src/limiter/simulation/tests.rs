@@ -38,19 +38,22 @@ fn failure(
     })
 }
 
+/// How many seeds a processor tries with each group of faults before it says so.
+const REPORTED: u64 = 50_000;
+
 /// Tries `count` schedules from `seed` on with each group of faults. Each processor has its part of them.
 fn nothing_fails(seed: u64, count: u64) {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let each = count.div_ceil(threads);
     let failure_in = |part: u64| {
-        let seeds = (seed + part * each, each);
-        GROUPS.iter().find_map(|faults| {
-            let story = failure(seeds, faults, Mends::ALL, Schedule::bound);
-            // `make simulate` runs for hours, and shows how far it is.
-            println!(
-                "{each} schedules from seed {} on, {faults:?}: tried",
-                seeds.0
-            );
+        let (first, end) = (seed + part * each, seed + (part + 1) * each);
+        (first..end).step_by(REPORTED as usize).find_map(|seed| {
+            let seeds = (seed, REPORTED.min(end - seed));
+            let mut groups = GROUPS.iter();
+            let story =
+                groups.find_map(|faults| failure(seeds, faults, Mends::ALL, Schedule::bound));
+            // `make simulate` runs for hours. Whoever stops it can go on from here.
+            println!("seeds {first} to {} are tried", seed + seeds.1 - 1);
             story
         })
     };
@@ -82,13 +85,16 @@ fn what_was_found_in_a_hundred_million_schedules_stays_mended() {
     }
 }
 
-/// `SIMULATE` schedules: `make simulate`.
+/// `make simulate`: `SIMULATE` schedules, from the seed `SIMULATE_FROM` on. So several machines, or several nights, can
+/// have a part each.
 #[test]
 #[ignore = "takes hours: make simulate"]
 fn as_many_schedules_as_the_environment_says() {
-    let count: u64 =
-        env::var("SIMULATE").map_or(1_000_000, |count| count.parse().expect("a number"));
-    nothing_fails(1_000_000_000, count.div_ceil(GROUPS.len() as u64));
+    let number = |name, default| -> u64 {
+        env::var(name).map_or(default, |count| count.parse().expect("a number"))
+    };
+    let count = number("SIMULATE", 1_000_000).div_ceil(GROUPS.len() as u64);
+    nothing_fails(number("SIMULATE_FROM", 1_000_000_000), count);
 }
 
 /// All its requests go to one node, which may have less to give, but never more.
