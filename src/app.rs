@@ -15,6 +15,7 @@ use crate::{
         AppState, Cors, Draining, HttpMetrics, Listener, Management, RateLimit, Rule, Timeouts,
         TrustedProxies, management_server, public_server,
     },
+    keys::{KeyStore, Keys, PostgresKeys, SqliteKeys, register_key_metrics},
     lifecycle::Application,
     limiter::{
         JournaledRedis, Limiter, MemoryStore, Policy, RedisOptions, RedisStore,
@@ -42,18 +43,23 @@ impl Application {
         let public_address = listener.address();
         let gate = listener.gate()?;
         let metrics = Metrics::new()?;
-        let links = Arc::new(open_links(config, &metrics).await?);
+        let health = open_health(&config.database, &metrics).await?;
+        register_database_metrics(&metrics, health.clone())?;
+        let links = Arc::new(links(config, health.clone(), &metrics)?);
+        let keys = Arc::new(keys(health, &metrics));
         let limiter = if config.limiter.enabled {
             Some(Arc::new(open_limiter(config, &metrics).await?))
         } else {
             None
         };
         register_cache_metrics(&metrics, links.clone())?;
+        register_key_metrics(&metrics, keys.clone())?;
         register_limiter_metrics(&metrics, limiter.clone())?;
         let draining = Draining::default();
 
         let state = Arc::new(AppState {
             links: links.clone(),
+            keys: keys.clone(),
             rate_limit: match &limiter {
                 Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),
                 None => None,
@@ -109,6 +115,7 @@ impl Application {
             drain: config.http.drain,
             draining,
             links,
+            keys,
             limiter,
         })
     }
@@ -163,12 +170,38 @@ fn link_store(database: &Database) -> Arc<dyn LinkStore> {
     }
 }
 
-async fn open_links(config: &Config, metrics: &Metrics) -> anyhow::Result<Links> {
-    let database = open_database(&config.database).await?;
-    let (store, name) = (link_store(&database), database.name());
-    let health = Health::new(database, links::checks(&store), metrics.store(name));
-    let health = Arc::new(health);
-    register_database_metrics(metrics, health.clone())?;
+fn key_store(database: &Database) -> Arc<dyn KeyStore> {
+    match database {
+        Database::Sqlite(sqlite) => Arc::new(SqliteKeys::new(sqlite.clone())),
+        Database::Postgres(postgres) => Arc::new(PostgresKeys::new(postgres.clone())),
+    }
+}
+
+/// Opens the database. Links and keys ask it through one [`Health`].
+async fn open_health(config: &DatabaseConfig, metrics: &Metrics) -> anyhow::Result<Arc<Health>> {
+    let database = open_database(config).await?;
+    let (checks, name) = (links::checks(&link_store(&database)), database.name());
+    Ok(Arc::new(Health::new(database, checks, metrics.store(name))))
+}
+
+/// The keys of the database, for a command. Nothing supervises them, so nothing is remembered.
+///
+/// # Errors
+/// If the database cannot be reached or migrated in time.
+pub async fn open_keys(config: &DatabaseConfig) -> anyhow::Result<Keys> {
+    let metrics = Metrics::new()?;
+    Ok(keys(open_health(config, &metrics).await?, &metrics))
+}
+
+fn keys(health: Arc<Health>, metrics: &Metrics) -> Keys {
+    let database = health.database();
+    let (store, metrics) = (key_store(database), metrics.store(database.name()));
+    Keys::new(store, health, metrics)
+}
+
+fn links(config: &Config, health: Arc<Health>, metrics: &Metrics) -> anyhow::Result<Links> {
+    let database = health.database();
+    let (store, name) = (link_store(database), database.name());
     let code_length = config.links.code_length.try_into()?;
     let links = Links::new(store, health, metrics.store(name), code_length);
     let CacheConfig {

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::{
     http::{Draining, Gate},
+    keys::Keys,
     limiter::Limiter,
     links::Links,
     telemetry::chain,
@@ -34,6 +35,7 @@ pub struct Application {
     pub(crate) drain: Duration,
     pub(crate) draining: Draining,
     pub(crate) links: Arc<Links>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) limiter: Option<Arc<Limiter>>,
 }
 
@@ -46,6 +48,11 @@ impl Application {
     /// The address of the management listener, if there is one.
     pub fn management_address(&self) -> Option<SocketAddr> {
         self.management_address
+    }
+
+    /// The API keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Serves until a stop signal, then drains: `/readyz` answers 503 at once, the gate closes after `http.drain`, the
@@ -63,6 +70,10 @@ impl Application {
         let links = {
             let (links, stop) = (self.links.clone(), background.clone());
             tokio::spawn(async move { links.supervise(stop).await })
+        };
+        let keys = {
+            let (keys, stop) = (self.keys.clone(), background.clone());
+            tokio::spawn(async move { keys.supervise(stop).await })
         };
         let management_handle = self.management.as_ref().map(|server| server.handle());
         let management = self.management.map(tokio::spawn);
@@ -89,6 +100,7 @@ impl Application {
         background.cancel();
         join(limiter).await;
         join(Some(links)).await;
+        join(Some(keys)).await;
         self.links.close().await;
         served
             .context("the public listener failed")?

@@ -19,18 +19,23 @@ use syn::{
 /// `(module, the other modules that it may import)`, for every module of the root.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("descriptors", &["telemetry"]),
+    ("owner", &[]),
     ("public", &[]),
     ("scheduling", &[]),
     ("telemetry", &[]),
     ("db", &["telemetry"]),
     ("limiter", &["telemetry"]),
     ("links", &["db", "public", "telemetry"]),
-    ("http", &["limiter", "links", "public", "telemetry"]),
+    ("keys", &["db", "limiter", "owner", "telemetry"]),
+    ("http", &["keys", "limiter", "links", "public", "telemetry"]),
     (
         "config",
         &["db", "limiter", "links", "public", "scheduling"],
     ),
-    ("lifecycle", &["http", "limiter", "links", "telemetry"]),
+    (
+        "lifecycle",
+        &["http", "keys", "limiter", "links", "telemetry"],
+    ),
     (
         "app",
         &[
@@ -38,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "db",
             "descriptors",
             "http",
+            "keys",
             "lifecycle",
             "limiter",
             "links",
@@ -52,14 +58,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// `(crate of others, the only modules that may name it)`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("sqlx", &["db", "links::postgres", "links::sqlite"]),
+    (
+        "sqlx",
+        &[
+            "db",
+            "keys::postgres",
+            "keys::row",
+            "keys::sqlite",
+            "links::postgres",
+            "links::sqlite",
+        ],
+    ),
     ("deadpool_redis", &["limiter::redis"]),
     ("actix_http", &["http"]),
     ("actix_web", &["http", "lifecycle", "main", "public"]),
     ("askama", &["http"]),
     (
         "prometheus",
-        &["db", "http", "limiter", "links", "telemetry"],
+        &["db", "http", "keys", "limiter", "links", "telemetry"],
     ),
 ];
 

@@ -11,6 +11,7 @@ use std::{
 
 use super::{Cors, HttpMetrics, RateLimit, TrustedProxies};
 use crate::{
+    keys::Keys,
     links::{Links, Schemes},
     public::PublicUrl,
 };
@@ -19,6 +20,8 @@ use crate::{
 pub struct AppState {
     /// The links.
     pub links: Arc<Links>,
+    /// The API keys.
+    pub keys: Arc<Keys>,
     /// The schemes of URLs that may be shortened.
     pub schemes: Schemes,
     /// The limit, if there is one.

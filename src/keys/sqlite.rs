@@ -1,0 +1,244 @@
+//! Keys in an SQLite file: the embedded mode.
+
+mod rehearsal;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use tokio::time::sleep;
+
+use super::{
+    FoundKey, KeyChange, KeyHash, KeyName, KeyRecord, KeyStore, KeyWrite, Life, ListKeys, NewKey,
+    row::{Row, quota_columns},
+};
+use crate::{
+    db::{DatabaseError, Sqlite},
+    owner::Owner,
+};
+
+/// Between looks at whether keys have changed.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a [`Row`] is read from.
+macro_rules! columns {
+    () => {
+        "id, key_sha256, name, owner, scopes, quota_limit, quota_window_ms, created_at, expires_at,
+         expires_at - unixepoch('subsec') AS expires_in,
+         coalesce(expires_at <= unixepoch('subsec'), 0) AS expired,
+         revoked_at IS NOT NULL AS revoked"
+    };
+}
+
+/// Inserts nothing if the name is taken. Unique by `keys_name_key`.
+///
+/// Has no RETURNING, and neither has [`ROTATE`]: see `links/sqlite.rs`. The row is read afterwards.
+const INSERT: &str = "
+    INSERT INTO keys
+        (key_sha256, name, owner, scopes, quota_limit, quota_window_ms, life_seconds, expires_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, unixepoch('subsec') + ?7)
+    ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING";
+
+/// By `keys_key_sha256_key`.
+const READ: &str = concat!("SELECT ", columns!(), " FROM keys WHERE key_sha256 = ?1");
+
+/// By `keys_key_sha256_key`.
+const LOOK_UP: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM keys
+     WHERE key_sha256 = ?1 AND revoked_at IS NULL AND coalesce(expires_at > unixepoch('subsec'), 1)"
+);
+
+/// Reads the whole table, which is small: people make keys.
+const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM keys
+     WHERE owner = coalesce(?1, owner)
+       AND (?2 OR (revoked_at IS NULL AND coalesce(expires_at > unixepoch('subsec'), 1)))
+     ORDER BY name, id"
+);
+
+/// By `keys_name_key`.
+const REVOKE: &str = "
+    UPDATE keys SET revoked_at = unixepoch('subsec') WHERE name = ?1 AND revoked_at IS NULL";
+
+/// An expiry that an administrator has set on a key without a limited life stays. By `keys_name_key`.
+const ROTATE: &str = "
+    UPDATE keys
+    SET key_sha256 = ?2, expires_at = coalesce(unixepoch('subsec') + life_seconds, expires_at)
+    WHERE name = ?1 AND revoked_at IS NULL";
+
+const ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys)";
+
+/// Triggers count the changes (`migrations/sqlite`), whoever makes them. `PRAGMA data_version` would not show a write of
+/// this process that was committed after the process had given it up.
+const CHANGES: &str = "SELECT number FROM keys_changes";
+
+/// Keys in an SQLite file.
+pub struct SqliteKeys {
+    sqlite: Arc<Sqlite>,
+}
+
+impl SqliteKeys {
+    /// The keys in this file.
+    pub fn new(sqlite: Arc<Sqlite>) -> Self {
+        Self { sqlite }
+    }
+
+    async fn changes(&self) -> Result<Option<i64>, DatabaseError> {
+        let numbers = async {
+            let mut reader = self.sqlite.reader().await?;
+            sqlx::query_scalar(CHANGES).fetch_all(&mut *reader).await
+        };
+        let numbers: Vec<i64> = self.sqlite.read(numbers).await?;
+        Ok(numbers.first().copied())
+    }
+}
+
+/// Whether the name was free. `execute` runs a statement to its end, where SQLite commits it.
+async fn insert(
+    connection: &mut SqliteConnection,
+    key: &NewKey,
+    hash: &KeyHash,
+) -> Result<bool, sqlx::Error> {
+    let (quota_limit, quota_window_ms) = quota_columns(key);
+    let inserted = sqlx::query(INSERT)
+        .bind(hash.0.as_slice())
+        .bind(key.name.as_str())
+        .bind(key.owner.as_str())
+        .bind(key.scopes.to_string())
+        .bind(quota_limit)
+        .bind(quota_window_ms)
+        .bind(key.life.map(Life::seconds))
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Whether there was such a key.
+async fn revoke(connection: &mut SqliteConnection, name: &KeyName) -> Result<bool, sqlx::Error> {
+    let revoke = sqlx::query(REVOKE).bind(name.as_str());
+    Ok(revoke.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Whether there was such a key.
+async fn rotate(
+    connection: &mut SqliteConnection,
+    name: &KeyName,
+    hash: &KeyHash,
+) -> Result<bool, sqlx::Error> {
+    let rotate = sqlx::query(ROTATE)
+        .bind(name.as_str())
+        .bind(hash.0.as_slice());
+    Ok(rotate.execute(connection).await?.rows_affected() == 1)
+}
+
+/// The key that was just written.
+async fn read(
+    connection: &mut SqliteConnection,
+    hash: &KeyHash,
+) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as(READ)
+        .bind(hash.0.as_slice())
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().next().map(KeyRecord::from))
+}
+
+#[async_trait]
+impl KeyStore for SqliteKeys {
+    async fn insert(
+        &self,
+        key: &NewKey,
+        hash: &KeyHash,
+    ) -> Result<Option<KeyRecord>, DatabaseError> {
+        let insert = async {
+            let mut writer = self.sqlite.writer().await?;
+            if !insert(&mut writer, key, hash).await? {
+                return Ok(None);
+            }
+            read(&mut writer, hash).await
+        };
+        self.sqlite.write(insert).await
+    }
+
+    async fn look_up(&self, hash: &KeyHash) -> Result<Option<FoundKey>, DatabaseError> {
+        let look_up = async {
+            let mut reader = self.sqlite.reader().await?;
+            let look_up = sqlx::query_as(LOOK_UP).bind(hash.0.as_slice());
+            look_up.fetch_all(&mut *reader).await
+        };
+        let rows: Vec<Row> = self.sqlite.read(look_up).await?;
+        Ok(rows.into_iter().next().and_then(Row::found))
+    }
+
+    async fn list(&self, which: &ListKeys) -> Result<Vec<KeyRecord>, DatabaseError> {
+        let list = async {
+            let mut reader = self.sqlite.reader().await?;
+            let list = sqlx::query_as(LIST)
+                .bind(which.owner.as_ref().map(Owner::as_str))
+                .bind(which.all);
+            list.fetch_all(&mut *reader).await
+        };
+        let rows: Vec<Row> = self.sqlite.read(list).await?;
+        Ok(rows.into_iter().map(KeyRecord::from).collect())
+    }
+
+    async fn revoke(&self, name: &KeyName) -> Result<bool, DatabaseError> {
+        let revoke = async {
+            let mut writer = self.sqlite.writer().await?;
+            revoke(&mut writer, name).await
+        };
+        self.sqlite.write(revoke).await
+    }
+
+    async fn rotate(
+        &self,
+        name: &KeyName,
+        hash: &KeyHash,
+    ) -> Result<Option<KeyRecord>, DatabaseError> {
+        let rotate = async {
+            let mut writer = self.sqlite.writer().await?;
+            if !rotate(&mut writer, name, hash).await? {
+                return Ok(None);
+            }
+            read(&mut writer, hash).await
+        };
+        self.sqlite.write(rotate).await
+    }
+
+    async fn any(&self) -> Result<bool, DatabaseError> {
+        let any = async {
+            let mut reader = self.sqlite.reader().await?;
+            sqlx::query_scalar(ANY).fetch_all(&mut *reader).await
+        };
+        let any: Vec<bool> = self.sqlite.read(any).await?;
+        Ok(any.first() == Some(&true))
+    }
+
+    /// `shunt keys` is another process, and so is an administrator's `sqlite3`.
+    async fn watch(&self, report: &(dyn Fn(KeyChange) + Send + Sync)) -> DatabaseError {
+        let mut seen = None;
+        loop {
+            let number = match self.changes().await {
+                Ok(number) => number,
+                Err(error) => return error,
+            };
+            match seen.replace(number) {
+                None => report(KeyChange::Watching),
+                Some(before) if before != number => report(KeyChange::Keys),
+                Some(_) => {}
+            }
+            sleep(WATCH_INTERVAL).await;
+        }
+    }
+
+    async fn rehearse(&self, write: &KeyWrite) -> Result<(), DatabaseError> {
+        if self.sqlite.is_in_memory() {
+            return self.any().await.map(drop);
+        }
+        self.sqlite.rehearse(write, rehearsal::rehearse).await
+    }
+}
