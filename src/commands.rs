@@ -6,6 +6,7 @@
 
 mod config;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod serve;
 
@@ -24,6 +25,9 @@ pub(crate) enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Print the effective configuration, without secrets
     Config,
+    /// Make, list, revoke and rotate API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 impl Command {
@@ -60,6 +64,7 @@ impl Command {
             Self::Migrate => migrate::run(config).await,
             Self::Healthcheck(arguments) => healthcheck::run(config, &arguments).await,
             Self::Config => config::run(config),
+            Self::Keys(command) => keys::run(config, command).await,
         }
     }
 }

@@ -53,7 +53,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("report", &["config", "telemetry"]),
     ("cli", &["commands", "config"]),
-    ("commands", &["app", "config", "lifecycle", "telemetry"]),
+    (
+        "commands",
+        &[
+            "app",
+            "config",
+            "keys",
+            "lifecycle",
+            "limiter",
+            "owner",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// `(crate of others, the only modules that may name it)`.

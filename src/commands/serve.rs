@@ -1,5 +1,7 @@
 //! `shunt serve`: serves until a stop signal.
 
+use std::io::{IsTerminal, stdout};
+
 use shunt::{
     config::Config,
     lifecycle::{Application, StopSignals},
@@ -20,6 +22,12 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
         "listening on http://{}",
         application.public_address()
     );
+    // The log is on standard output. A program that reads it needs no advice.
+    if stdout().is_terminal() && application.keys().any().await == Ok(false) {
+        info!(
+            "there is no API key yet; `shunt keys create --name admin --scope admin` makes one that may do everything"
+        );
+    }
     application.run_until_stopped(signals).await?;
     info!("stopped");
     Ok(())

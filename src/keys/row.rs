@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::{FoundKey, KeyHash, KeyId, KeyName, KeyRecord, KeyState, NewKey, Scopes, VerifiedKey};
 use crate::{limiter::Quota, owner::Owner};
 
+/// The end of the year 9999, in Unix seconds: later times cannot be written as RFC 3339.
+const LATEST: f64 = 253_402_300_799.0;
+
 /// A row; times are Unix seconds.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -43,8 +46,8 @@ impl Row {
 
 impl From<Row> for KeyRecord {
     fn from(row: Row) -> Self {
-        // A time before 1970, which only an administrator can have written, becomes 1970.
-        let time = |unix| SystemTime::UNIX_EPOCH + seconds(unix);
+        // Only an administrator can have written an earlier or a later time.
+        let time = |unix: f64| SystemTime::UNIX_EPOCH + seconds(unix.min(LATEST));
         Self {
             id: KeyId(row.id),
             name: KeyName::from_store(row.name),
@@ -62,8 +65,9 @@ impl From<Row> for KeyRecord {
     }
 }
 
+/// No time at all if the number is negative; the longest if it is too large.
 fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 /// The quota of two columns, which are both null or both within its bounds: constraints see to that.

@@ -19,6 +19,7 @@
 //! | `environment` | what a node does not choose: variables of other programs, the limit of open files |
 //! | `documented` | the commands in `docs/` do what the page says |
 //! | `lifecycle` | start, commands, configuration errors |
+//! | `key_commands` | `shunt keys`, also while a node runs on the same database |
 //! | `shutdown` | what a node does from the first stop signal to its end |
 //! | `logs` | where log lines go, and that a node never waits for their reader |
 //! | `metric_names` | the names of metrics in the code, the documentation, the dashboard and the alerts |
@@ -32,6 +33,7 @@ mod documented;
 mod environment;
 mod exactness;
 mod faults;
+mod key_commands;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -1,6 +1,9 @@
 //! One contract per trait, which runs on every implementation, and the model test.
 
 mod commits;
+mod key_commits;
+mod key_memory;
+mod keys;
 mod links;
 mod model;
 mod place;

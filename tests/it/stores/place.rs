@@ -4,6 +4,7 @@ use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use shunt::{
     db::{self, PostgresOptions, Sqlite, SqliteOptions, StartUp},
+    keys::{KeyStore, PostgresKeys, SqliteKeys},
     links::{Alias, LinkStore, PostgresLinks, Schemes, ShortCode, SqliteLinks, TargetUrl},
 };
 use tempfile::TempDir;
@@ -42,6 +43,7 @@ impl Place {
                 let sqlite = Arc::new(sqlite.expect("a database"));
                 Opened {
                     store: Arc::new(SqliteLinks::new(sqlite.clone())),
+                    keys: Arc::new(SqliteKeys::new(sqlite.clone())),
                     database: db::Database::Sqlite(sqlite),
                 }
             }
@@ -55,6 +57,7 @@ impl Place {
                 let postgres = Arc::new(postgres.expect("a database"));
                 Opened {
                     store: Arc::new(PostgresLinks::new(postgres.clone())),
+                    keys: Arc::new(PostgresKeys::new(postgres.clone())),
                     database: db::Database::Postgres(postgres),
                 }
             }
@@ -71,7 +74,12 @@ impl Place {
 
     /// Runs statements, past the store.
     pub(super) async fn execute(&self, sql: &'static str) {
-        let done = match self {
+        self.try_execute(sql).await.expect(sql);
+    }
+
+    /// Runs statements that the database may refuse, past the store.
+    pub(super) async fn try_execute(&self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
             Self::Sqlite(_) => {
                 use sqlx::{Connection, SqliteConnection};
                 let url = format!("sqlite://{}", self.file().expect("a file").display());
@@ -83,8 +91,7 @@ impl Place {
                 let run = sqlx::raw_sql(sql);
                 run.execute(&mut database.connect().await).await.map(drop)
             }
-        };
-        done.expect(sql);
+        }
     }
 
     /// The number that a statement returns, past the store.
@@ -105,10 +112,11 @@ impl Place {
     }
 }
 
-/// The store of one node, and its database.
+/// The stores of one node, and its database.
 #[derive(Clone)]
 pub(super) struct Opened {
-    store: Arc<dyn LinkStore>,
+    pub(super) store: Arc<dyn LinkStore>,
+    pub(super) keys: Arc<dyn KeyStore>,
     pub(super) database: db::Database,
 }
 
