@@ -1,9 +1,9 @@
 # The settings of each machine: settings.env beside its role's install.sh. None of them is a secret.
 
 locals {
-  # For each node its connections (database.max_connections) and the one on which it listens; and some more for
+  # For each node its connections (database.max_connections) and the two on which it listens; and some more for
   # operators, backups, and a node that is being replaced.
-  node_connections = tonumber(lookup(var.web_settings, "database.max_connections", "16")) + 1
+  node_connections = tonumber(lookup(var.web_settings, "database.max_connections", "16")) + 2
   # In hundreds: another number restarts Postgres, and adding a node should seldom do that.
   postgres_connections = 100 * ceil((local.node_connections * (length(local.by_role["web"]) + 1) + 10) / 100)
 

@@ -70,13 +70,15 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
 
     let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
     execute(&mut administrator, &close).await;
+    // One hears of links, the other of API keys.
+    node.becomes("shunt_keys_watching", 1.0).await;
     // The last statement of a listener is the end of its probe, or a heartbeat.
     let listeners = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = '{name}' AND application_name = 'shunt'
          AND (query LIKE 'UNLISTEN %' OR query = 'SELECT 1')"
     );
-    assert_eq!(execute(&mut administrator, &listeners).await, 1);
+    assert_eq!(execute(&mut administrator, &listeners).await, 2);
     watches(&node, false).await;
     let asked_before = asked(&node).await;
     assert_eq!(status(&client, &known(1)).await, 302);
@@ -109,6 +111,8 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     for line in [
         "changes that others make to links go unheard",
         "changes that others make to links are heard again",
+        "changes that others make to API keys go unheard",
+        "changes that others make to API keys are heard again",
     ] {
         node.logged(line, 1).await;
     }
