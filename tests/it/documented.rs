@@ -7,6 +7,7 @@ use std::{
 };
 
 use reqwest::Method;
+use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Answer, Client, Node, NodeBuilder, Postgres, eventually, find, needs};
 
@@ -154,6 +155,38 @@ async fn a_file_that_was_deleted_is_got_back_from_the_node_that_has_it_open() {
     assert_are_there(&node, &codes, 3).await;
 }
 
+/// What `shunt keys` prints.
+fn shunt_keys(builder: &NodeBuilder, arguments: &[&str]) -> String {
+    let arguments = [&["keys"], arguments].concat();
+    let output = builder.command(&arguments).output().expect("the program");
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn list_keys(builder: &NodeBuilder) -> Value {
+    let list = shunt_keys(builder, &["list", "--all", "--json"]);
+    serde_json::from_str(&list).expect("JSON")
+}
+
+/// Makes keys of every kind, and lists them.
+fn make_keys(builder: &NodeBuilder) -> Value {
+    let limited = [
+        "--expires-in",
+        "90d",
+        "--quota",
+        "600/minute",
+        "--owner",
+        "anna",
+    ];
+    let scope = ["--scope", "create,manage"];
+    for (name, more) in [("limited", &limited[..]), ("plain", &[]), ("revoked", &[])] {
+        let create = [&["create", "--name", name], &scope[..], more].concat();
+        shunt_keys(builder, &create);
+    }
+    shunt_keys(builder, &["revoke", "revoked"]);
+    list_keys(builder)
+}
+
 #[tokio::test]
 async fn the_way_from_sqlite_to_postgres_keeps_everything() {
     needs!("sqlite3", "psql", "postgres");
@@ -173,6 +206,8 @@ async fn the_way_from_sqlite_to_postgres_keeps_everything() {
     };
     let expires_at = expires_at();
     drop(node);
+    let keys = make_keys(&builder);
+    assert_eq!(keys.as_array().expect("a list").len(), 3);
 
     let database = Postgres::shared_by_tests().await.database().await;
     let url = database.url();
@@ -200,7 +235,13 @@ async fn the_way_from_sqlite_to_postgres_keeps_everything() {
         "{off} seconds"
     );
     assert_are_there(&node, &codes, 3).await;
+    assert_eq!(list_keys(&on_postgres), keys);
     // Numbers go on after those that were taken.
+    shunt_keys(
+        &on_postgres,
+        &["create", "--name", "later", "--scope", "create"],
+    );
+    assert_eq!(database.number("SELECT max(id) FROM keys").await, 4);
     let fresh = node.client().shorten("https://example.org/").await.code();
     assert_eq!(status(&node, &fresh).await, 302);
     let count = codes.len() as i64;
