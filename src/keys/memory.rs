@@ -95,6 +95,13 @@ impl Memory {
         (unchanged && !entry.has_expired()).then_some(entry.key)
     }
 
+    /// Whether the key with this hash ever worked, and has not been found dead since.
+    pub(super) fn was_good(&self, hash: &KeyHash) -> bool {
+        self.keys
+            .get(hash)
+            .is_some_and(|entry| !entry.has_expired())
+    }
+
     /// To be asked before a look-up begins.
     pub(super) fn moment(&self) -> Moment {
         Moment {
@@ -123,11 +130,11 @@ impl Memory {
         self.keys.remove(hash);
     }
 
-    /// Notes that any key may have changed.
+    /// Notes that any key may have changed: no entry is believed any more. Entries stay, so that a key that was good is
+    /// told from a guess.
     pub(super) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.epoch.fetch_add(2, Ordering::AcqRel);
-        self.keys.clear();
     }
 
     /// From now on all changes are heard, or from now on any may go unheard.
@@ -208,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_makes_every_key_uncertain_and_unknown() {
+    fn a_change_makes_every_key_uncertain() {
         let memory = Memory::default();
         memory.set_watching(true);
         let key = found(None);
@@ -216,9 +223,12 @@ mod tests {
         memory.changed();
         assert!(memory.certain(&key.hash).is_none());
         assert!(memory.last_known(&key.hash).is_none());
-        assert_eq!(memory.usage().keys, 0);
+        assert!(memory.was_good(&key.hash), "it is no guess");
         remember(&memory, &key);
         assert!(memory.certain(&key.hash).is_some());
+        memory.forget(&key.hash);
+        assert!(!memory.was_good(&key.hash));
+        assert_eq!(memory.usage().keys, 0);
     }
 
     #[test]
@@ -249,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_expired_is_neither() {
+    fn a_key_that_has_expired_is_none_of_these() {
         let memory = Memory::default();
         memory.set_watching(true);
         for (expires_in, works) in [
@@ -261,6 +271,7 @@ mod tests {
             remember(&memory, &key);
             assert_eq!(memory.certain(&key.hash).is_some(), works);
             assert_eq!(memory.last_known(&key.hash).is_some(), works);
+            assert_eq!(memory.was_good(&key.hash), works);
         }
     }
 

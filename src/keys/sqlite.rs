@@ -30,17 +30,15 @@ macro_rules! columns {
     };
 }
 
-/// Inserts nothing if the name is taken. Unique by `keys_name_key`.
-///
-/// Has no RETURNING, and neither has [`ROTATE`]: see `links/sqlite.rs`. The row is read afterwards.
-const INSERT: &str = "
-    INSERT INTO keys
+/// Returns no row if the name is taken. Unique by `keys_name_key`.
+const INSERT: &str = concat!(
+    "INSERT INTO keys
         (key_sha256, name, owner, scopes, quota_limit, quota_window_ms, life_seconds, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, unixepoch('subsec') + ?7)
-    ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING";
-
-/// By `keys_key_sha256_key`.
-const READ: &str = concat!("SELECT ", columns!(), " FROM keys WHERE key_sha256 = ?1");
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, unixepoch('subsec') + ?7)
+     ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING
+     RETURNING ",
+    columns!()
+);
 
 /// By `keys_key_sha256_key`.
 const LOOK_UP: &str = concat!(
@@ -65,10 +63,13 @@ const REVOKE: &str = "
     UPDATE keys SET revoked_at = unixepoch('subsec') WHERE name = ?1 AND revoked_at IS NULL";
 
 /// An expiry that an administrator has set on a key without a limited life stays. By `keys_name_key`.
-const ROTATE: &str = "
-    UPDATE keys
-    SET key_sha256 = ?2, expires_at = coalesce(unixepoch('subsec') + life_seconds, expires_at)
-    WHERE name = ?1 AND revoked_at IS NULL";
+const ROTATE: &str = concat!(
+    "UPDATE keys
+     SET key_sha256 = ?2, expires_at = coalesce(unixepoch('subsec') + life_seconds, expires_at)
+     WHERE name = ?1 AND revoked_at IS NULL
+     RETURNING ",
+    columns!()
+);
 
 const ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys)";
 
@@ -97,14 +98,14 @@ impl SqliteKeys {
     }
 }
 
-/// Whether the name was free. `execute` runs a statement to its end, where SQLite commits it.
+/// `fetch_all` runs a statement to its end, where SQLite commits it, and reports if that fails.
 async fn insert(
     connection: &mut SqliteConnection,
     key: &NewKey,
     hash: &KeyHash,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<KeyRecord>, sqlx::Error> {
     let (quota_limit, quota_window_ms) = quota_columns(key);
-    let inserted = sqlx::query(INSERT)
+    let rows: Vec<Row> = sqlx::query_as(INSERT)
         .bind(hash.0.as_slice())
         .bind(key.name.as_str())
         .bind(key.owner.as_str())
@@ -112,9 +113,9 @@ async fn insert(
         .bind(quota_limit)
         .bind(quota_window_ms)
         .bind(key.life.map(Life::seconds))
-        .execute(connection)
+        .fetch_all(connection)
         .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(rows.into_iter().next().map(KeyRecord::from))
 }
 
 /// Whether there was such a key.
@@ -123,24 +124,15 @@ async fn revoke(connection: &mut SqliteConnection, name: &KeyName) -> Result<boo
     Ok(revoke.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Whether there was such a key.
+/// As [`insert`] reads its answer. A look-up after the statement could come after another rotation, by another process,
+/// and find nothing.
 async fn rotate(
     connection: &mut SqliteConnection,
     name: &KeyName,
     hash: &KeyHash,
-) -> Result<bool, sqlx::Error> {
-    let rotate = sqlx::query(ROTATE)
-        .bind(name.as_str())
-        .bind(hash.0.as_slice());
-    Ok(rotate.execute(connection).await?.rows_affected() == 1)
-}
-
-/// The key that was just written.
-async fn read(
-    connection: &mut SqliteConnection,
-    hash: &KeyHash,
 ) -> Result<Option<KeyRecord>, sqlx::Error> {
-    let rows: Vec<Row> = sqlx::query_as(READ)
+    let rows: Vec<Row> = sqlx::query_as(ROTATE)
+        .bind(name.as_str())
         .bind(hash.0.as_slice())
         .fetch_all(connection)
         .await?;
@@ -156,10 +148,7 @@ impl KeyStore for SqliteKeys {
     ) -> Result<Option<KeyRecord>, DatabaseError> {
         let insert = async {
             let mut writer = self.sqlite.writer().await?;
-            if !insert(&mut writer, key, hash).await? {
-                return Ok(None);
-            }
-            read(&mut writer, hash).await
+            insert(&mut writer, key, hash).await
         };
         self.sqlite.write(insert).await
     }
@@ -201,10 +190,7 @@ impl KeyStore for SqliteKeys {
     ) -> Result<Option<KeyRecord>, DatabaseError> {
         let rotate = async {
             let mut writer = self.sqlite.writer().await?;
-            if !rotate(&mut writer, name, hash).await? {
-                return Ok(None);
-            }
-            read(&mut writer, hash).await
+            rotate(&mut writer, name, hash).await
         };
         self.sqlite.write(rotate).await
     }

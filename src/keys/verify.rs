@@ -11,10 +11,15 @@ impl Keys {
     }
 
     /// What was known of a key when the store was asked last: it worked, has not expired since, and was not heard to be
-    /// revoked. But while changes go unheard it may be revoked, so this gives no right; it only tells a guess from a
-    /// key that was good a moment ago.
+    /// revoked. But while changes go unheard it may be revoked, so this gives no right.
     pub fn last_known(&self, key: &ApiKey) -> Option<Arc<VerifiedKey>> {
         self.memory.last_known(&key.hash())
+    }
+
+    /// Whether this key is no guess: it worked when the store was asked some time ago, and has neither expired nor been
+    /// found dead since. It may be revoked by now, so this gives no right.
+    pub fn was_good(&self, key: &ApiKey) -> bool {
+        self.memory.was_good(&key.hash())
     }
 
     /// What is known of a key that works: remembered, or looked up. `None` if it is unknown, has expired or is revoked.

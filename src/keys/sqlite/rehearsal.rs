@@ -30,10 +30,11 @@ pub(super) fn rehearse<'c>(
                 let remember = sqlx::query_as(REMEMBER).bind(name.as_str());
                 let before: Vec<(i64, Vec<u8>, Option<f64>)> =
                     remember.fetch_all(&mut *transaction).await?;
-                match write {
-                    KeyWrite::Rotate(_) => rotate(&mut *transaction, name, &hash).await?,
-                    _ => revoke(&mut *transaction, name).await?,
-                };
+                if let KeyWrite::Rotate(_) = write {
+                    rotate(&mut *transaction, name, &hash).await?;
+                } else {
+                    revoke(&mut *transaction, name).await?;
+                }
                 for (id, key_sha256, expires_at) in before {
                     let put_back = sqlx::query(PUT_BACK)
                         .bind(id)
@@ -58,7 +59,7 @@ async fn rehearse_insert(
         ..key.clone()
     };
     for key in [key, &other] {
-        if insert(&mut *connection, key, hash).await? {
+        if insert(&mut *connection, key, hash).await?.is_some() {
             let take_back = sqlx::query(TAKE_BACK).bind(hash.0.as_slice());
             take_back.execute(&mut *connection).await?;
             break;

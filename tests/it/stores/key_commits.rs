@@ -6,7 +6,7 @@ use shunt::{
 };
 
 use super::{
-    keys::{name, new_key},
+    keys::{self, name, new_key, works},
     place::{Place, contract},
 };
 
@@ -50,14 +50,7 @@ async fn allow_commits(place: &Place) {
 }
 
 async fn make(store: &dyn KeyStore, text: &str) -> KeyHash {
-    let hash = ApiKey::generate().hash();
-    let made = store.insert(&new_key(text), &hash).await;
-    made.expect("an answer").expect("the name is free");
-    hash
-}
-
-async fn works(store: &dyn KeyStore, hash: &KeyHash) -> bool {
-    store.look_up(hash).await.expect("an answer").is_some()
+    keys::make(store, &new_key(text)).await.0
 }
 
 fn is_failure<T>(result: &Result<T, DatabaseError>) -> bool {

@@ -92,6 +92,7 @@ impl Node {
         .await;
         assert_eq!(self.keys.remembered(key), None);
         assert_eq!(self.keys.last_known(key), None);
+        assert!(!self.keys.was_good(key));
     }
 
     async fn end(self) {
@@ -106,6 +107,7 @@ async fn a_key_that_works_is_remembered_and_others_are_not(place: Place) {
     let node = Node::start(&place).await;
     let unknown = ApiKey::generate();
     assert!(!node.works(&unknown).await);
+    assert!(!node.keys.was_good(&unknown));
     assert_eq!(node.keys.usage().keys, 0);
 
     let key = node.make(&new_key("phone")).await;
@@ -158,6 +160,7 @@ async fn a_change_by_another_node_is_heard(place: Place) {
             .await
             .expect("it is revoked");
         node.rejects(&revoked).await;
+        assert!(node.keys.was_good(&rotated), "another key has changed");
         node.remembers(&rotated).await;
         let (new, _) = changer
             .keys

@@ -24,9 +24,6 @@ contract!(
     of_rotations_at_once_one_secret_is_left,
     keys_are_listed_by_name,
     no_number_is_given_twice,
-    the_database_refuses_what_no_key_has,
-    what_an_administrator_may_write_is_understood,
-    nothing_but_the_hash_of_the_secret_is_stored,
 );
 
 pub(super) fn name(text: &str) -> KeyName {
@@ -44,7 +41,7 @@ pub(super) fn new_key(text: &str) -> NewKey {
     }
 }
 
-fn living(text: &str, life: &str) -> NewKey {
+pub(super) fn living(text: &str, life: &str) -> NewKey {
     NewKey {
         life: Some(life.parse().expect("a life")),
         ..new_key(text)
@@ -58,19 +55,19 @@ async fn try_make(store: &dyn KeyStore, key: &NewKey) -> Option<(KeyHash, KeyRec
     made.map(|record| (hash, record))
 }
 
-async fn make(store: &dyn KeyStore, key: &NewKey) -> (KeyHash, KeyRecord) {
+pub(super) async fn make(store: &dyn KeyStore, key: &NewKey) -> (KeyHash, KeyRecord) {
     try_make(store, key).await.expect("the name is free")
 }
 
-async fn look_up(store: &dyn KeyStore, hash: &KeyHash) -> Option<FoundKey> {
+pub(super) async fn look_up(store: &dyn KeyStore, hash: &KeyHash) -> Option<FoundKey> {
     store.look_up(hash).await.expect("an answer")
 }
 
-async fn works(store: &dyn KeyStore, hash: &KeyHash) -> bool {
+pub(super) async fn works(store: &dyn KeyStore, hash: &KeyHash) -> bool {
     look_up(store, hash).await.is_some()
 }
 
-async fn list(store: &dyn KeyStore, owner: Option<&str>, all: bool) -> Vec<KeyRecord> {
+pub(super) async fn list(store: &dyn KeyStore, owner: Option<&str>, all: bool) -> Vec<KeyRecord> {
     let owner = owner.map(|owner| owner.parse().expect("an owner"));
     let which = ListKeys { owner, all };
     store.list(&which).await.expect("an answer")
@@ -115,7 +112,10 @@ async fn what_was_made_is_found_by_its_hash_alone(place: Place) {
         let left = expires_in.expect("a limited life").as_secs();
         assert!((90 * 86_400 - 60..=90 * 86_400).contains(&left), "{left}");
         assert!(store.any().await.expect("an answer"));
-        assert_eq!(list(&**store, None, false).await, [record.clone()]);
+        assert_eq!(
+            list(&**store, None, false).await,
+            std::slice::from_ref(&record)
+        );
     }
     assert_eq!(
         (record.name, record.owner, record.scopes, record.quota),
@@ -163,7 +163,10 @@ async fn of_many_at_once_one_gets_the_name(place: Place) {
     let [(hash, record)] = &made[..] else {
         panic!("one of them: {made:?}");
     };
-    assert_eq!(list(&*nodes[1], None, true).await, [record.clone()]);
+    assert_eq!(
+        list(&*nodes[1], None, true).await,
+        std::slice::from_ref(record)
+    );
     assert!(works(&*nodes[0], hash).await);
 }
 
@@ -181,8 +184,9 @@ async fn a_key_expires_and_keeps_its_name(place: Place) {
     };
     let working = ("long".to_owned(), KeyState::Working);
     let expired = ("short".to_owned(), KeyState::Expired);
-    assert_eq!(names(list(&*store, None, false).await), [working.clone()]);
-    assert_eq!(names(list(&*store, None, true).await), [working, expired]);
+    let both = [working, expired];
+    assert_eq!(names(list(&*store, None, false).await), both[..1]);
+    assert_eq!(names(list(&*store, None, true).await), both);
     assert!(store.revoke(&name("short")).await.expect("an answer"));
     make(&*store, &new_key("short")).await;
 }
@@ -262,7 +266,7 @@ async fn a_rotation_begins_a_limited_life_anew(place: Place) {
 async fn of_rotations_at_once_one_secret_is_left(place: Place) {
     let nodes = [place.open().await.keys, place.open().await.keys];
     let (old, _) = make(&*nodes[0], &new_key("phone")).await;
-    let rotations = (0..20).map(|number| {
+    let rotations = (0..200).map(|number| {
         let node = nodes[number % 2].clone();
         tokio::spawn(async move {
             let hash = ApiKey::generate().hash();
@@ -323,113 +327,5 @@ async fn no_number_is_given_twice(place: Place) {
         assert!(seen.insert(record.id), "{record:?}");
         place.execute("DELETE FROM keys").await;
         assert!(!works(&*store, &hash).await);
-    }
-}
-
-async fn the_database_refuses_what_no_key_has(place: Place) {
-    let store = place.open().await.keys;
-    make(&*store, &new_key("phone")).await;
-    for change in [
-        "name = ''",
-        "name = 'my phone'",
-        "name = 'a@b'",
-        "owner = ''",
-        "owner = 'ännä'",
-        "owner = 'anna
-'",
-        "quota_limit = 10",
-        "quota_window_ms = 10",
-        "quota_limit = 0, quota_window_ms = 1000",
-        "quota_limit = 1000001, quota_window_ms = 1000",
-        "quota_limit = 10, quota_window_ms = 0",
-        "quota_limit = 10, quota_window_ms = 31622400001",
-        "life_seconds = 0",
-        "key_sha256 = NULL",
-    ] {
-        let sql = format!("UPDATE keys SET {change}").leak();
-        assert!(place.try_execute(sql).await.is_err(), "{change}");
-    }
-    for change in [
-        "name = 'Az09._-'",
-        "owner = 'Az09._-@+'",
-        "quota_limit = 1000000, quota_window_ms = 31622400000",
-    ] {
-        place
-            .execute(format!("UPDATE keys SET {change}").leak())
-            .await;
-    }
-    let keys = list(&*store, None, true).await;
-    let quota = keys[0].quota.expect("a quota");
-    assert_eq!(
-        (keys[0].name.as_str(), quota.to_string()),
-        ("Az09._-", "1000000/366d".to_owned())
-    );
-}
-
-async fn what_an_administrator_may_write_is_understood(place: Place) {
-    let store = place.open().await.keys;
-    let (hash, _) = make(&*store, &living("phone", "1000s")).await;
-    // A later release may have more scopes.
-    place.execute("UPDATE keys SET scopes = 'fly,stats'").await;
-    let found = look_up(&*store, &hash).await.expect("it works").key;
-    assert_eq!(found.scopes, Scope::Stats.into());
-    let (never, ages) = match place {
-        Place::Sqlite(_) => (
-            "UPDATE keys SET expires_at = 1e300",
-            "UPDATE keys SET expires_at = -1e300",
-        ),
-        Place::Postgres(_) => (
-            "UPDATE keys SET expires_at = 'infinity'",
-            "UPDATE keys SET expires_at = '-infinity'",
-        ),
-    };
-    place.execute(never).await;
-    assert!(works(&*store, &hash).await);
-    let [ref record] = list(&*store, None, false).await[..] else {
-        panic!("one key");
-    };
-    assert_eq!(record.state, KeyState::Working);
-    place.execute(ages).await;
-    assert!(!works(&*store, &hash).await);
-    let [ref record] = list(&*store, None, true).await[..] else {
-        panic!("one key");
-    };
-    assert_eq!(record.state, KeyState::Expired);
-}
-
-async fn nothing_but_the_hash_of_the_secret_is_stored(place: Place) {
-    let store = place.open().await;
-    let key = ApiKey::generate();
-    let made = store.keys.insert(&new_key("phone"), &key.hash()).await;
-    made.expect("an answer").expect("the name is free");
-    let row = match &place {
-        Place::Sqlite(_) => {
-            store.database.close().await;
-            let file = std::fs::read(place.file().expect("a file")).expect("the file");
-            assert!(
-                file.windows(32).any(|bytes| bytes == key.hash().0),
-                "the hash is in the file"
-            );
-            String::from_utf8_lossy(&file).into_owned()
-        }
-        Place::Postgres(database) => {
-            let rows: Vec<String> = sqlx::query_scalar("SELECT keys::text FROM keys")
-                .fetch_all(&mut database.connect().await)
-                .await
-                .expect("a row");
-            let hash: String = key
-                .hash()
-                .0
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            assert!(rows[0].contains(&hash), "the hash is in the row");
-            rows[0].clone()
-        }
-    };
-    // Not even a part of it.
-    for at in 0..=key.secret().len() - 8 {
-        let part = &key.secret()[at..at + 8];
-        assert!(!row.contains(part), "{part}");
     }
 }

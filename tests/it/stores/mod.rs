@@ -3,6 +3,7 @@
 mod commits;
 mod key_commits;
 mod key_memory;
+mod key_table;
 mod keys;
 mod links;
 mod model;
