@@ -80,6 +80,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     );
     assert_eq!(execute(&mut administrator, &listeners).await, 2);
     watches(&node, false).await;
+    node.becomes("shunt_keys_watching", 0.0).await;
     let asked_before = asked(&node).await;
     assert_eq!(status(&client, &known(1)).await, 302);
     assert_eq!(asked(&node).await, asked_before + 1.0);
@@ -101,6 +102,7 @@ async fn while_changes_go_unheard_nothing_is_believed_that_is_remembered() {
     let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
     execute(&mut administrator, &open).await;
     watches(&node, true).await;
+    node.becomes("shunt_keys_watching", 1.0).await;
     assert_eq!(status(&client, &known(2)).await, 404, "missed meanwhile");
     follow(&node, &known(3)).await;
     delete(&mut psql, &known(3)).await;
