@@ -2,47 +2,60 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// An IPv4 address or an IPv6 network.
+/// An IPv4 address, an IPv6 network, or an API key.
 ///
 /// A provider gives a home or a phone a whole IPv6 network, usually a `/64`. If each IPv6 address counted for itself,
 /// one person would have 2^64 quotas. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, as a dual-stack socket reports
 /// it) is the IPv4 client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientId {
-    network: IpAddr,
-    /// The length of the network's prefix; 32 for IPv4.
-    prefix: u8,
+pub struct ClientId(Client);
+
+/// The kinds of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    V4(Ipv4Addr),
+    V6 {
+        network: Ipv6Addr,
+        /// The length of the network's prefix.
+        prefix: u8,
+    },
+    /// The number of a key.
+    Key(i64),
 }
 
 impl ClientId {
     /// The client behind `address`. IPv6 clients are counted per `/ipv6_prefix`, 1 to 128; larger values mean 128.
     pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self {
-                network: v4.into(),
-                prefix: 32,
-            },
-            IpAddr::V6(v6) => {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => Client::V4(address),
+            IpAddr::V6(address) => {
                 let prefix = ipv6_prefix.min(128);
                 let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                Self {
-                    network: Ipv6Addr::from_bits(v6.to_bits() & mask).into(),
+                Client::V6 {
+                    network: Ipv6Addr::from_bits(address.to_bits() & mask),
                     prefix,
                 }
             }
-        }
+        })
+    }
+
+    /// The client that sends the key with this number, from any address. Only the number of a key that was verified may
+    /// be given: otherwise a client could choose its window log.
+    pub fn key(number: i64) -> Self {
+        Self(Client::Key(number))
     }
 }
 
-/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network.
+/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network, `key:7` for a key.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.network {
-            IpAddr::V4(v4) => v4.fmt(f),
-            IpAddr::V6(v6) => write!(f, "{v6}/{}", self.prefix),
+        match self.0 {
+            Client::V4(address) => address.fmt(f),
+            Client::V6 { network, prefix } => write!(f, "{network}/{prefix}"),
+            Client::Key(number) => write!(f, "key:{number}"),
         }
     }
 }
@@ -70,5 +83,23 @@ mod tests {
         ] {
             assert_eq!(client(address, prefix), expected, "{address}/{prefix}");
         }
+    }
+
+    #[test]
+    fn a_key_is_a_client_that_no_address_is() {
+        let keys = [1, 7, i64::MAX].map(ClientId::key);
+        assert_eq!(keys[1].to_string(), "key:7");
+        assert_ne!(keys[0], keys[1]);
+        for key in keys {
+            let (text, address) = (key.to_string(), "::7".parse().expect("an address"));
+            assert_ne!(key, ClientId::new(address, 128));
+            assert!(text.parse::<IpAddr>().is_err(), "{text}");
+        }
+    }
+
+    /// A map of a million clients has a million of these.
+    #[test]
+    fn a_client_is_small() {
+        assert!(size_of::<ClientId>() <= 24);
     }
 }

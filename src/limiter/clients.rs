@@ -167,7 +167,7 @@ pub struct Usage {
 #[derive(Debug)]
 struct Shard<T> {
     /// One list for each length of window. Invariant: within a list, no client becomes idle before those in front of
-    /// it. There are as many lists as policies differ in their windows: a few.
+    /// it. There are as many lists as policies and keys differ in their windows: a few.
     lists: Vec<List<T>>,
     bytes: usize,
 }
@@ -261,7 +261,10 @@ impl<T: ClientLog> Shard<T> {
     }
 
     /// Shrinks tables that were made for far more clients than there are. The few that are left are moved quickly.
+    /// Removes the lists for windows that no client has any more: a key can have any window, and each request looks
+    /// through all lists.
     fn give_back_room(&mut self) {
+        self.lists.retain(|list| !list.logs.is_empty());
         for list in &mut self.lists {
             if list.logs.len() < list.logs.capacity() / 8 {
                 list.logs.shrink_to_fit();
@@ -311,5 +314,27 @@ impl<T: ClientLog> Entry<T> {
 
     fn bytes(&self) -> usize {
         T::OVERHEAD_BYTES + self.log.heap_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::WindowLog;
+
+    #[test]
+    fn a_sweep_leaves_no_list_for_a_window_that_no_client_has_any_more() {
+        let clients = Clients::<WindowLog>::new(1 << 20);
+        let at = LogTime::from_micros(0);
+        for seconds in 1..=50 {
+            let quota = Quota::new(1, Duration::from_secs(seconds)).expect("a quota");
+            let policy = Policy::default_policy(quota);
+            let key = Key::new(&policy, ClientId::key(1));
+            clients.log(key, quota, at, |log| log.record(quota, at));
+        }
+        let lists = || -> usize { clients.shards.all().map(|shard| shard.lists.len()).sum() };
+        assert_eq!(lists(), 50);
+        clients.sweep(LogTime::from_micros(40_000_000));
+        assert_eq!((lists(), clients.usage().clients), (10, 10));
     }
 }

@@ -4,6 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::Quota;
 
+/// The policies that there always are.
+const DEFAULT: &str = "default";
+const PER_KEY: &str = "per-key";
+const KEY_ATTEMPTS: &str = "key-attempts";
+
 /// The name of a policy: `default`, or `[a-z][a-z0-9_-]*` of 5 to 32 characters.
 ///
 /// A group of an IPv6 address has up to four characters. With five at least, no name can be mistaken for the beginning
@@ -25,7 +30,17 @@ impl PolicyName {
 
     /// The policy that `limiter.quota` sets.
     pub fn default_policy() -> Self {
-        Self("default".into())
+        Self(DEFAULT.into())
+    }
+
+    /// The policy of every request with a verified key.
+    pub fn per_key() -> Self {
+        Self(PER_KEY.into())
+    }
+
+    /// The policy of every attempt to use a key that is not known yet.
+    pub fn key_attempts() -> Self {
+        Self(KEY_ATTEMPTS.into())
     }
 
     /// The name as text.
@@ -35,7 +50,12 @@ impl PolicyName {
 
     /// Whether this is the policy that `limiter.quota` sets.
     pub fn is_default(&self) -> bool {
-        &*self.0 == "default"
+        &*self.0 == DEFAULT
+    }
+
+    /// Whether the name is taken by a policy that there always is.
+    pub fn is_built_in(&self) -> bool {
+        [DEFAULT, PER_KEY, KEY_ATTEMPTS].contains(&&*self.0)
     }
 }
 
@@ -100,7 +120,20 @@ mod tests {
             assert!(name.parse::<PolicyName>().is_err(), "{name:?}");
         }
         for name in ["burst", "shorten", "per-day", "tier_2"] {
-            assert!(name.parse::<PolicyName>().is_ok(), "{name:?}");
+            let name: PolicyName = name.parse().unwrap_or_else(|e| panic!("{e}"));
+            assert!(!name.is_built_in(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_built_in_policies_are_names() {
+        for name in [
+            PolicyName::default_policy(),
+            PolicyName::per_key(),
+            PolicyName::key_attempts(),
+        ] {
+            assert!(name.is_built_in(), "{name}");
+            assert_eq!(name.as_str().parse(), Ok(name));
         }
     }
 }
