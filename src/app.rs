@@ -12,8 +12,8 @@ use crate::{
     },
     descriptors,
     http::{
-        AppState, Cors, Draining, HttpMetrics, Listener, Management, RateLimit, Rule, Timeouts,
-        TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, HttpMetrics, KeyLookUps, Listener, Management, RateLimit, Rule,
+        Timeouts, TrustedProxies, management_server, public_server,
     },
     keys::{KeyStore, Keys, PostgresKeys, SqliteKeys, register_key_metrics},
     lifecycle::Application,
@@ -60,10 +60,12 @@ impl Application {
         let state = Arc::new(AppState {
             links: links.clone(),
             keys: keys.clone(),
+            key_look_ups: KeyLookUps::default(),
             rate_limit: match &limiter {
                 Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),
                 None => None,
             },
+            anonymous: config.links.anonymous,
             schemes: config.links.schemes.clone(),
             trusted_proxies: TrustedProxies::new(
                 config.http.trusted_proxies.clone(),
@@ -78,7 +80,9 @@ impl Application {
         });
         let timeouts = Timeouts {
             request: config.http.request_timeout,
-            answer: config.database.timeout + config.limiter.redis.timeout + Duration::from_secs(1),
+            // A request with an API key may wait for both twice: first about the key.
+            answer: 2 * (config.database.timeout + config.limiter.redis.timeout)
+                + Duration::from_secs(1),
             keep_alive: config.http.keep_alive,
             shutdown: config.http.shutdown_timeout,
         };
@@ -254,6 +258,7 @@ fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<R
     Ok(RateLimit::new(
         limiter,
         Policy::default_policy(config.quota),
+        config.per_key,
         rules,
         config.exempt.clone(),
         config.ipv6_prefix,

@@ -8,6 +8,8 @@
 //! | `net` | sockets: which bytes reach the parser, and how long a client may take |
 //! | `serve` | the way of a request: the limit, its route, the common headers |
 //! | `edge` | what the service knows of a request, found out once |
+//! | `authenticate` | whose API key a request presents, and whether the key is valid |
+//! | `key_look_ups` | look-ups of keys that requests share |
 //! | `rate_limit` | asks the limiter, and tells the client the outcome in headers |
 //! | `routes` | which handler answers which route |
 //! | `redirect`, `home`, `shorten`, `assets` | the handlers |
@@ -17,8 +19,10 @@
 //! `management` is the other listener: probes and metrics.
 
 mod assets;
+mod authenticate;
 mod edge;
 mod home;
+mod key_look_ups;
 mod management;
 mod metrics;
 mod net;
@@ -35,6 +39,7 @@ mod shorten;
 mod state;
 
 pub use edge::{Cors, TrustedProxies};
+pub use key_look_ups::KeyLookUps;
 pub use management::{Management, management_server};
 pub use metrics::HttpMetrics;
 pub use net::{Gate, Listener, Peer};

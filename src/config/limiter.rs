@@ -25,6 +25,10 @@ pub struct LimiterConfig {
     /// `100/hour`. Default `10/minute`.
     #[serde(with = "text")]
     pub quota: Quota,
+    /// The quota of the policy `per-key`: how many requests an API key without a quota of its own may make. Default
+    /// `600/minute`.
+    #[serde(with = "text")]
+    pub per_key: Quota,
     /// Further policies, by name. If any policy covers a request, the request is under all policies that cover it, and
     /// not under `default`. None by default.
     #[serde(
@@ -68,11 +72,12 @@ pub struct LimiterConfig {
 
 impl Default for LimiterConfig {
     fn default() -> Self {
-        #[allow(clippy::expect_used, reason = "a constant, covered by a test")]
-        let quota = "10/minute".parse().expect("the default quota parses");
+        #[allow(clippy::expect_used, reason = "constants, covered by a test")]
+        let quota = |text: &str| text.parse().expect("the default quotas parse");
         Self {
             enabled: true,
-            quota,
+            quota: quota("10/minute"),
+            per_key: quota("600/minute"),
             policies: BTreeMap::new(),
             exempt: Vec::new(),
             ipv6_prefix: 64,
@@ -126,10 +131,15 @@ fn policies<'de, D: Deserializer<'de>>(
 ) -> Result<BTreeMap<String, PolicyConfig>, D::Error> {
     let policies = BTreeMap::<String, PolicyConfig>::deserialize(deserializer)?;
     for name in policies.keys() {
-        if name == PolicyName::default_policy().as_str() {
-            return Err(de::Error::custom("the policy `default` is limiter.quota"));
+        let name = name.parse::<PolicyName>().map_err(de::Error::custom)?;
+        if name.is_built_in() {
+            let quota = match name == PolicyName::per_key() {
+                true => "limiter.per_key",
+                false => "limiter.quota",
+            };
+            let taken = format!("there is a policy `{name}` already; its quota is {quota}");
+            return Err(de::Error::custom(taken));
         }
-        name.parse::<PolicyName>().map_err(de::Error::custom)?;
     }
     Ok(policies)
 }

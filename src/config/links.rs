@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::value::{list, number, print_list};
+use super::value::{flag, list, number, print_list};
 use crate::links::{Scheme, Schemes};
 
 /// The links themselves.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct LinksConfig {
+    /// Whether links can be made without an API key. Default `true`.
+    #[serde(deserialize_with = "flag")]
+    pub anonymous: bool,
     /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes.
     #[serde(deserialize_with = "number::<4, 32, _, _>")]
     pub code_length: usize,
@@ -21,6 +24,7 @@ pub struct LinksConfig {
 impl Default for LinksConfig {
     fn default() -> Self {
         Self {
+            anonymous: true,
             code_length: 6,
             schemes: Schemes::default(),
         }

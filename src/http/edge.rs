@@ -5,6 +5,7 @@
 //! | `context` | the request and all that is known of it; every handler gets one |
 //! | `resource` | what a path names |
 //! | `client_address`, `forwarded` | the client: the peer, or the address that a trusted proxy names |
+//! | `credential` | the API key that a request presents |
 //! | `request_id` | `X-Request-Id` |
 //! | `origin` | the scheme and the authority that a request came to |
 //! | `accept` | whether the client asks for a page |
@@ -17,6 +18,7 @@ mod body;
 mod client_address;
 mod context;
 mod cors;
+mod credential;
 mod forwarded;
 mod onlooker;
 mod origin;
@@ -26,6 +28,7 @@ mod resource;
 pub(super) use self::{
     body::{discard_body, read_body},
     context::RequestContext,
+    credential::Credential,
     onlooker::Onlooker,
     request_id::REQUEST_ID,
     resource::{Resource, code},

@@ -28,6 +28,7 @@ pub(super) fn observe(
         status = status.as_u16(),
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         client = %context.client(),
+        key = context.key().map(|key| key.name.as_str()),
         request_id = context.id(),
         "request"
     );

@@ -15,6 +15,7 @@ use actix_web::{
 use serde::Serialize;
 
 use crate::{
+    keys::{self, Scope},
     links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable},
     public::list_of_methods,
 };
@@ -31,6 +32,15 @@ pub(super) enum ApiError {
     /// The request can be understood, but this cannot be shortened.
     #[error("{0}")]
     Unacceptable(String),
+    /// The request has presented a key that is not valid, or something that is no key.
+    #[error("That API key is not valid")]
+    InvalidKey,
+    /// The request needs a key and has none.
+    #[error("This needs an API key, which programs send as Authorization: Bearer <key>")]
+    KeyNeeded,
+    /// The key is valid, but not for this.
+    #[error("This needs an API key with the scope {0}")]
+    MissingScope(Scope),
     /// No such page or link.
     #[error("There is no such link")]
     NotFound,
@@ -77,6 +87,8 @@ impl ApiError {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unacceptable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidKey | Self::KeyNeeded => StatusCode::UNAUTHORIZED,
+            Self::MissingScope(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -121,6 +133,9 @@ impl ApiError {
         response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         // Browsers get a page, and caches must not give it to other clients.
         response.insert_header((header::VARY, HeaderValue::from_static("Accept")));
+        if let Some(challenge) = self.challenge() {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
+        }
         match self {
             Self::UnsupportedCoding => {
                 let identity = HeaderValue::from_static("identity");
@@ -139,6 +154,19 @@ impl ApiError {
             _ => {}
         }
         response
+    }
+
+    /// How to ask again with a key (RFC 6750, 3). Browsers do not know the scheme, and so show the answer.
+    fn challenge(&self) -> Option<String> {
+        const CHALLENGE: &str = "Bearer realm=\"shunt\"";
+        match self {
+            Self::KeyNeeded => Some(CHALLENGE.to_owned()),
+            Self::InvalidKey => Some(format!("{CHALLENGE}, error=\"invalid_token\"")),
+            Self::MissingScope(scope) => Some(format!(
+                "{CHALLENGE}, error=\"insufficient_scope\", scope=\"{scope}\""
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -169,6 +197,12 @@ impl From<ShortenError> for ApiError {
             // The store has logged and counted it.
             ShortenError::Unavailable(_) => Self::Unavailable,
         }
+    }
+}
+
+impl From<keys::Unavailable> for ApiError {
+    fn from(_: keys::Unavailable) -> Self {
+        Self::Unavailable
     }
 }
 

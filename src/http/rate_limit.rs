@@ -2,7 +2,7 @@
 
 mod headers;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use actix_web::http::header::HeaderMap;
 use futures_util::future::join_all;
@@ -12,7 +12,8 @@ use smallvec::{SmallVec, smallvec};
 use self::headers::Announcement;
 use super::{HttpMetrics, problem::ApiError};
 use crate::{
-    limiter::{ClientId, Limiter, Outcome, Policy, Source},
+    keys::VerifiedKey,
+    limiter::{ClientId, Limiter, Outcome, Policy, PolicyName, Quota, Source},
     public::Route,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub struct RateLimit {
     limiter: Arc<Limiter>,
     default: Announcement,
+    per_key: Announcement,
+    key_attempts: Announcement,
     rules: Vec<Rule>,
     exempt: Vec<IpNet>,
     ipv6_prefix: u8,
@@ -36,17 +39,27 @@ pub struct Rule {
 type PerPolicy<T> = SmallVec<[T; 1]>;
 
 impl RateLimit {
-    /// A request that `rules` cover is under every rule that covers it; any other request is under `default`.
-    /// Clients in `exempt` are not limited, nor are routes that the table of routes exempts.
+    /// A request that `rules` cover is under every rule that covers it; any other request is under `default`. A request
+    /// with a key is under none of these: it has the quota of its key, or `per_key`. Clients in `exempt` are not limited,
+    /// nor are routes that the table of routes exempts.
     pub fn new(
         limiter: Arc<Limiter>,
         default: Policy,
+        per_key: Quota,
         rules: Vec<Rule>,
         exempt: Vec<IpNet>,
         ipv6_prefix: u8,
     ) -> Self {
         Self {
             limiter,
+            per_key: Announcement::new(Policy {
+                name: PolicyName::per_key(),
+                quota: per_key,
+            }),
+            key_attempts: Announcement::new(Policy {
+                name: PolicyName::key_attempts(),
+                quota: default.quota,
+            }),
             default: Announcement::new(default),
             rules,
             exempt,
@@ -72,19 +85,54 @@ impl RateLimit {
         }
     }
 
-    /// Logs the request under every policy that covers it.
+    /// Logs a request without a key under every policy that covers it.
     pub(super) async fn decide(&self, route: Route, client: IpAddr) -> Outcomes<'_> {
         let policies = self.policies(route, client);
         let client = ClientId::new(client, self.ipv6_prefix);
         if let [policy] = policies[..] {
             let outcome = self.limiter.decide(policy.policy(), client).await;
-            return Outcomes(smallvec![(policy, outcome)]);
+            return Outcomes(smallvec![(Announced::Configured(policy), outcome)]);
         }
         let decisions = policies
             .iter()
             .map(|policy| self.limiter.decide(policy.policy(), client));
         let outcomes = join_all(decisions).await;
-        Outcomes(policies.into_iter().zip(outcomes).collect())
+        let policies = policies.into_iter().map(Announced::Configured);
+        Outcomes(policies.zip(outcomes).collect())
+    }
+
+    /// Logs a request with this key, from `address`.
+    pub(super) async fn decide_for_key(&self, address: IpAddr, key: &VerifiedKey) -> Outcomes<'_> {
+        let policy = match key.quota {
+            Some(quota) if quota != self.per_key.policy().quota => {
+                let name = self.per_key.policy().name.clone();
+                Announced::OwnQuota(Box::new(Announcement::new(Policy { name, quota })))
+            }
+            _ => Announced::Configured(&self.per_key),
+        };
+        self.decide_under(policy, address, ClientId::key(key.id.0))
+            .await
+    }
+
+    /// Logs an attempt to use a key, from `address`.
+    pub(super) async fn decide_attempt(&self, address: IpAddr) -> Outcomes<'_> {
+        let policy = Announced::Configured(&self.key_attempts);
+        let client = ClientId::new(address, self.ipv6_prefix);
+        self.decide_under(policy, address, client).await
+    }
+
+    /// Logs a request of `client` under one policy, unless its address is exempt.
+    async fn decide_under<'a>(
+        &self,
+        policy: Announced<'a>,
+        address: IpAddr,
+        client: ClientId,
+    ) -> Outcomes<'a> {
+        if contains(&self.exempt, address) {
+            return Outcomes::default();
+        }
+        let outcome = self.limiter.decide(policy.policy(), client).await;
+        Outcomes(smallvec![(policy, outcome)])
     }
 }
 
@@ -108,10 +156,34 @@ fn contains(networks: &[IpNet], client: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&client))
 }
 
+/// The policy that an outcome is about.
+enum Announced<'a> {
+    Configured(&'a Announcement),
+    /// The quota of one key.
+    OwnQuota(Box<Announcement>),
+}
+
+impl Deref for Announced<'_> {
+    type Target = Announcement;
+
+    fn deref(&self) -> &Announcement {
+        match self {
+            Self::Configured(announcement) => announcement,
+            Self::OwnQuota(announcement) => announcement,
+        }
+    }
+}
+
 /// What the limiter says of a request, under each policy that covers it.
-pub(super) struct Outcomes<'a>(PerPolicy<(&'a Announcement, Outcome)>);
+#[derive(Default)]
+pub(super) struct Outcomes<'a>(PerPolicy<(Announced<'a>, Outcome)>);
 
 impl Outcomes<'_> {
+    /// Whether nothing was logged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Why the request must not be answered, if so. It must be admitted under every policy.
     pub(super) fn error(&self) -> Option<ApiError> {
         let any = |wanted: fn(&Outcome) -> bool| self.0.iter().any(|(_, outcome)| wanted(outcome));

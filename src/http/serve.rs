@@ -1,4 +1,4 @@
-//! The way of a request, from the outside in: what is known of it, the limit, its route.
+//! The way of a request, from the outside in: what is known of it, its key, the limit, its route.
 
 use std::{
     rc::Rc,
@@ -16,7 +16,8 @@ use futures_util::future::{LocalBoxFuture, Ready, ready};
 
 use super::{
     AppState,
-    edge::{Cors, REQUEST_ID, RequestContext, Resource, discard_body},
+    authenticate::{Authenticated, authenticate},
+    edge::{Cors, Credential, REQUEST_ID, RequestContext, Resource, discard_body},
     observe::observe,
     refuse::refuse,
     routes,
@@ -111,18 +112,34 @@ where
         Ok(ServiceResponse::new(request, response))
     }
 
-    /// Asks the limiter first, so that a refused request costs no more than that.
+    /// Asks the limiter first, so that a refused request costs no more than that. If the request has a key, it must be
+    /// valid.
     async fn limited(
         &self,
-        context: RequestContext,
+        mut context: RequestContext,
         payload: Payload,
     ) -> Result<(RequestContext, HttpResponse), Error> {
-        let Some(limit) = &self.state.rate_limit else {
-            return self.answered(context, payload).await;
+        let credential = match context.route().is_limited() {
+            true => Credential::of(context.headers()),
+            false => None,
         };
-        let outcomes = limit.decide(context.route(), context.client()).await;
-        outcomes.count(&self.state.metrics);
-        let (context, mut response) = match outcomes.error() {
+        let (outcomes, error) = match (credential, &self.state.rate_limit) {
+            (Some(credential), _) => {
+                // In a box, because hardly any redirect has a key.
+                let authenticated = Box::pin(authenticate(&self.state, &context, credential));
+                let Authenticated { outcomes, key } = authenticated.await;
+                let error = key.map(|key| context.has_key(key)).err();
+                (outcomes, error)
+            }
+            (None, Some(limit)) => {
+                let outcomes = limit.decide(context.route(), context.client()).await;
+                outcomes.count(&self.state.metrics);
+                let error = outcomes.error();
+                (outcomes, error)
+            }
+            (None, None) => return self.answered(context, payload).await,
+        };
+        let (context, mut response) = match error {
             Some(error) => {
                 discard_body(&context, payload).await;
                 let response = refuse(&context, &error);

@@ -14,12 +14,16 @@ use serde::Serialize;
 use self::{form::ShortenForm, own_address::base_url};
 use super::{
     AppState,
-    edge::RequestContext,
+    authenticate::authorize,
+    edge::{RequestContext, discard_body},
     page::{self, form_action},
     problem::{ApiError, json_line},
     refuse::refuse_form,
 };
-use crate::links::{Alias, TargetUrl};
+use crate::{
+    keys::Scope,
+    links::{Alias, TargetUrl},
+};
 
 #[derive(Serialize)]
 struct Shortened<'a> {
@@ -35,6 +39,10 @@ pub(super) async fn shorten(
     context: &RequestContext,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
+    if let Err(error) = authorize(context, Scope::Create, state.anonymous) {
+        discard_body(context, payload).await;
+        return Err(error);
+    }
     let form = ShortenForm::read(context, payload, state.request_timeout).await?;
     let (short_url, code, target) = match make_link(state, context, &form).await {
         Ok(made) => made,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cors, HttpMetrics, RateLimit, TrustedProxies};
+use super::{Cors, HttpMetrics, KeyLookUps, RateLimit, TrustedProxies};
 use crate::{
     keys::Keys,
     links::{Links, Schemes},
@@ -22,6 +22,10 @@ pub struct AppState {
     pub links: Arc<Links>,
     /// The API keys.
     pub keys: Arc<Keys>,
+    /// The look-ups of keys that are under way.
+    pub key_look_ups: KeyLookUps,
+    /// Whether links can be made without a key.
+    pub anonymous: bool,
     /// The schemes of URLs that may be shortened.
     pub schemes: Schemes,
     /// The limit, if there is one.

@@ -24,6 +24,7 @@ fn the_defaults_are_the_documented_ones() {
         ("database.url", "sqlite://shunt.db"),
         ("database.timeout", "2s"),
         ("limiter.quota", "10/minute"),
+        ("limiter.per_key", "600/minute"),
         ("limiter.write_back", "250ms"),
         ("limiter.redis.timeout", "100ms"),
         ("limiter.on_redis_failure", "split"),
@@ -40,6 +41,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(get("cache.capacity").as_integer(), Some(100_000));
     assert_eq!(get("limiter.enabled").as_bool(), Some(true));
     assert_eq!(get("limiter.shield").as_bool(), Some(true));
+    assert_eq!(get("links.anonymous").as_bool(), Some(true));
     assert_eq!(get("http.trusted_proxies").as_array(), Some(&Vec::new()));
     let cores = std::thread::available_parallelism().expect("cores").get();
     assert_eq!(get("http.workers").as_integer(), Some(cores as i64));

@@ -37,6 +37,8 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
         ("[limiter]\nquota = \"ten\"", "limiter.quota"),
         ("[limiter]\nquota = \"0/minute\"", "limiter.quota"),
         ("[limiter]\nquota = 10", "limiter.quota"),
+        ("[limiter]\nper_key = \"ten\"", "limiter.per_key"),
+        ("[limiter]\nper_key = 600", "limiter.per_key"),
         ("[limiter]\nenabled = \"maybe\"", "limiter.enabled"),
         ("[limiter]\nipv6_prefix = 129", "limiter.ipv6_prefix"),
         ("[limiter]\nipv6_prefix = 300", "limiter.ipv6_prefix"),
@@ -172,6 +174,7 @@ fn a_wrong_choice_names_the_choices() {
             &["split", "local", "allow", "deny"],
         ),
         ("limiter.enabled", &["true", "false"]),
+        ("links.anonymous", &["true", "false"]),
         ("log.format", &["auto", "text", "json"]),
     ] {
         let error = load("", &[], &[(key, "maybe")]).expect_err(key);
@@ -179,6 +182,22 @@ fn a_wrong_choice_names_the_choices() {
         for choice in choices {
             let choice = format!("`{choice}`");
             assert!(error.problem.contains(&choice), "{choice}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_cannot_have_the_name_of_a_built_in_one() {
+    for (name, quota) in [
+        ("default", "limiter.quota"),
+        ("per-key", "limiter.per_key"),
+        ("key-attempts", "limiter.quota"),
+    ] {
+        let key = format!("limiter.policies.{name}.quota");
+        let error = load("", &[], &[(&key, "1/s")]).expect_err(name);
+        assert_eq!(error.key, "limiter.policies", "{error}");
+        for part in [&format!("`{name}`"), quota] {
+            assert!(error.problem.contains(part), "{part}: {error}");
         }
     }
 }

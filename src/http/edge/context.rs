@@ -1,6 +1,6 @@
 //! What the service knows of a request, found out once.
 
-use std::{cell::OnceCell, net::IpAddr};
+use std::{cell::OnceCell, net::IpAddr, sync::Arc};
 
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     http::{net::Connection, problem::ApiError},
+    keys::VerifiedKey,
     public::{PublicUrl, Route},
 };
 
@@ -39,6 +40,7 @@ struct Known {
     /// Whether a trusted proxy sent the request, so that its `X-Forwarded-Proto` is believed.
     from_proxy: bool,
     wants_page: OnceCell<bool>,
+    key: Option<Arc<VerifiedKey>>,
 }
 
 impl RequestContext {
@@ -57,6 +59,7 @@ impl RequestContext {
             route: resource.route(request.method()),
             from_proxy: peer.is_some_and(|peer| peer.is_proxy),
             wants_page: OnceCell::new(),
+            key: None,
         };
         Self { request, known }
     }
@@ -85,7 +88,17 @@ impl RequestContext {
         (self.request, self.known.id)
     }
 
-    /// The client that is counted.
+    /// The request has presented this key, and the key is valid.
+    pub(in crate::http) fn has_key(&mut self, key: Arc<VerifiedKey>) {
+        self.known.key = Some(key);
+    }
+
+    /// The key that the request has presented, if it has any. It is valid.
+    pub(in crate::http) fn key(&self) -> Option<&Arc<VerifiedKey>> {
+        self.known.key.as_ref()
+    }
+
+    /// The address that is counted if the request has no key.
     pub(in crate::http) fn client(&self) -> IpAddr {
         self.known.client
     }

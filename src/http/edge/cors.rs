@@ -58,7 +58,7 @@ impl Cors {
             ))
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "Content-Type, X-Request-Id",
+                "Authorization, Content-Type, X-Api-Key, X-Request-Id",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, MAX_AGE))
             .finish();

@@ -10,6 +10,7 @@ use actix_web::{
     web::Bytes,
 };
 
+use super::Announced;
 use crate::limiter::{Decision, Outcome, Policy};
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -46,7 +47,7 @@ impl Announcement {
 /// Adds `RateLimit-Policy` and `RateLimit` for every policy (IETF draft-ietf-httpapi-ratelimit-headers-10), the older
 /// `X-RateLimit-*` for the policy that is nearest to refusing, and on a refusal `Retry-After`. All times are seconds
 /// from now, so no clock but the limiter's matters.
-pub(super) fn add(headers: &mut HeaderMap, outcomes: &[(&Announcement, Outcome)]) {
+pub(super) fn add(headers: &mut HeaderMap, outcomes: &[(Announced<'_>, Outcome)]) {
     let mut policies = Vec::with_capacity(64);
     let mut states = Vec::with_capacity(64);
     let mut nearest: Option<(&Policy, Decision)> = None;

@@ -1,0 +1,168 @@
+//! Requests with an API key: who the client is, and whether the key is valid.
+//!
+//! A verified key is a client of its own. Until it is verified, the client is the address: each look-up of a key that
+//! this node does not know counts as an attempt of the address. So no address can try keys, or make the store work,
+//! faster than that.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    AppState,
+    edge::{Credential, RequestContext},
+    key_look_ups::{LookUp, Verdict},
+    problem::ApiError,
+    rate_limit::Outcomes,
+};
+use crate::{
+    keys::{ApiKey, Scope, Unavailable, VerifiedKey},
+    public::Route,
+};
+
+/// How long a request to follow a link waits for the store to confirm a key that was valid a moment ago.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A request that has presented a key.
+pub(super) struct Authenticated<'a> {
+    /// What the limiter says, of the key or of the attempt.
+    pub(super) outcomes: Outcomes<'a>,
+    /// The key, if the request may go on.
+    pub(super) key: Result<Arc<VerifiedKey>, ApiError>,
+}
+
+/// Finds out whose request it is that presents `credential`, and asks the limiter.
+pub(super) async fn authenticate<'a>(
+    state: &'a AppState,
+    context: &RequestContext,
+    credential: Credential,
+) -> Authenticated<'a> {
+    let Credential::Key(key) = credential else {
+        return failed(state, context).await;
+    };
+    if let Some(verified) = state.keys.remembered(&key) {
+        return admitted(state, context, verified).await;
+    }
+    // To follow a link, a key gives no right: it only says who is counted. So while the store does not answer, what was
+    // known last will do, as it does for the link itself.
+    let stand_in = state.keys.last_known(&key);
+    let stand_in = stand_in.filter(|_| context.route() == Route::Follow);
+    if let Some(known) = &stand_in
+        && state.keys.known_troubles().is_down
+    {
+        return admitted(state, context, known.clone()).await;
+    }
+    let (verdict, attempt) = look_up(state, context, &key, stand_in.is_some()).await;
+    if let Some(error) = attempt.error() {
+        return Authenticated {
+            outcomes: attempt,
+            key: Err(error),
+        };
+    }
+    match (verdict, stand_in) {
+        (Ok(Some(verified)), _) => admitted(state, context, verified).await,
+        (Ok(None), _) if attempt.is_empty() => failed(state, context).await,
+        (Ok(None), _) => Authenticated {
+            outcomes: attempt,
+            key: Err(ApiError::InvalidKey),
+        },
+        (Err(_), Some(known)) => admitted(state, context, known).await,
+        (Err(unavailable), None) => Authenticated {
+            outcomes: attempt,
+            key: Err(unavailable.into()),
+        },
+    }
+}
+
+/// What the store says of a key, and what the limiter says of the attempt. If that is refused, the store is not asked.
+/// It is no attempt if another request has made it already, or if the key was valid a moment ago. `is_impatient` says
+/// whether the request has something better to do than to wait for the store.
+async fn look_up<'a>(
+    state: &'a AppState,
+    context: &RequestContext,
+    key: &ApiKey,
+    is_impatient: bool,
+) -> (Verdict, Outcomes<'a>) {
+    let bound = if is_impatient {
+        PATIENCE
+    } else {
+        Duration::MAX
+    };
+    loop {
+        match state.key_look_ups.of(key.hash()) {
+            LookUp::Joined(answer) => match timeout(bound, answer).await {
+                Ok(Ok(verdict)) => return (verdict, Outcomes::default()),
+                // The other request has given up.
+                Ok(Err(_)) => {}
+                Err(_) => return (Err(Unavailable), Outcomes::default()),
+            },
+            LookUp::Begun(begun) => {
+                // Asked only now: the look-up of another request may have ended just before this one began.
+                let attempt = match state.keys.last_known(key) {
+                    Some(_) => Outcomes::default(),
+                    None => attempt(state, context).await,
+                };
+                if attempt.error().is_some() {
+                    return (Err(Unavailable), attempt);
+                }
+                let Ok(verdict) = timeout(bound, state.keys.verify(key)).await else {
+                    return (Err(Unavailable), attempt);
+                };
+                begun.has_ended(verdict.clone());
+                return (verdict, attempt);
+            }
+        }
+    }
+}
+
+/// A request with this key, if the quota of the key allows it.
+async fn admitted<'a>(
+    state: &'a AppState,
+    context: &RequestContext,
+    key: Arc<VerifiedKey>,
+) -> Authenticated<'a> {
+    let outcomes = match &state.rate_limit {
+        Some(limit) => limit.decide_for_key(context.client(), &key).await,
+        None => Outcomes::default(),
+    };
+    outcomes.count(&state.metrics);
+    let key = match outcomes.error() {
+        Some(error) => Err(error),
+        None => Ok(key),
+    };
+    Authenticated { outcomes, key }
+}
+
+/// A request with something that is certainly no valid key.
+async fn failed<'a>(state: &'a AppState, context: &RequestContext) -> Authenticated<'a> {
+    let outcomes = attempt(state, context).await;
+    let error = outcomes.error().unwrap_or(ApiError::InvalidKey);
+    let key = Err(error);
+    Authenticated { outcomes, key }
+}
+
+async fn attempt<'a>(state: &'a AppState, context: &RequestContext) -> Outcomes<'a> {
+    let outcomes = match &state.rate_limit {
+        Some(limit) => limit.decide_attempt(context.client()).await,
+        None => Outcomes::default(),
+    };
+    outcomes.count(&state.metrics);
+    outcomes
+}
+
+/// Whether the request may do what `scope` is for. `without_key` says whether that needs no key at all.
+///
+/// # Errors
+/// [`ApiError::KeyNeeded`] or [`ApiError::MissingScope`]. A key without the scope does not pass for no key.
+pub(super) fn authorize(
+    context: &RequestContext,
+    scope: Scope,
+    without_key: bool,
+) -> Result<(), ApiError> {
+    match context.key() {
+        Some(key) if key.scopes.allows(scope) => Ok(()),
+        Some(_) => Err(ApiError::MissingScope(scope)),
+        None if without_key => Ok(()),
+        None => Err(ApiError::KeyNeeded),
+    }
+}

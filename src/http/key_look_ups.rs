@@ -1,0 +1,132 @@
+//! The look-ups of keys that are under way. Requests with the same key share one: a program that sends many requests at
+//! once has made one attempt, and not as many as it has connections.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{FutureExt, future::Shared};
+use tokio::sync::oneshot;
+
+use crate::keys::{KeyHash, Unavailable, VerifiedKey};
+
+/// What a store says of a key: `None` if the key is not valid.
+pub(super) type Verdict = Result<Option<Arc<VerifiedKey>>, Unavailable>;
+
+/// The verdict, for any number of requests; an error if the request that looked the key up has given up.
+pub(super) type Answer = Shared<oneshot::Receiver<Verdict>>;
+
+/// The look-ups of keys that are under way: at most one for each request.
+#[derive(Default)]
+pub struct KeyLookUps(Mutex<HashMap<KeyHash, Answer>>);
+
+/// A look-up of a key.
+pub(super) enum LookUp<'a> {
+    /// Another request makes it.
+    Joined(Answer),
+    /// The caller has to make it.
+    Begun(Begun<'a>),
+}
+
+/// A look-up that the caller has to make. If it is dropped without a verdict, the requests that have joined are told.
+pub(super) struct Begun<'a> {
+    /// Dropped before the sender: a request that is told, and asks again, does not join what has ended.
+    end: End<'a>,
+    verdict: oneshot::Sender<Verdict>,
+}
+
+/// On drop, the look-up is under way no more.
+struct End<'a> {
+    look_ups: &'a KeyLookUps,
+    key: KeyHash,
+}
+
+impl KeyLookUps {
+    /// Joins the look-up of a key that is under way, or begins one.
+    pub(super) fn of(&self, key: KeyHash) -> LookUp<'_> {
+        match self.under_way().entry(key) {
+            Entry::Occupied(other) => LookUp::Joined(other.get().clone()),
+            Entry::Vacant(none) => {
+                let (verdict, answer) = oneshot::channel();
+                none.insert(answer.shared());
+                LookUp::Begun(Begun {
+                    end: End {
+                        look_ups: self,
+                        key,
+                    },
+                    verdict,
+                })
+            }
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<KeyHash, Answer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Begun<'_> {
+    /// Hands the verdict to all requests that have joined.
+    pub(super) fn has_ended(self, verdict: Verdict) {
+        drop(self.end);
+        // Fails if no other request waits.
+        let _ = self.verdict.send(verdict);
+    }
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.look_ups.under_way().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::ApiKey;
+
+    fn joined(look_ups: &KeyLookUps, key: KeyHash) -> Answer {
+        match look_ups.of(key) {
+            LookUp::Joined(answer) => answer,
+            LookUp::Begun(_) => panic!("none is under way"),
+        }
+    }
+
+    fn begun(look_ups: &KeyLookUps, key: KeyHash) -> Begun<'_> {
+        match look_ups.of(key) {
+            LookUp::Begun(begun) => begun,
+            LookUp::Joined(_) => panic!("one is under way already"),
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_with_the_same_key_share_a_look_up() {
+        let look_ups = KeyLookUps::default();
+        let (key, other) = (ApiKey::generate().hash(), ApiKey::generate().hash());
+        let first = begun(&look_ups, key);
+        let answers = [joined(&look_ups, key), joined(&look_ups, key)];
+        let second = begun(&look_ups, other);
+        first.has_ended(Ok(None));
+        for answer in answers {
+            assert_eq!(answer.await, Ok(Ok(None)));
+        }
+        second.has_ended(Err(Unavailable));
+        assert!(look_ups.under_way().is_empty());
+        drop(begun(&look_ups, key));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_gives_up_leaves_the_look_up_to_the_others() {
+        let look_ups = KeyLookUps::default();
+        let key = ApiKey::generate().hash();
+        let first = begun(&look_ups, key);
+        let answer = joined(&look_ups, key);
+        drop(first);
+        assert!(answer.await.is_err());
+        let second = begun(&look_ups, key);
+        let answer = joined(&look_ups, key);
+        second.has_ended(Err(Unavailable));
+        assert_eq!(answer.await, Ok(Err(Unavailable)));
+    }
+}
