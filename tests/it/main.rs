@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `stores` | one contract per trait, run on every implementation; the model test |
 //! | `api` | what a client sees of one node |
+//! | `keys` | requests with an API key: whose they are, what they may, how many they may be |
 //! | `limits` | the limit over several nodes: exact under load, even if clocks differ |
 //! | `cache` | redirects from memory: what they save, and that they never use what is no longer true |
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
@@ -34,6 +35,7 @@ mod environment;
 mod exactness;
 mod faults;
 mod key_commands;
+mod keys;
 mod lifecycle;
 mod limits;
 mod logs;

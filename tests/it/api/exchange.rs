@@ -6,8 +6,8 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use testkit::{Answer, Client, Node, NodeBuilder, RawConnection};
 
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
-pub(super) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const JSON: &str = "application/json";
 
 /// Longer than any time limit of the nodes here.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -37,37 +37,37 @@ const INTERNALS: [&str; 19] = [
 ];
 
 /// A node with a limit so high that tests do not reach it.
-pub(super) fn unlimited() -> NodeBuilder {
+pub(crate) fn unlimited() -> NodeBuilder {
     Node::builder().set("limiter.quota", "100000/minute")
 }
 
-pub(super) async fn send(request: RequestBuilder) -> Answer {
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
     Answer::to(request).await.expect("an answer")
 }
 
 /// `POST /shorten` with any body.
-pub(super) fn post(client: &Client, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
+pub(crate) fn post(client: &Client, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
     let request = client.request(Method::POST, "/shorten");
     request.header("content-type", content_type).body(body)
 }
 
 /// `POST /shorten` with the fields of a form.
-pub(super) fn post_form(client: &Client, fields: &[(&str, &str)]) -> RequestBuilder {
+pub(crate) fn post_form(client: &Client, fields: &[(&str, &str)]) -> RequestBuilder {
     client.request(Method::POST, "/shorten").form(fields)
 }
 
 /// The request, with the `Accept` header of Firefox.
-pub(super) fn from_browser(request: RequestBuilder) -> RequestBuilder {
+pub(crate) fn from_browser(request: RequestBuilder) -> RequestBuilder {
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     request.header("accept", accept)
 }
 
-pub(super) fn assert_status(answer: &Answer, status: u16, what: &str) {
+pub(crate) fn assert_status(answer: &Answer, status: u16, what: &str) {
     assert_eq!(answer.status, status, "{what}: {answer:?}");
 }
 
 /// The answer is problem+json (RFC 9457) with our `error`, and says nothing internal. Returns the `error`.
-pub(super) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String {
     assert_status(answer, status, what);
     let content_type = answer.header("content-type");
     assert_eq!(content_type, Some("application/problem+json"), "{what}");
@@ -84,7 +84,7 @@ pub(super) fn assert_problem(answer: &Answer, status: u16, what: &str) -> String
 }
 
 /// The answer is an error on a page, and says nothing internal.
-pub(super) fn assert_page(answer: &Answer, status: u16, what: &str) {
+pub(crate) fn assert_page(answer: &Answer, status: u16, what: &str) {
     assert_status(answer, status, what);
     let content_type = answer.header("content-type").unwrap_or_default();
     assert!(content_type.starts_with("text/html"), "{what}: {answer:?}");
@@ -99,7 +99,7 @@ fn assert_nothing_internal(answer: &Answer, what: &str) {
 }
 
 /// Sends exactly these bytes on a new connection, and returns the answer.
-pub(super) async fn exchange(node: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn exchange(node: SocketAddr, bytes: &[u8]) -> String {
     let mut connection = RawConnection::open(node).await;
     connection.send(bytes).await;
     let mut answer = String::new();
@@ -124,7 +124,7 @@ fn is_complete(answer: &str) -> bool {
 }
 
 /// The status in the first line of an answer.
-pub(super) fn raw_status(answer: &str) -> u16 {
+pub(crate) fn raw_status(answer: &str) -> u16 {
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     status.unwrap_or_else(|| panic!("no status: {answer:?}"))
 }

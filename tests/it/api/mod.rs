@@ -38,7 +38,7 @@ mod client_header;
 mod clients;
 mod cors;
 mod errors;
-mod exchange;
+pub mod exchange;
 mod follow;
 mod home;
 mod management;

@@ -1,9 +1,10 @@
 //! The access log: every line is JSON for any request.
 
-use testkit::{eventually, needs};
+use testkit::{Node, eventually, needs};
 use tokio::io::AsyncWriteExt;
 
-use super::{Front, connect, get, read_to_end};
+use super::{Front, connect, get, read_to_end, status};
+use crate::keys::{create, unknown};
 
 /// Requests with bytes that are not UTF-8 or that JSON must escape, in every place where nginx lets them in.
 fn hostile() -> Vec<Vec<u8>> {
@@ -135,5 +136,33 @@ async fn the_id_in_the_log_is_the_one_of_the_answer() {
             answer.contains(&format!("x-request-id: {logged}\r\n")),
             "{answer}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_key_works_through_nginx_and_is_not_in_its_log() {
+    needs!("nginx");
+    let front = Front::start_with("", |node| node.set("limiter.exempt", "")).await;
+    let builder = Node::builder().set("database.url", &front.database());
+    let (good, bad) = (create(&builder, "phone", &[]), unknown());
+    for (number, (key, expected)) in [(&good, 404), (&bad, 401)].into_iter().enumerate() {
+        for header in ["Authorization: Bearer", "X-Api-Key:"] {
+            let request = get(&format!("/k{number}"), &format!("{header} {key}\r\n"));
+            let answer = front.exchange(&request).await;
+            assert_eq!(status(&answer), expected, "{answer}");
+        }
+    }
+    front.exchange(&get("/last", "")).await;
+    eventually("nginx has written its log", async || {
+        let log = front.log();
+        log.iter()
+            .any(|entry| entry["path"] == "/last")
+            .then_some(())
+    })
+    .await;
+    let log = front.nginx.access_log();
+    assert_eq!(log.lines().count(), 5, "{log}");
+    for key in [good, bad] {
+        assert!(!log.contains(&key[10..30]), "{log}");
     }
 }

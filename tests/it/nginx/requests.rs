@@ -114,6 +114,15 @@ async fn no_header_in_which_a_client_names_itself_reaches_a_node() {
     assert_eq!(names, expected, "{headers:?}");
 }
 
+#[tokio::test]
+async fn an_api_key_reaches_a_node_in_either_header() {
+    needs!("nginx");
+    let sent = "Authorization: Bearer shunt_one\r\nX-Api-Key: shunt_other\r\n";
+    let headers = passed_on("", sent).await;
+    assert_eq!(value(&headers, "authorization"), ["Bearer shunt_one"]);
+    assert_eq!(value(&headers, "x-api-key"), ["shunt_other"]);
+}
+
 /// With the configuration of `README.md` for a network that passes requests on.
 #[tokio::test]
 async fn the_header_of_a_proxy_in_front_is_believed_only_from_that_proxy() {
