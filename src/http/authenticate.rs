@@ -98,9 +98,9 @@ async fn look_up<'a>(
             },
             LookUp::Begun(begun) => {
                 // Asked only now: the look-up of another request may have ended just before this one began.
-                let attempt = match state.keys.last_known(key) {
-                    Some(_) => Outcomes::default(),
-                    None => attempt(state, context).await,
+                let attempt = match state.keys.was_good(key) {
+                    true => Outcomes::default(),
+                    false => attempt(state, context).await,
                 };
                 if attempt.error().is_some() {
                     return (Err(Unavailable), attempt);

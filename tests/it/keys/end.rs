@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Node, NodeBuilder, Postgres, execute, needs, within};
 
-use super::{HEARD, create, home, keys};
+use super::{HEARD, create, home, keys, look_ups, policy};
 use crate::api::exchange::{assert_problem, assert_status, unlimited};
 
 /// Two nodes that remember the key.
@@ -23,10 +23,10 @@ async fn two_nodes_that_know(builder: &NodeBuilder, key: &str) -> [Node; 2] {
             },
         )
         .await;
-        let before = super::look_ups(node).await;
+        let before = look_ups(node).await;
         assert_status(&home(&node.client(), key).await, 200, "a valid key");
         assert_status(&home(&node.client(), key).await, 200, "a valid key");
-        assert!(super::look_ups(node).await <= before + 1.0);
+        assert!(look_ups(node).await <= before + 1.0);
     }
     nodes
 }
@@ -85,6 +85,51 @@ async fn a_key_that_is_revoked_or_deleted_in_sql_is_401_within_two_seconds() {
         assert!(execute(&mut psql, statement).await > 0, "{statement}");
         assert_soon_invalid(&nodes, &key).await;
         execute(&mut psql, "DELETE FROM keys").await;
+    }
+}
+
+/// To look up a key that was valid a moment ago is no attempt, unless it turns out to be valid no more.
+#[tokio::test]
+async fn a_revoked_key_has_as_many_attempts_as_any_that_is_not_valid() {
+    let builder = Node::builder();
+    let node = builder.start().await;
+    let key = create(&builder, "phone", &[]);
+    let client = node.client_at([127, 0, 0, 2]);
+    let mut use_it = async || {
+        let answer = home(&client, &key).await;
+        (answer.status != 200).then_some(answer)
+    };
+    assert!(use_it().await.is_none(), "valid: the first attempt");
+    keys(&builder, &["revoke", "phone"]);
+    let mut answer = within(HEARD, "the node hears of it", &mut use_it).await;
+    for left in (0..9).rev() {
+        assert_problem(&answer, 401, &format!("{left} left"));
+        assert_eq!(policy(&answer), "\"key-attempts\";q=10;w=60");
+        assert_eq!(answer.number("x-ratelimit-remaining"), left);
+        answer = use_it().await.expect("not valid");
+    }
+    assert_problem(&answer, 429, "the eleventh attempt");
+}
+
+/// Each revocation makes a node ask the store about the other keys again.
+#[tokio::test]
+async fn valid_keys_are_no_attempts_however_many_others_are_revoked() {
+    let builder = Node::builder();
+    let node = builder.start().await;
+    let key = create(&builder, "phone", &[]);
+    for number in 0..12 {
+        create(&builder, &format!("other-{number}"), &[]);
+    }
+    assert_status(&home(&node.client(), &key).await, 200, "the first use");
+    let mut before = look_ups(&node).await;
+    for number in 0..12 {
+        keys(&builder, &["revoke", &format!("other-{number}")]);
+        within(HEARD, "the node asks the store again", async || {
+            assert_status(&home(&node.client(), &key).await, 200, "valid");
+            (look_ups(&node).await > before).then_some(())
+        })
+        .await;
+        before = look_ups(&node).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Redis or the database is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use testkit::{Node, NodeBuilder, Postgres, Redis, eventually, needs};
@@ -97,9 +97,11 @@ async fn assert_only_redirects_work(node: &Node, key: &str) {
     let attempts = ["policy=\"key-attempts\""];
     let attempts = node.metric("shunt_limiter_decisions_total", &attempts);
     assert_eq!(attempts.await, 1.0, "the first use");
-    let answer = send(shorten(&client, key)).await;
-    assert_problem(&answer, 503, "a right that may be gone");
-    assert_eq!(answer.number("retry-after"), 1);
+    for request in [shorten(&client, key), get(&client, "/", key)] {
+        let answer = send(request).await;
+        assert_problem(&answer, 503, "a key that may be revoked");
+        assert_eq!(answer.number("retry-after"), 1);
+    }
     for path in ["/known", "/"] {
         let answer = send(get(&client, path, &unknown())).await;
         assert_problem(&answer, 503, "a key that nobody knows");
@@ -122,6 +124,12 @@ async fn while_the_database_is_down_a_known_key_still_follows_known_links() {
     })
     .await;
     assert_only_redirects_work(&node, &key).await;
+    // From then on, it does not wait at all.
+    let began = Instant::now();
+    for _ in 0..30 {
+        assert_status(&send(get(&node.client(), "/known", &key)).await, 302, "");
+    }
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     postgres.restart().await;
     eventually("the key is verified again", async || {
         let answer = send(shorten(&node.client(), &key)).await;
