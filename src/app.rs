@@ -67,6 +67,8 @@ impl Application {
             },
             anonymous: config.links.anonymous,
             schemes: config.links.schemes.clone(),
+            home_url: config.links.home_url.clone(),
+            not_found_url: config.links.not_found_url.clone(),
             trusted_proxies: TrustedProxies::new(
                 config.http.trusted_proxies.clone(),
                 config.http.client_ip_header.clone().unwrap_or_default(),

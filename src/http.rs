@@ -13,6 +13,7 @@
 //! | `rate_limit` | asks the limiter, and tells the client the outcome in headers |
 //! | `routes` | which handler answers which route |
 //! | `redirect`, `home`, `shorten`, `assets` | the handlers |
+//! | `fields` | the fields of a body, and what their values may be |
 //! | `problem`, `page`, `refuse` | errors: as problem+json, as a page, as the client wants it |
 //! | `observe`, `metrics` | metrics and the access line |
 //!
@@ -21,6 +22,7 @@
 mod assets;
 mod authenticate;
 mod edge;
+mod fields;
 mod home;
 mod key_look_ups;
 mod management;

@@ -2,7 +2,7 @@
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | `code`, `target`, `terms`, `schemes` | what a link consists of; raw input is parsed once, at the edge, into types that only exist in a valid state |
+//! | `code`, `target`, `terms`, `options`, `schemes` | what a link consists of; raw input is parsed once, at the edge, into types that only exist in a valid state |
 //! | `shorten` | how a link is made |
 //! | `follow` | how a link is followed: by what the cache believes, or by a look-up |
 //! | `visit` | when a visit counts, and what a request learns without one |
@@ -19,7 +19,9 @@ mod code;
 mod follow;
 mod metrics;
 mod observed;
+mod options;
 mod postgres;
+mod row;
 mod schemes;
 mod shorten;
 mod sqlite;
@@ -37,14 +39,17 @@ pub use cache::{CacheOptions, CacheUsage};
 pub use code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use metrics::{CacheMetrics, LinkOperation, register_cache_metrics};
 pub use observed::checks;
+pub use options::{
+    InvalidLabel, InvalidRedirect, Labels, LinkOptions, Manner, Note, Redirect, Tags, Title,
+};
 pub use postgres::PostgresLinks;
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
-pub use shorten::ShortenError;
+pub use shorten::{ShortenError, Wanted, WantedCode};
 pub use sqlite::SqliteLinks;
 pub use store::{Change, Created, Link, LinkStore, LookUp, NewLink, Write};
-pub use target::{InvalidTarget, TargetUrl};
-pub use terms::Terms;
-pub use visit::{Resolved, Visit};
+pub use target::{InvalidTarget, MAX_TARGET_LENGTH, TargetUrl};
+pub use terms::{Expiry, Terms};
+pub use visit::{Destination, Resolved, Visit};
 
 pub use crate::db::Troubles;
 

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("db", &["telemetry"]),
     ("limiter", &["telemetry"]),
-    ("links", &["db", "public", "telemetry"]),
+    ("links", &["db", "owner", "public", "telemetry"]),
     ("keys", &["db", "limiter", "owner", "telemetry"]),
     ("http", &["keys", "limiter", "links", "public", "telemetry"]),
     (
@@ -77,6 +77,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "keys::row",
             "keys::sqlite",
             "links::postgres",
+            "links::row",
             "links::sqlite",
         ],
     ),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::value::{flag, list, number, print_list};
-use crate::links::{Scheme, Schemes};
+use super::value::{flag, list, number, optional, print_list};
+use crate::links::{Scheme, Schemes, TargetUrl};
 
 /// The links themselves.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,6 +19,12 @@ pub struct LinksConfig {
     /// `data`, `file` and the like are never allowed. Default `http` and `https`.
     #[serde(deserialize_with = "schemes", serialize_with = "print_schemes")]
     pub schemes: Schemes,
+    /// Where `/` leads, in place of the page that shortens. Unset by default.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional")]
+    pub home_url: Option<TargetUrl>,
+    /// Where a code leads that no link has. Unset by default: such a code is answered with 404.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional")]
+    pub not_found_url: Option<TargetUrl>,
 }
 
 impl Default for LinksConfig {
@@ -27,6 +33,8 @@ impl Default for LinksConfig {
             anonymous: true,
             code_length: 6,
             schemes: Schemes::default(),
+            home_url: None,
+            not_found_url: None,
         }
     }
 }

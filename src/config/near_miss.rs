@@ -11,10 +11,12 @@ use super::{Config, PREFIX};
 const POLICIES: &str = "limiter.policies";
 
 /// Keys that the default configuration does not have, because they are unset by default.
-const UNSET: [&str; 5] = [
+const UNSET: [&str; 7] = [
     "http.client_ip_header",
     "http.public_url",
     "limiter.nodes",
+    "links.home_url",
+    "links.not_found_url",
     "redis.url",
     POLICIES,
 ];

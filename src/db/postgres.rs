@@ -6,7 +6,9 @@ mod url;
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, Executor, migrate::MigrateError, postgres::PgConnectOptions,
+};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
@@ -16,8 +18,12 @@ use crate::telemetry::chain;
 
 pub use url::PostgresUrl;
 
-/// Between attempts to reach a database that does not answer yet.
+/// Between attempts to reach a database that does not answer yet, or to migrate one that is busy.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a migration waits for a lock. Whoever wants the table meanwhile waits behind it, also the requests of nodes
+/// that run already; and a backup may hold the table for minutes.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '1s'";
 
 /// How a node reaches its database.
 #[derive(Clone, Debug)]
@@ -82,6 +88,7 @@ async fn migrate(options: &PgConnectOptions, deadline: Instant) -> Result<(), Da
     let mut connection = timeout_at(deadline, options.connect())
         .await
         .map_err(|_| DatabaseError::Failed("no answer to the attempt to connect".into()))??;
+    connection.execute(LOCK_TIMEOUT).await?;
     let mut migrator = sqlx::migrate!("migrations/postgres");
     // The release before this one must still start after this one has migrated.
     migrator.set_ignore_missing(true);
@@ -91,8 +98,24 @@ async fn migrate(options: &PgConnectOptions, deadline: Instant) -> Result<(), Da
         .map_err(|_| {
             DatabaseError::Migration("no end in time; another node may hold the lock".into())
         })?
-        .map_err(|error| DatabaseError::Migration(error.into()))?;
+        .map_err(|error| {
+            if is_lock_timeout(&error) {
+                DatabaseError::Failed(error.into())
+            } else {
+                DatabaseError::Migration(error.into())
+            }
+        })?;
     // The server notices in any case that the connection is gone.
     let _ = timeout_at(deadline, connection.close()).await;
     Ok(())
+}
+
+/// Whether somebody else has held a lock for too long, so that the next attempt may succeed.
+fn is_lock_timeout(error: &MigrateError) -> bool {
+    let error = match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
+        _ => return false,
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("55P03")
 }

@@ -5,10 +5,13 @@ use actix_web::{
     http::header::{self, ContentType},
 };
 
-use super::{edge::RequestContext, page};
+use super::{AppState, edge::RequestContext, page, redirect::lead_to};
 
-/// The page for a browser, one line of text for any other client.
-pub(super) fn home(context: &RequestContext) -> HttpResponse {
+/// Leads to `links.home_url`. Without it: the page for a browser, one line of text for any other client.
+pub(super) fn home(state: &AppState, context: &RequestContext) -> HttpResponse {
+    if let Some(url) = &state.home_url {
+        return lead_to(url);
+    }
     if context.wants_page() {
         page::form_page()
     } else {

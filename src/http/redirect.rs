@@ -1,9 +1,15 @@
 //! `GET /<code>`, the fast path.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse,
-    http::header::{self, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
 };
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use tracing::warn;
 
 use super::{
@@ -12,7 +18,11 @@ use super::{
     page,
     problem::ApiError,
 };
-use crate::links::{Resolved, ShortCode, Visit};
+use crate::links::{Destination, MAX_TARGET_LENGTH, Resolved, ShortCode, TargetUrl, Visit};
+
+/// How long browsers remember where a permanent redirect leads. Without a bound they would remember it for good, and a
+/// change of the link would never reach them.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
 
 /// Redirects to the target of a link. An onlooker uses up no visit. If the visits of the link are limited, it is not
 /// told the target.
@@ -20,7 +30,9 @@ pub(super) async fn redirect(
     state: &AppState,
     context: &RequestContext,
 ) -> Result<HttpResponse, ApiError> {
-    let mut code = code(context.path()).ok_or(ApiError::NotFound)?;
+    let Some(mut code) = code(context.path()) else {
+        return nowhere(state);
+    };
     let onlooker = || Onlooker::of(context.method(), context.headers());
     let visit = || match onlooker() {
         Some(_) => Visit::Uncounted,
@@ -34,9 +46,17 @@ pub(super) async fn redirect(
         }
     };
     match resolved {
-        Resolved::Found(url) => found(&code, url, None),
-        // A cache must not lead other clients to the target.
-        Resolved::Visited(url) => found(&code, url, Some("no-store")),
+        Resolved::Found(destination) => lead(context, &code, destination),
+        Resolved::Visited(destination) => {
+            let mut response = lead(context, &code, destination)?;
+            // A cache must not lead other clients to the target.
+            let no_store = HeaderValue::from_static("no-store");
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, no_store);
+            Ok(response)
+        }
+        Resolved::FallsBack(url) => lead(context, &code, url.into()),
         Resolved::Withheld => {
             // Only onlookers are told this.
             let onlooker = onlooker().unwrap_or(Onlooker::Head);
@@ -45,26 +65,73 @@ pub(super) async fn redirect(
             withheld(onlooker)
         }
         Resolved::Gone => Err(ApiError::Gone),
-        Resolved::Unknown => Err(ApiError::NotFound),
+        Resolved::Unknown => nowhere(state),
     }
 }
 
-fn found(
+fn lead(
+    context: &RequestContext,
     code: &ShortCode,
-    url: String,
-    cache: Option<&'static str>,
+    destination: Destination,
 ) -> Result<HttpResponse, ApiError> {
+    let Destination {
+        mut url, manner, ..
+    } = destination;
+    if manner.forward_query {
+        url = with_query(url, context.query());
+    }
     // Every URL that was shortened here can stand in a header. Another program has written this one to the table.
     let url = HeaderValue::try_from(url).map_err(|_| {
         warn!(%code, "the URL of this link cannot stand in a header");
         ApiError::Gone
     })?;
-    let mut response = HttpResponse::Found();
+    let status = StatusCode::from_u16(manner.redirect.status()).unwrap_or(StatusCode::FOUND);
+    let mut response = HttpResponse::build(status);
     response.insert_header((header::LOCATION, url));
-    if let Some(cache) = cache {
-        response.insert_header((header::CACHE_CONTROL, cache));
+    if manner.redirect.is_permanent() {
+        let left = destination.expires_in.unwrap_or(REMEMBERED);
+        let seconds = left.min(REMEMBERED).as_secs();
+        let control = format!("private, max-age={seconds}");
+        response.insert_header((header::CACHE_CONTROL, control));
     }
     Ok(response.finish())
+}
+
+/// The URL with the query of a request behind its own query, and before its fragment. Nothing of either is changed but
+/// what cannot stand in a header. If the result would be longer than a target can be, the query is left out: a proxy
+/// takes an answer with too large a head for a failure of the node.
+fn with_query(mut url: String, query: &str) -> String {
+    if query.is_empty() {
+        return url;
+    }
+    let end = url.find('#').unwrap_or(url.len());
+    let own = &url[..end];
+    let separator = match own.split_once('?') {
+        None => "?",
+        Some((_, own)) if own.is_empty() || own.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    let query = utf8_percent_encode(query, CONTROLS);
+    let added = format!("{separator}{query}");
+    if url.len() + added.len() <= MAX_TARGET_LENGTH {
+        url.insert_str(end, &added);
+    }
+    url
+}
+
+/// The answer for a code that no link has.
+fn nowhere(state: &AppState) -> Result<HttpResponse, ApiError> {
+    let url = state.not_found_url.as_ref();
+    url.map(lead_to).ok_or(ApiError::NotFound)
+}
+
+/// Leads to a URL from the configuration. No cache may keep the answer: the configuration may change, and the link may
+/// exist in a moment.
+pub(super) fn lead_to(url: &TargetUrl) -> HttpResponse {
+    HttpResponse::Found()
+        .insert_header((header::LOCATION, url.as_str()))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish()
 }
 
 /// The answer to an onlooker for a link that works, without its target.
@@ -73,5 +140,55 @@ fn withheld(onlooker: Onlooker) -> Result<HttpResponse, ApiError> {
         Onlooker::Head | Onlooker::Preview => Ok(page::onlooker_page()),
         // Not a success: else the browser would show this page for the click that follows.
         Onlooker::Prefetch => Err(ApiError::Prefetched),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_a_visitor_comes_after_the_links_own_and_before_the_fragment() {
+        for (url, query, expected) in [
+            ("https://a.example/", "", "https://a.example/"),
+            ("https://a.example/", "b=1", "https://a.example/?b=1"),
+            ("https://a.example/?", "b=1", "https://a.example/?b=1"),
+            (
+                "https://a.example/?a=1",
+                "b=1&a=2",
+                "https://a.example/?a=1&b=1&a=2",
+            ),
+            ("https://a.example/?a=1&", "b", "https://a.example/?a=1&b"),
+            (
+                "https://a.example/?a#top?x",
+                "b=%41+c",
+                "https://a.example/?a&b=%41+c#top?x",
+            ),
+            ("https://a.example/#?", "b?=1", "https://a.example/?b?=1#?"),
+            (
+                "mailto:a@example.com",
+                "subject=x",
+                "mailto:a@example.com?subject=x",
+            ),
+            (
+                "https://a.example/",
+                "q=\u{fc}",
+                "https://a.example/?q=%C3%BC",
+            ),
+        ] {
+            assert_eq!(with_query(url.to_owned(), query), expected, "{url} {query}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_would_make_the_url_too_long_is_left_out() {
+        let url = "https://a.example/";
+        let longest = "x".repeat(MAX_TARGET_LENGTH - url.len() - 1);
+        let joined = with_query(url.to_owned(), &longest);
+        assert_eq!(joined, format!("{url}?{longest}"));
+        assert_eq!(with_query(url.to_owned(), &format!("{longest}x")), url);
+        // Each becomes six bytes.
+        let encoded = "\u{fc}".repeat(longest.len() / 6 + 1);
+        assert_eq!(with_query(url.to_owned(), &encoded), url);
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn answer(
 ) -> Result<HttpResponse, ApiError> {
     match (context.route(), context.resource()) {
         (Route::Follow, _) => redirect(state, context).await,
-        (Route::Home, _) => Ok(home(context)),
+        (Route::Home, _) => Ok(home(state, context)),
         (Route::Shorten, _) => shorten(state, context, payload).await,
         (Route::Asset, Resource::Asset(asset)) => Ok(asset.answer()),
         (Route::Asset | Route::Other, resource) => Err(ApiError::MethodNotAllowed {

@@ -16,13 +16,14 @@ use super::{
     AppState,
     authenticate::authorize,
     edge::{RequestContext, discard_body},
+    fields::{fallback_url, unacceptable},
     page::{self, form_action},
     problem::{ApiError, json_line},
     refuse::refuse_form,
 };
 use crate::{
     keys::Scope,
-    links::{Alias, TargetUrl},
+    links::{Alias, LinkOptions, TargetUrl, Wanted, WantedCode},
 };
 
 #[derive(Serialize)]
@@ -70,12 +71,33 @@ async fn make_link(
 ) -> Result<(String, String, TargetUrl), ApiError> {
     let target = TargetUrl::parse(&form.url, &state.schemes)?;
     let base = base_url(state, context.origin()?, &target)?;
-    let code = match &form.alias {
-        Some(alias) => {
-            let alias = Alias::parse(alias)?;
-            state.links.shorten_as(alias, &target, form.terms).await?
+    let fallback = match &form.fallback_url {
+        Some(url) => {
+            let fallback = fallback_url(url, &state.schemes)?;
+            base_url(state, context.origin()?, &fallback).map_err(|error| match error {
+                ApiError::Unacceptable(why) => unacceptable("fallback_url", why),
+                error => error,
+            })?;
+            Some(fallback)
         }
-        None => state.links.shorten(&target, form.terms).await?,
+        None => None,
     };
+    let wanted = Wanted {
+        target: target.clone(),
+        code: match (&form.alias, form.code_length) {
+            (Some(alias), _) => WantedCode::Alias(Alias::parse(alias)?),
+            (None, Some(length)) => WantedCode::OfLength(length),
+            (None, None) => WantedCode::Any,
+        },
+        owner: context.key().map(|key| key.owner.clone()),
+        terms: form.terms,
+        options: LinkOptions {
+            manner: form.manner,
+            fallback,
+            enabled: form.enabled,
+            labels: form.labels.clone(),
+        },
+    };
+    let code = state.links.shorten(wanted).await?;
     Ok((base.link(code.as_str()), code.to_string(), target))
 }

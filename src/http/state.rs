@@ -12,7 +12,7 @@ use std::{
 use super::{Cors, HttpMetrics, KeyLookUps, RateLimit, TrustedProxies};
 use crate::{
     keys::Keys,
-    links::{Links, Schemes},
+    links::{Links, Schemes, TargetUrl},
     public::PublicUrl,
 };
 
@@ -28,6 +28,10 @@ pub struct AppState {
     pub anonymous: bool,
     /// The schemes of URLs that may be shortened.
     pub schemes: Schemes,
+    /// Where `/` leads, in place of the page.
+    pub home_url: Option<TargetUrl>,
+    /// Where a code leads that no link has.
+    pub not_found_url: Option<TargetUrl>,
     /// The limit, if there is one.
     pub rate_limit: Option<RateLimit>,
     /// The proxies whose `X-Forwarded-*` headers are believed.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     FoundKey, KeyChange, KeyHash, KeyName, KeyRecord, KeyStore, KeyWrite, Life, ListKeys, NewKey,
@@ -208,9 +208,11 @@ impl KeyStore for SqliteKeys {
     async fn watch(&self, report: &(dyn Fn(KeyChange) + Send + Sync)) -> DatabaseError {
         let mut seen = None;
         loop {
-            let number = match self.changes().await {
-                Ok(number) => number,
-                Err(error) => return error,
+            // A slow answer is as bad as none: meanwhile a key may be revoked unheard.
+            let number = match timeout(WATCH_INTERVAL, self.changes()).await {
+                Ok(Ok(number)) => number,
+                Ok(Err(error)) => return error,
+                Err(_) => return DatabaseError::Timeout(WATCH_INTERVAL),
             };
             match seen.replace(number) {
                 None => report(KeyChange::Watching),

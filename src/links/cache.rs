@@ -2,7 +2,7 @@
 //!
 //! | what is remembered | for how long |
 //! |---|---|
-//! | a link | until it changes or expires |
+//! | a link | until it changes; once it has expired, that it is gone, or where it falls back to |
 //! | that there is no such link, or that it is gone | [`CacheOptions::miss_ttl`], or until there is one |
 //! | a link whose visits are limited | not at all: each visit must be counted |
 //!
@@ -24,7 +24,9 @@ use self::{
     memory::Remembered,
     redirects::{Flight, RedirectCache},
 };
-use super::{CacheMetrics, Change, LookUp, Resolved, ShortCode, observed::ObservedStore};
+use super::{
+    CacheMetrics, Change, Destination, LookUp, Resolved, ShortCode, observed::ObservedStore,
+};
 
 pub(super) use memory::Staleness;
 
@@ -54,8 +56,8 @@ pub struct CacheUsage {
 pub(super) enum Belief {
     /// This is so, and the store need not be asked.
     Certain(Resolved),
-    /// The code led to this URL when the store was asked last.
-    Stale(String, Staleness),
+    /// The code led here when the store was asked last.
+    Stale(Destination, Staleness),
     /// Nothing is remembered.
     Nothing,
 }
@@ -84,10 +86,13 @@ impl Cache {
     /// What is believed of a code. Counts what is certain as a hit.
     pub(super) fn belief(&self, code: &ShortCode) -> Belief {
         let (resolved, hits) = match self.redirects.get(code) {
-            Remembered::Fresh(url) => (Resolved::Found(url), &self.metrics.hits),
+            Remembered::Fresh(destination) => (Resolved::Found(destination), &self.metrics.hits),
+            Remembered::FallsBack(url) => (Resolved::FallsBack(url), &self.metrics.hits),
             Remembered::Gone => (Resolved::Gone, &self.metrics.negative_hits),
             Remembered::Unknown => (Resolved::Unknown, &self.metrics.negative_hits),
-            Remembered::Stale(url, staleness) => return Belief::Stale(url, staleness),
+            Remembered::Stale(destination, staleness) => {
+                return Belief::Stale(destination, staleness);
+            }
             Remembered::Nothing => return Belief::Nothing,
         };
         hits.inc();

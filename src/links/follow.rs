@@ -34,11 +34,11 @@ impl Links {
         };
         let (stale, staleness) = match cache.belief(code) {
             Belief::Certain(resolved) => return Ok(resolved),
-            Belief::Stale(url, _) if self.store.health.is_unreachable() => {
+            Belief::Stale(destination, _) if self.store.health.is_unreachable() => {
                 cache.metrics.stale.inc();
-                return Ok(Resolved::Found(url));
+                return Ok(Resolved::Found(destination.in_doubt()));
             }
-            Belief::Stale(url, staleness) => (Some(url), Some(staleness)),
+            Belief::Stale(destination, staleness) => (Some(destination), Some(staleness)),
             Belief::Nothing => (None, None),
         };
         let look_up = pin!(cache.look_up(code));
@@ -47,9 +47,9 @@ impl Links {
                 cache.metrics.misses.inc();
                 self.arrive(code, found, visit).await
             }
-            (None, Some(url)) => {
+            (None, Some(destination)) => {
                 cache.metrics.stale.inc();
-                Ok(Resolved::Found(url))
+                Ok(Resolved::Found(destination.in_doubt()))
             }
             (None, None) => {
                 cache.metrics.misses.inc();

@@ -47,7 +47,7 @@ pub(super) struct ObservedStore {
 impl ObservedStore {
     /// As [`LinkStore::insert`].
     pub(super) async fn insert(&self, link: &NewLink) -> Result<Created, Unavailable> {
-        let trial = || rehearsal(&self.store, Write::Insert(link.clone()));
+        let trial = || rehearsal(&self.store, Write::Insert(Box::new(link.clone())));
         let insert = self.store.insert(link);
         self.run(LinkOperation::Insert, insert, trial).await
     }

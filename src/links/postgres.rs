@@ -2,14 +2,20 @@
 
 mod rehearsal;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::{Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, Terms, Write};
-use crate::db::{DatabaseError, Postgres};
+use super::{
+    Change, Created, Expiry, LinkStore, LookUp, NewLink, Note, ShortCode, TargetUrl, Title, Write,
+    row::Row, terms::unix_seconds,
+};
+use crate::{
+    db::{DatabaseError, Postgres},
+    owner::Owner,
+};
 
 /// The channel on which the table's triggers (`migrations/postgres`) announce the codes of links that have changed, or
 /// [`EVERYTHING`]. Every node listens on it.
@@ -24,8 +30,8 @@ const EVERYTHING: &str = "*";
 const INSERT_DEDUPLICATED: &str = "
     WITH known AS (SELECT short_code FROM urls WHERE url_sha256 = $3),
     made AS (
-        INSERT INTO urls (short_code, original_url, url_sha256)
-        SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM known)
+        INSERT INTO urls (short_code, original_url, url_sha256, owner)
+        SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM known)
         ON CONFLICT (url_sha256) DO NOTHING
         RETURNING short_code
     )
@@ -33,29 +39,41 @@ const INSERT_DEDUPLICATED: &str = "
 
 /// Unique by `urls_short_code_key`.
 const INSERT_OWN: &str = "
-    INSERT INTO urls (short_code, original_url, expires_at, max_visits)
-    VALUES ($1, $2, now() + make_interval(secs => $3), $4)
+    INSERT INTO urls (short_code, original_url, expires_at, max_visits, starts_at, owner,
+                      redirect, forward_query, fallback_url, enabled, title, note, tags)
+    VALUES ($1, $2, coalesce(now() + make_interval(secs => $3), to_timestamp($4)), $5, to_timestamp($6), $7,
+            $8, $9, $10, $11, $12, $13, $14)
     ON CONFLICT (short_code) DO NOTHING";
 
 /// By `urls_short_code_key`, once for each code: the LIMIT keeps the planner from joining the whole table to a list
-/// whose length it has to guess.
+/// whose length it has to guess. Then by the primary key, because the code may be a further code of a link.
+///
+/// A link with a password does not work: only a later release knows how to ask for it.
 const LOOK_UP: &str = "
-    SELECT original_url, limited, gone, expires_in
+    SELECT state, original_url, redirect, forward_query, fallback_url, limited, expires_in, starts_in
     FROM unnest($1) WITH ORDINALITY AS asked (code, number)
     LEFT JOIN LATERAL (
-        SELECT original_url,
-               max_visits IS NOT NULL AS limited,
-               coalesce(expires_at <= now(), false) OR coalesce(visits >= max_visits, false) AS gone,
-               CASE WHEN isfinite(expires_at)
-                    THEN extract(epoch FROM expires_at - now())::float8 END AS expires_in
-        FROM urls WHERE short_code = asked.code LIMIT 1
+        SELECT CASE WHEN link.starts_at > now() THEN 'early'
+                    WHEN link.deleted_at IS NOT NULL OR NOT link.enabled OR link.password_hash IS NOT NULL THEN 'down'
+                    WHEN ends.at <= now() OR link.visits >= link.max_visits THEN 'over'
+                    ELSE 'works' END AS state,
+               link.original_url, link.redirect, link.forward_query, link.fallback_url,
+               link.max_visits IS NOT NULL AS limited,
+               CASE WHEN isfinite(ends.at) THEN extract(epoch FROM ends.at - now())::float8 END AS expires_in,
+               CASE WHEN isfinite(link.starts_at)
+                    THEN extract(epoch FROM link.starts_at - now())::float8 END AS starts_in
+        FROM urls AS named
+        JOIN urls AS link ON link.id = coalesce(named.main_id, named.id)
+        CROSS JOIN LATERAL (SELECT CASE WHEN link.hidden THEN link.ends_at ELSE link.expires_at END) AS ends (at)
+        WHERE named.short_code = asked.code LIMIT 1
     ) AS found ON true
     ORDER BY number";
 
-/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
+/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`, then by the primary
+/// key.
 const COUNT_VISIT: &str = "
     UPDATE urls SET visits = visits + 1
-    WHERE short_code = $1 AND visits < max_visits";
+    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = $1) AND visits < max_visits";
 
 /// Links in Postgres.
 pub struct PostgresLinks {
@@ -127,6 +145,7 @@ fn insert_deduplicated<'c>(
                 .bind(link.code.as_str())
                 .bind(link.target.as_str())
                 .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
+                .bind(link.owner.as_ref().map(Owner::as_str))
                 .fetch_all(&mut *connection)
                 .await;
             match codes.map(|codes| codes.into_iter().next()) {
@@ -158,42 +177,31 @@ async fn insert_under(
     link: &NewLink,
     code: &ShortCode,
 ) -> Result<bool, sqlx::Error> {
-    let Terms {
-        expires_in,
-        max_visits,
-    } = link.terms;
+    let (terms, options) = (&link.terms, &link.options);
+    let (expires_in, expires_at) = Expiry::as_seconds(terms.expiry);
+    let tags = options.labels.tags.as_slice();
     let inserted = sqlx::query(INSERT_OWN)
         .bind(code.as_str())
         .bind(link.target.as_str())
-        .bind(expires_in.map(|duration| duration.as_secs_f64()))
-        .bind(max_visits.map(|visits| i32::try_from(visits).unwrap_or(i32::MAX)))
+        .bind(expires_in)
+        .bind(expires_at)
+        .bind(
+            terms
+                .max_visits
+                .map(|visits| i32::try_from(visits).unwrap_or(i32::MAX)),
+        )
+        .bind(terms.starts_at.map(unix_seconds))
+        .bind(link.owner.as_ref().map(Owner::as_str))
+        .bind(options.manner.redirect.stored())
+        .bind(options.manner.forward_query)
+        .bind(options.fallback.as_ref().map(TargetUrl::as_str))
+        .bind(options.enabled)
+        .bind(options.labels.title.as_ref().map(Title::as_str))
+        .bind(options.labels.note.as_ref().map(Note::as_str))
+        .bind((!tags.is_empty()).then_some(tags))
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() == 1)
-}
-
-/// A row of [`LOOK_UP`]; of a code that is unknown, all is null.
-#[derive(sqlx::FromRow)]
-struct Row {
-    original_url: Option<String>,
-    limited: Option<bool>,
-    gone: Option<bool>,
-    expires_in: Option<f64>,
-}
-
-impl From<Row> for LookUp {
-    fn from(row: Row) -> Self {
-        let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        match row.original_url {
-            None => Self::Unknown,
-            Some(_) if row.gone == Some(true) => Self::Gone,
-            Some(url) => Self::Found(Link {
-                url,
-                limited: row.limited == Some(true),
-                expires_in: row.expires_in.map(seconds),
-            }),
-        }
-    }
 }
 
 fn look_up<'c>(

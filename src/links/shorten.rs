@@ -2,13 +2,43 @@
 
 use tracing::error;
 
-use super::{Alias, Created, Links, NewLink, ShortCode, TargetUrl, Terms, Unavailable};
+use super::{
+    Alias, CodeLength, Created, LinkOptions, Links, NewLink, ShortCode, TargetUrl, Terms,
+    Unavailable,
+};
+use crate::owner::Owner;
 
 /// Random codes of one length that are tried before the code grows by a character.
 const ATTEMPTS_PER_LENGTH: usize = 3;
 
 /// How many characters a code may grow by under collisions; each makes 62 times more room.
 const EXTRA_LENGTH: usize = 4;
+
+/// A link that somebody wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where it leads.
+    pub target: TargetUrl,
+    /// The code that it is to have.
+    pub code: WantedCode,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// When and how often it works.
+    pub terms: Terms,
+    /// What else it has.
+    pub options: LinkOptions,
+}
+
+/// The code that somebody wants for a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedCode {
+    /// Any.
+    Any,
+    /// Any random code of this length, or longer if every code of this length that is tried is taken.
+    OfLength(CodeLength),
+    /// This one.
+    Alias(Alias),
+}
 
 /// Why a link was not made.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -22,56 +52,43 @@ pub enum ShortenError {
 }
 
 impl Links {
-    /// The code of a link to `target`: the code that `target` already has, or a new one.
+    /// The code of a link as it is wanted: a link that exists already, or a new one.
     ///
-    /// Links with `terms` of their own (an expiry, a number of visits) are never deduplicated: each gets a new code.
-    /// On success the link is committed.
+    /// A link for which nothing but the target is wanted is deduplicated among the links of its owner, or among those
+    /// that have none. Any other link is new. On success the link is committed.
     ///
     /// # Errors
+    /// [`ShortenError::AliasTaken`] if any link has the wanted alias, even one to the same target.
     /// [`ShortenError::Unavailable`] if the store fails, or if every code that was tried is taken.
-    pub async fn shorten(
-        &self,
-        target: &TargetUrl,
-        terms: Terms,
-    ) -> Result<ShortCode, ShortenError> {
-        for extra in 0..=EXTRA_LENGTH {
-            for _ in 0..ATTEMPTS_PER_LENGTH {
-                let link = NewLink {
-                    code: ShortCode::random(self.code_length, extra),
-                    target: target.clone(),
-                    deduplicated: terms.is_unlimited(),
-                    terms,
-                };
-                match self.insert(&link).await? {
-                    Created::Stored(code) => return Ok(code),
-                    Created::CodeTaken => {}
+    pub async fn shorten(&self, wanted: Wanted) -> Result<ShortCode, ShortenError> {
+        let deduplicated = wanted.code == WantedCode::Any
+            && wanted.terms.is_unlimited()
+            && wanted.options.is_plain();
+        let (length, alias) = match wanted.code {
+            WantedCode::Any => (self.code_length, None),
+            WantedCode::OfLength(length) => (length, None),
+            WantedCode::Alias(alias) => (self.code_length, Some(alias.into_code())),
+        };
+        let has_alias = alias.is_some();
+        let mut link = NewLink {
+            code: alias.unwrap_or_else(|| ShortCode::random(length, 0)),
+            target: wanted.target,
+            deduplicated,
+            owner: wanted.owner,
+            terms: wanted.terms,
+            options: wanted.options,
+        };
+        for attempt in 1..=(EXTRA_LENGTH + 1) * ATTEMPTS_PER_LENGTH {
+            match self.insert(&link).await? {
+                Created::Stored(code) => return Ok(code),
+                Created::CodeTaken if has_alias => return Err(ShortenError::AliasTaken),
+                Created::CodeTaken => {
+                    link.code = ShortCode::random(length, attempt / ATTEMPTS_PER_LENGTH);
                 }
             }
         }
         error!("every random code that was tried is taken: links.code_length is too small");
         Err(Unavailable.into())
-    }
-
-    /// Makes a link to `target` under a code of the caller's choice.
-    ///
-    /// # Errors
-    /// [`ShortenError::AliasTaken`] if any link has that code, even one to the same target.
-    pub async fn shorten_as(
-        &self,
-        alias: Alias,
-        target: &TargetUrl,
-        terms: Terms,
-    ) -> Result<ShortCode, ShortenError> {
-        let link = NewLink {
-            code: alias.into_code(),
-            target: target.clone(),
-            deduplicated: false,
-            terms,
-        };
-        match self.insert(&link).await? {
-            Created::Stored(code) => Ok(code),
-            Created::CodeTaken => Err(ShortenError::AliasTaken),
-        }
     }
 
     async fn insert(&self, link: &NewLink) -> Result<Created, Unavailable> {

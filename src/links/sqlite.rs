@@ -5,13 +5,17 @@ mod rehearsal;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 use tokio::time::sleep;
 
 use super::{
-    Change, Created, Link, LinkStore, LookUp, NewLink, ShortCode, Terms, Write, store::TargetHash,
+    Change, Created, Expiry, LinkStore, LookUp, NewLink, Note, ShortCode, TargetUrl, Title, Write,
+    row::Row, store::TargetHash, terms::unix_seconds,
 };
-use crate::db::{DatabaseError, Sqlite};
+use crate::{
+    db::{DatabaseError, Sqlite},
+    owner::Owner,
+};
 
 /// Between looks at whether another process has changed the links.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,28 +29,40 @@ const FIND_DEDUPLICATED: &str = "SELECT short_code FROM urls WHERE url_sha256 = 
 /// Has no RETURNING: with it, the driver would stop at the row it wants and reset the statement. That would commit it,
 /// but hide whether the commit succeeded, and the write-ahead log would never be folded into the file.
 const INSERT_DEDUPLICATED: &str = "
-    INSERT INTO urls (short_code, original_url, url_sha256) VALUES (?1, ?2, ?3)
+    INSERT INTO urls (short_code, original_url, url_sha256, owner) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (url_sha256) DO NOTHING";
 
 /// Unique by `urls_short_code_key`.
 const INSERT_OWN: &str = "
-    INSERT INTO urls (short_code, original_url, expires_at, max_visits)
-    VALUES (?1, ?2, unixepoch('subsec') + ?3, ?4)
+    INSERT INTO urls (short_code, original_url, expires_at, max_visits, starts_at, owner,
+                      redirect, forward_query, fallback_url, enabled, title, note, tags)
+    VALUES (?1, ?2, coalesce(unixepoch('subsec') + ?3, ?4), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT (short_code) DO NOTHING";
 
-/// By `urls_short_code_key`, once for each code of a JSON array.
+/// By `urls_short_code_key`, once for each code of a JSON array. Then by the primary key, because the code may be a
+/// further code of a link.
+///
+/// A link with a password does not work: only a later release knows how to ask for it.
 const LOOK_UP: &str = "
-    SELECT original_url,
-           max_visits IS NOT NULL AS limited,
-           coalesce(expires_at <= unixepoch('subsec'), 0) OR coalesce(visits >= max_visits, 0) AS gone,
-           expires_at - unixepoch('subsec') AS expires_in
-    FROM json_each(?1) AS asked LEFT JOIN urls ON short_code = asked.value
+    SELECT CASE WHEN link.starts_at > unixepoch('subsec') THEN 'early'
+                WHEN link.deleted_at IS NOT NULL OR NOT link.enabled OR link.password_hash IS NOT NULL THEN 'down'
+                WHEN iif(link.hidden, link.ends_at, link.expires_at) <= unixepoch('subsec')
+                     OR link.visits >= link.max_visits THEN 'over'
+                WHEN link.id IS NOT NULL THEN 'works' END AS state,
+           link.original_url, link.redirect, link.forward_query, link.fallback_url,
+           link.max_visits IS NOT NULL AS limited,
+           iif(link.hidden, link.ends_at, link.expires_at) - unixepoch('subsec') AS expires_in,
+           link.starts_at - unixepoch('subsec') AS starts_in
+    FROM json_each(?1) AS asked
+    LEFT JOIN urls AS named ON named.short_code = asked.value
+    LEFT JOIN urls AS link ON link.id = coalesce(named.main_id, named.id)
     ORDER BY asked.key";
 
-/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`.
+/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`, then by the primary
+/// key.
 const COUNT_VISIT: &str = "
     UPDATE urls SET visits = visits + 1
-    WHERE short_code = ?1 AND visits < max_visits";
+    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1) AND visits < max_visits";
 
 /// Links in an SQLite file.
 pub struct SqliteLinks {
@@ -106,22 +122,31 @@ async fn insert(
     code: &ShortCode,
     hash: Option<TargetHash>,
 ) -> Result<Inserted, sqlx::Error> {
-    let Terms {
-        expires_in,
-        max_visits,
-    } = link.terms;
     let inserted = if let Some(hash) = &hash {
         let insert = sqlx::query(INSERT_DEDUPLICATED)
             .bind(code.as_str())
             .bind(link.target.as_str())
-            .bind(hash.as_slice());
+            .bind(hash.as_slice())
+            .bind(link.owner.as_ref().map(Owner::as_str));
         insert.execute(connection).await
     } else {
+        let (terms, options) = (&link.terms, &link.options);
+        let (expires_in, expires_at) = Expiry::as_seconds(terms.expiry);
         let insert = sqlx::query(INSERT_OWN)
             .bind(code.as_str())
             .bind(link.target.as_str())
-            .bind(expires_in.map(|duration| duration.as_secs_f64()))
-            .bind(max_visits);
+            .bind(expires_in)
+            .bind(expires_at)
+            .bind(terms.max_visits)
+            .bind(terms.starts_at.map(unix_seconds))
+            .bind(link.owner.as_ref().map(Owner::as_str))
+            .bind(options.manner.redirect.stored())
+            .bind(options.manner.forward_query)
+            .bind(options.fallback.as_ref().map(TargetUrl::as_str))
+            .bind(options.enabled)
+            .bind(options.labels.title.as_ref().map(Title::as_str))
+            .bind(options.labels.note.as_ref().map(Note::as_str))
+            .bind(options.labels.tags.to_json());
         insert.execute(connection).await
     };
     match inserted {
@@ -149,12 +174,11 @@ impl LinkStore for SqliteLinks {
         let codes = format!("[\"{}\"]", codes.join("\",\""));
         let look_up = async {
             let mut reader = self.sqlite.reader().await?;
-            let look_up = sqlx::query(LOOK_UP).bind(codes);
+            let look_up = sqlx::query_as(LOOK_UP).bind(codes);
             look_up.fetch_all(&mut *reader).await
         };
-        let rows = self.sqlite.read(look_up).await?;
-        let found: Result<_, _> = rows.iter().map(found).collect();
-        Ok(found?)
+        let rows: Vec<Row> = self.sqlite.read(look_up).await?;
+        Ok(rows.into_iter().map(LookUp::from).collect())
     }
 
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, DatabaseError> {
@@ -189,23 +213,6 @@ impl LinkStore for SqliteLinks {
         }
         self.sqlite.rehearse(write, rehearsal::rehearse).await
     }
-}
-
-fn found(row: &SqliteRow) -> Result<LookUp, sqlx::Error> {
-    let url: Option<String> = row.try_get("original_url")?;
-    let Some(url) = url else {
-        return Ok(LookUp::Unknown);
-    };
-    if row.try_get("gone")? {
-        return Ok(LookUp::Gone);
-    }
-    let expires_in: Option<f64> = row.try_get("expires_in")?;
-    Ok(LookUp::Found(Link {
-        url,
-        limited: row.try_get("limited")?,
-        expires_in: expires_in
-            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-    }))
 }
 
 fn is_code_taken(error: &sqlx::Error) -> bool {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{Schemes, ShortCode, TargetUrl, Terms};
-use crate::db::DatabaseError;
+use super::{LinkOptions, Manner, Schemes, ShortCode, TargetUrl, Terms};
+use crate::{db::DatabaseError, owner::Owner};
 
 /// Where links are kept.
 ///
@@ -63,17 +63,38 @@ pub struct NewLink {
     pub target: TargetUrl,
     /// Whether this one link answers every request to shorten its target.
     pub deduplicated: bool,
-    /// How long and how often it works.
+    /// Who may change it; nobody but administrators if it has no owner.
+    pub owner: Option<Owner>,
+    /// When and how often it works.
     pub terms: Terms,
+    /// What else it has.
+    pub options: LinkOptions,
 }
 
 impl NewLink {
+    /// A link of nobody, without terms and options, and not deduplicated.
+    pub fn new(code: ShortCode, target: TargetUrl) -> Self {
+        Self {
+            code,
+            target,
+            deduplicated: false,
+            owner: None,
+            terms: Terms::default(),
+            options: LinkOptions::default(),
+        }
+    }
+
     /// What the unique index on targets sees: NULL for a link that is not deduplicated.
     ///
-    /// A b-tree on the URL itself fails above 2704 bytes, hence the hash.
+    /// A b-tree on the URL itself fails above 2704 bytes, hence the hash. Each owner's links are deduplicated among
+    /// themselves: an owner may change a link, and nobody else must have been given its code. No owner's name and no URL
+    /// contains a line feed.
     pub(super) fn target_hash(&self) -> Option<TargetHash> {
-        self.deduplicated
-            .then(|| Sha256::digest(self.target.as_str()).into())
+        let hash = || match &self.owner {
+            None => Sha256::digest(self.target.as_str()),
+            Some(owner) => Sha256::digest(format!("{owner}\n{}", self.target.as_str())),
+        };
+        self.deduplicated.then(|| hash().into())
     }
 }
 
@@ -81,7 +102,7 @@ impl NewLink {
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Storing a link.
-    Insert(NewLink),
+    Insert(Box<NewLink>),
     /// Counting a visit of a link whose visits are limited.
     Visit(ShortCode),
 }
@@ -96,12 +117,10 @@ impl Write {
             &Schemes::default(),
         )
         .expect("a complete URL");
-        Self::Insert(NewLink {
-            code,
-            target,
+        Self::Insert(Box::new(NewLink {
             deduplicated: true,
-            terms: Terms::default(),
-        })
+            ..NewLink::new(code, target)
+        }))
     }
 }
 
@@ -122,8 +141,12 @@ pub enum Created {
 pub enum LookUp {
     /// A link that works.
     Found(Link),
-    /// A link that has expired or is used up.
+    /// A link that has expired or is used up, and leads to this URL instead.
+    FallsBack(String),
+    /// A link that has expired, is used up, disabled or deleted.
     Gone,
+    /// A link that begins to work after this time.
+    NotStarted(Duration),
     /// There is no such link.
     Unknown,
 }
@@ -133,6 +156,10 @@ pub enum LookUp {
 pub struct Link {
     /// Where it leads.
     pub url: String,
+    /// How visitors are led there.
+    pub manner: Manner,
+    /// Where it leads when it has expired or is used up.
+    pub fallback: Option<String>,
     /// Whether each visit has to be counted, because only so many are allowed.
     pub limited: bool,
     /// How much longer it works, by the store's clock.

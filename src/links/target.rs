@@ -1,13 +1,13 @@
 //! Where a short link leads.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use url::Url;
 
 use super::Schemes;
 
 /// The longest target, in bytes after normalisation.
-const MAX_LENGTH: usize = 8192;
+pub const MAX_TARGET_LENGTH: usize = 8192;
 
 /// A URL that a link may lead to: absolute, with a scheme that is allowed, at most 8192 bytes, normalised as browsers
 /// do (host in lower case and punycode, default port left out). A URL of the web has a host and no credentials.
@@ -33,7 +33,7 @@ pub enum InvalidTarget {
     #[error("a URL with a user name or password cannot be shortened")]
     Credentials,
     /// Over 8192 bytes.
-    #[error("the URL is longer than {MAX_LENGTH} bytes")]
+    #[error("the URL is longer than {MAX_TARGET_LENGTH} bytes")]
     TooLong,
     /// Line breaks, NUL and the like, other than percent-encoded.
     #[error("the URL contains control characters")]
@@ -48,7 +48,7 @@ impl TargetUrl {
     /// [`InvalidTarget`] if the text is not acceptable.
     pub fn parse(text: &str, schemes: &Schemes) -> Result<Self, InvalidTarget> {
         let text = text.trim_matches(is_around);
-        if text.len() > MAX_LENGTH {
+        if text.len() > MAX_TARGET_LENGTH {
             return Err(InvalidTarget::TooLong);
         }
         // The parser would drop tabs and line breaks silently, even in the middle of a host.
@@ -73,7 +73,7 @@ impl TargetUrl {
                 return Err(InvalidTarget::Credentials);
             }
         }
-        if url.as_str().len() > MAX_LENGTH {
+        if url.as_str().len() > MAX_TARGET_LENGTH {
             return Err(InvalidTarget::TooLong);
         }
         Ok(Self(url))
@@ -92,6 +92,15 @@ impl TargetUrl {
     /// The normalised URL itself.
     pub fn url(&self) -> &Url {
         &self.0
+    }
+}
+
+/// A URL of the web, for the configuration.
+impl FromStr for TargetUrl {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text, &Schemes::default())
     }
 }
 
@@ -209,7 +218,7 @@ mod tests {
     #[test]
     fn the_length_counts_after_normalisation() {
         let base = "https://example.com/";
-        let fits = format!("{base}{}", "a".repeat(MAX_LENGTH - base.len()));
+        let fits = format!("{base}{}", "a".repeat(MAX_TARGET_LENGTH - base.len()));
         assert!(target(&fits).is_ok());
         assert_eq!(target(&format!("{fits}a")), Err(InvalidTarget::TooLong));
         // Each `ü` grows from two bytes to six.

@@ -1,6 +1,8 @@
 //! Visits: when one is counted, and what a request learns without one.
 
-use super::{Links, LookUp, ShortCode, Unavailable};
+use std::time::Duration;
+
+use super::{Links, LookUp, Manner, ShortCode, Unavailable};
 
 /// Whether a request for a link counts as a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,16 +16,50 @@ pub enum Visit {
 /// Where a code leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// To this URL.
-    Found(String),
-    /// To this URL, for the visit that this request has just used up.
-    Visited(String),
+    /// To this destination.
+    Found(Destination),
+    /// To this destination, for the visit that this request has just used up.
+    Visited(Destination),
     /// To a URL that only a counted visit learns.
     Withheld,
-    /// Nowhere any more: expired or used up.
+    /// To this URL, because the link has expired or is used up.
+    FallsBack(String),
+    /// Nowhere any more: expired, used up, disabled or deleted.
     Gone,
-    /// There is no such link.
+    /// There is no such link, or it does not work yet.
     Unknown,
+}
+
+/// Where a link leads, and how visitors are led there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The target.
+    pub url: String,
+    /// How visitors are led there.
+    pub manner: Manner,
+    /// How much longer the link works.
+    pub expires_in: Option<Duration>,
+}
+
+impl Destination {
+    /// The link may lead elsewhere by now: nobody may remember it.
+    pub(super) fn in_doubt(self) -> Self {
+        Self {
+            expires_in: Some(Duration::ZERO),
+            ..self
+        }
+    }
+}
+
+/// A link without options.
+impl From<String> for Destination {
+    fn from(url: String) -> Self {
+        Self {
+            url,
+            manner: Manner::default(),
+            expires_in: None,
+        }
+    }
 }
 
 impl Links {
@@ -36,20 +72,27 @@ impl Links {
     ) -> Result<Resolved, Unavailable> {
         let link = match found {
             LookUp::Found(link) => link,
+            LookUp::FallsBack(url) => return Ok(Resolved::FallsBack(url)),
             LookUp::Gone => return Ok(Resolved::Gone),
-            LookUp::Unknown => return Ok(Resolved::Unknown),
+            // Whoever made it may not want it to be known yet.
+            LookUp::NotStarted(_) | LookUp::Unknown => return Ok(Resolved::Unknown),
+        };
+        let destination = Destination {
+            url: link.url,
+            manner: link.manner,
+            expires_in: link.expires_in,
         };
         if !link.limited {
-            return Ok(Resolved::Found(link.url));
+            return Ok(Resolved::Found(destination));
         }
         if visit() == Visit::Uncounted {
             return Ok(Resolved::Withheld);
         }
         // Other visitors may have used up the last visit since the look-up.
         Ok(if self.store.count_visit(code).await? {
-            Resolved::Visited(link.url)
+            Resolved::Visited(destination)
         } else {
-            Resolved::Gone
+            link.fallback.map_or(Resolved::Gone, Resolved::FallsBack)
         })
     }
 }

@@ -251,3 +251,74 @@ async fn the_way_from_sqlite_to_postgres_keeps_everything() {
     );
     assert_eq!(database.number("SELECT max(id) FROM urls").await, count + 1);
 }
+
+/// Everything that a row has beside its number, as JSON, in SQLite and in Postgres.
+const ROWS_IN_SQLITE: &str = "SELECT json_group_array(json_array(short_code, original_url, visits, max_visits,
+    CAST(round(iif(hidden, ends_at, expires_at) * 1000) AS INTEGER), CAST(round(starts_at * 1000) AS INTEGER),
+    CAST(round(deleted_at * 1000) AS INTEGER), enabled, hidden, owner, main_id, password_hash, redirect,
+    forward_query, fallback_url, title, note, json(tags), lower(hex(url_sha256)))) FROM (SELECT * FROM urls ORDER BY id)";
+const ROWS_IN_POSTGRES: &str = "SELECT json_agg(json_build_array(short_code, original_url, visits, max_visits,
+    round(extract(epoch FROM CASE WHEN hidden THEN ends_at ELSE expires_at END) * 1000)::bigint,
+    round(extract(epoch FROM starts_at) * 1000)::bigint, round(extract(epoch FROM deleted_at) * 1000)::bigint,
+    enabled::int, hidden::int, owner, main_id, password_hash, redirect, forward_query::int, fallback_url, title, note,
+    tags, coalesce(encode(url_sha256, 'hex'), '')) ORDER BY id)::text FROM urls";
+
+#[tokio::test]
+async fn the_way_from_sqlite_to_postgres_keeps_the_options_of_links() {
+    needs!("sqlite3", "psql", "postgres");
+    let (directory, builder) = place();
+    let node = builder.start().await;
+    let client = node.client();
+    let url = ("url", "https://example.com/");
+    let special = [
+        url,
+        ("alias", "special"),
+        // Before ten years are over, and after the start.
+        ("expires_in", "9y"),
+        ("starts_at", "2030-01-01T00:00:00+01:00"),
+        ("redirect", "308"),
+        ("forward_query", "true"),
+        ("fallback_url", AWKWARD),
+        ("title", r#"A "title", with \N"#),
+        ("note", "one\n\"two\",\n\\."),
+        ("tags", r#"a "tag", {b}, \N"#),
+    ];
+    make(&client, &special).await;
+    make(&client, &[url, ("alias", "disabled"), ("enabled", "false")]).await;
+    make(&client, &[url]).await;
+    drop(node);
+    let sqlite = |statement: &str| {
+        let file = directory.path().join("shunt.db");
+        let output = Command::new("sqlite3").arg(file).arg(statement).output();
+        let output = output.expect("sqlite3");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    sqlite(
+        "UPDATE urls SET owner = 'anna', password_hash = 'x' WHERE short_code = 'special';
+         UPDATE urls SET deleted_at = 1700000000.5 WHERE short_code = 'disabled';
+         INSERT INTO urls (short_code, original_url, main_id, created_at)
+             SELECT 'further', original_url, id, created_at FROM urls WHERE short_code = 'special'",
+    );
+    let rows: Value = serde_json::from_str(&sqlite(ROWS_IN_SQLITE)).expect("JSON");
+    assert_eq!(rows.as_array().expect("rows").len(), 4);
+
+    let database = Postgres::shared_by_tests().await.database().await;
+    let environment = [("DATABASE_URL", database.url())];
+    let environment = environment
+        .each_ref()
+        .map(|(name, url)| (*name, url.as_str()));
+    run(
+        &commands("From SQLite to Postgres"),
+        directory.path(),
+        &environment,
+    );
+    let moved: Vec<String> = sqlx::query_scalar(ROWS_IN_POSTGRES)
+        .fetch_all(&mut database.connect().await)
+        .await
+        .expect("rows");
+    let moved: Value = serde_json::from_str(&moved[0]).expect("JSON");
+    assert_eq!(moved, rows);
+    let tags = "SELECT count(*) FROM taggings";
+    assert_eq!(database.number(tags).await, 3);
+}

@@ -40,7 +40,7 @@ pub use proxy::Proxy;
 pub use raw::{RawConnection, unread};
 pub use redis::Redis;
 pub use traffic::{Seen, Traffic};
-pub use wait::{eventually, free_port, within};
+pub use wait::{eventually, free_port, wall_clock, within};
 pub use wire::{Fate, Wire};
 
 /// Whether every program is installed.

@@ -3,11 +3,20 @@
 use std::{
     net::TcpListener,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Long enough for a busy machine, short enough to fail a test that would wait forever.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// The time on this machine's wall clock, for tests of times that people choose.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "every server of a test has this clock"
+)]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
 
 /// Waits until `condition` returns something, and returns that.
 ///

@@ -79,6 +79,15 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "limiter.policies.shorten.route",
         ),
         ("[links]\ncode_length = 3", "links.code_length"),
+        ("[links]\nhome_url = \"/home\"", "links.home_url"),
+        (
+            "[links]\nhome_url = \"https://user:secret@example.com/\"",
+            "links.home_url",
+        ),
+        (
+            "[links]\nnot_found_url = \"javascript:alert(1)\"",
+            "links.not_found_url",
+        ),
         ("[links]\nschemes = []", "links.schemes"),
         ("[links]\nschemes = \"\"", "links.schemes"),
         ("[links]\nschemes = \"https://\"", "links.schemes"),

@@ -73,7 +73,8 @@ fn what_is_unset_can_be_set_and_unset_again() {
     assert!(unset.http.cors_origins.is_empty());
     let file = "[http]\nclient_ip_header = \"CF-Connecting-IP\"\n\
         cors_origins = [\"https://App.example/\"]\n\
-        [links]\nschemes = [\"https\", \"MailTo\"]";
+        [links]\nschemes = [\"https\", \"MailTo\"]\n\
+        home_url = \"https://Example.com\"\nnot_found_url = \"https://example.com/404\"";
     let shown = load(file, &[], &[])
         .expect("a configuration")
         .to_toml()
@@ -82,16 +83,20 @@ fn what_is_unset_can_be_set_and_unset_again() {
         "client_ip_header = \"cf-connecting-ip\"",
         "cors_origins = [\"https://app.example\"]",
         "schemes = [\"https\", \"mailto\"]",
+        "home_url = \"https://example.com/\"",
+        "not_found_url = \"https://example.com/404\"",
     ] {
         assert!(shown.contains(line), "no {line} in {shown}");
     }
     let environment = [
         ("SHUNT__HTTP__CLIENT_IP_HEADER", ""),
         ("SHUNT__HTTP__CORS_ORIGINS", ""),
+        ("SHUNT__LINKS__HOME_URL", ""),
     ];
     let config = load(file, &environment, &[]).expect("a configuration");
     assert_eq!(config.http.client_ip_header, None);
     assert!(config.http.cors_origins.is_empty());
+    assert_eq!(config.links.home_url, None);
 }
 
 #[test]
@@ -146,7 +151,7 @@ fn numbers_and_flags_can_be_text() {
 }
 
 /// A value for each key with text that has no default to take: unset, or an empty list.
-const SAMPLES: [(&str, &str); 10] = [
+const SAMPLES: [(&str, &str); 12] = [
     ("http.client_ip_header", "Forwarded"),
     ("http.cors_origins", "https://app.example"),
     ("http.public_url", "https://sho.rt"),
@@ -156,6 +161,8 @@ const SAMPLES: [(&str, &str); 10] = [
     ("limiter.policies.daily.quota", "500/day"),
     ("limiter.policies.shorten.clients", "10.0.0.0/8"),
     ("limiter.policies.shorten.routes", "shorten,follow"),
+    ("links.home_url", "https://example.com/"),
+    ("links.not_found_url", "https://example.com/404"),
     ("redis.url", "redis://localhost"),
 ];
 

@@ -127,6 +127,11 @@ impl RequestContext {
         self.request.path()
     }
 
+    /// The query as the client sent it; empty if there is none.
+    pub(in crate::http) fn query(&self) -> &str {
+        self.request.query_string()
+    }
+
     pub(in crate::http) fn headers(&self) -> &HeaderMap {
         self.request.headers()
     }

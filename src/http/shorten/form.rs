@@ -1,44 +1,38 @@
-//! The body of `POST /shorten`: a form or JSON.
+//! The fields of `POST /shorten`.
 
-use std::{fmt, time::Duration};
+use std::time::{Duration, SystemTime};
 
-use actix_web::{
-    dev::Payload,
-    http::header::{self, HeaderMap},
-};
-use percent_encoding::percent_decode;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::Value;
-use url::form_urlencoded;
+use actix_web::dev::Payload;
 
 use crate::{
     http::{
-        edge::{RequestContext, read_body},
+        edge::RequestContext,
+        fields::{
+            Member, code_length, expires_at, expires_in, flag, given, list, malformed, max_visits,
+            note, number, read_members, redirect, shortened, starts_at, tags, text, title,
+            unacceptable,
+        },
         problem::ApiError,
     },
-    links::Terms,
+    links::{CodeLength, Expiry, Labels, Manner, Terms},
 };
 
-/// What some editors write in front of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// The longest life of a link: ten years.
-const MAX_EXPIRES_IN: Duration = Duration::from_secs(10 * 366 * 86_400);
-
-/// What `POST /shorten` asks for. The terms are checked; the URL and the alias are not.
+/// What `POST /shorten` asks for. Everything is checked but the URLs and the alias.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ShortenForm {
     pub(super) url: String,
     pub(super) alias: Option<String>,
+    pub(super) code_length: Option<CodeLength>,
     pub(super) terms: Terms,
+    pub(super) manner: Manner,
+    pub(super) fallback_url: Option<String>,
+    pub(super) enabled: bool,
+    pub(super) labels: Labels,
 }
 
 /// Declares the fields of a body, each with the function that reads its value.
 macro_rules! fields {
-    ($($name:ident: $read:ident),*) => {
+    ($($name:ident: $read:ident),* $(,)?) => {
         /// The fields as they come, in a form or in JSON, each at most once.
         #[derive(Debug, Default)]
         struct Fields {
@@ -47,7 +41,7 @@ macro_rules! fields {
 
         impl Fields {
             /// Takes in members one by one, and stops at the first that is wrong.
-            fn read(members: impl IntoIterator<Item = Member>) -> Result<Self, ApiError> {
+            fn read(members: &mut dyn Iterator<Item = Member>) -> Result<Self, ApiError> {
                 let mut fields = Self::default();
                 for (name, value) in members {
                     let (field, value) = match name.as_str() {
@@ -66,19 +60,22 @@ macro_rules! fields {
     };
 }
 
-fields!(url: text, alias: text, expires_in: number, max_visits: number);
-
-/// A name and a value of a form or a JSON object.
-type Member = (String, Value);
-
-/// The members of a JSON object, in their order, with those that are repeated.
-struct Members(Vec<Member>);
-
-#[derive(Clone, Copy, Debug)]
-enum MediaType {
-    Form,
-    Json,
-}
+fields!(
+    url: text,
+    alias: text,
+    code_length: number,
+    expires_in: number,
+    expires_at: text,
+    starts_at: text,
+    max_visits: number,
+    redirect: number,
+    forward_query: flag,
+    fallback_url: text,
+    enabled: flag,
+    title: text,
+    note: text,
+    tags: list,
+);
 
 impl ShortenForm {
     /// Reads and parses the body: at most 32 KiB, within `within`.
@@ -87,162 +84,112 @@ impl ShortenForm {
         payload: Payload,
         within: Duration,
     ) -> Result<Self, ApiError> {
-        let media_type = MediaType::of(context.headers())?;
-        let body = read_body(context, payload, within).await?;
-        let fields = match media_type {
-            MediaType::Form => Fields::read(parse_form(&body)?)?,
-            MediaType::Json => Fields::read(parse_json(&body)?)?,
-        };
-        fields.check()
-    }
-}
-
-impl MediaType {
-    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let mut lines = headers.get_all(header::CONTENT_TYPE);
-        let (Some(content_type), None) = (lines.next(), lines.next()) else {
-            return Err(ApiError::UnsupportedMediaType);
-        };
-        let media_type: mime::Mime = content_type
-            .to_str()
-            .ok()
-            .and_then(|value| value.parse().ok())
-            .ok_or(ApiError::UnsupportedMediaType)?;
-        match media_type.essence_str() {
-            "application/x-www-form-urlencoded" => Ok(Self::Form),
-            "application/json" => Ok(Self::Json),
-            _ => Err(ApiError::UnsupportedMediaType),
-        }
-    }
-}
-
-fn parse_form(body: &[u8]) -> Result<impl Iterator<Item = Member>, ApiError> {
-    // The parser would put replacement characters into the link.
-    if percent_decode(body).decode_utf8().is_err() {
-        return Err(malformed("The body is not valid UTF-8"));
-    }
-    let members = form_urlencoded::parse(body);
-    Ok(members.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))))
-}
-
-fn parse_json(body: &[u8]) -> Result<Vec<Member>, ApiError> {
-    // Some Windows programs begin a file with it.
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first != Some(&b'{') {
-        return Err(malformed("The body is not a JSON object"));
-    }
-    // The parser's own message is for programmers.
-    let Members(members) =
-        serde_json::from_slice(body).map_err(|_| malformed("The body is not valid JSON"))?;
-    Ok(members)
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// The value of a field that is a text. `null` is the same as no field.
-fn text(name: &str, value: Value) -> Result<Option<String>, ApiError> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        _ => Err(malformed(format!("The field `{name}` must be a string"))),
-    }
-}
-
-/// The value of a field that is a number, or a number as a text.
-fn number(name: &str, value: Value) -> Result<Option<String>, ApiError> {
-    match value {
-        Value::Number(number) => Ok(Some(number.to_string())),
-        value => {
-            text(name, value).map_err(|_| malformed(format!("The field `{name}` must be a number")))
-        }
+        let fields = read_members(context, payload, within, Fields::read).await?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "refuses times that must be a mistake; when a link works, the store's clock decides"
+        )]
+        let now = SystemTime::now();
+        fields.check(now)
     }
 }
 
 impl Fields {
-    fn check(self) -> Result<ShortenForm, ApiError> {
-        // Browsers send the fields that their user left empty.
-        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    fn check(self, now: SystemTime) -> Result<ShortenForm, ApiError> {
         let url = given(self.url).ok_or_else(|| malformed("The field `url` is missing"))?;
-        let expires_in = given(self.expires_in).map(|text| expires_in(&text));
-        let max_visits = given(self.max_visits).map(|text| max_visits(&text));
+        let alias = given(self.alias);
+        let length = given(self.code_length).map(|text| code_length(&text));
+        if alias.is_some() && length.is_some() {
+            return Err(unacceptable(
+                "code_length",
+                "a link with an `alias` has no random code",
+            ));
+        }
+        let starts = given(self.starts_at).map(|text| starts_at(&text, now));
+        let visits = given(self.max_visits).map(|text| max_visits(&text));
+        let terms = Terms {
+            starts_at: starts.transpose()?.flatten(),
+            expiry: expiry(given(self.expires_in), given(self.expires_at), now)?,
+            max_visits: visits.transpose()?,
+        };
+        check_order(&terms, now)?;
+        let status = given(self.redirect).map(|text| redirect(&text));
+        let is_true = |flag: Option<String>| flag.map(|text| text == "true");
+        let title = given(self.title).map(|text| title(&text));
+        let note = given(self.note).map(|text| note(&text));
+        let tags = given(self.tags).map(|text| tags(&text));
         Ok(ShortenForm {
             url,
-            alias: given(self.alias),
-            terms: Terms {
-                expires_in: expires_in.transpose()?,
-                max_visits: max_visits.transpose()?,
+            alias,
+            code_length: length.transpose()?,
+            terms,
+            manner: Manner {
+                redirect: status.transpose()?.unwrap_or_default(),
+                forward_query: is_true(self.forward_query).unwrap_or(false),
+            },
+            fallback_url: given(self.fallback_url),
+            enabled: is_true(self.enabled).unwrap_or(true),
+            labels: Labels {
+                title: title.transpose()?,
+                note: note.transpose()?,
+                tags: tags.transpose()?.unwrap_or_default(),
             },
         })
     }
 }
 
-/// Seconds, or a duration like `7d`.
-fn expires_in(text: &str) -> Result<Duration, ApiError> {
-    let duration = match text.trim().parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text.trim()).ok(),
-    };
-    duration
-        .filter(|duration| (Duration::from_secs(1)..=MAX_EXPIRES_IN).contains(duration))
-        .ok_or_else(|| {
-            ApiError::Unacceptable(
-                "`expires_in` is seconds or a duration like 7d, from 1 second to 10 years"
-                    .to_owned(),
-            )
-        })
+/// One of the two ways to say when a link stops working.
+fn expiry(
+    time_left: Option<String>,
+    time: Option<String>,
+    now: SystemTime,
+) -> Result<Option<Expiry>, ApiError> {
+    match (time_left, time) {
+        (Some(_), Some(_)) => Err(unacceptable(
+            "expires_at",
+            "a link has either `expires_in` or `expires_at`",
+        )),
+        (Some(text), None) => expires_in(&text).map(Some),
+        (None, Some(text)) => expires_at(&text, now).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
-fn max_visits(text: &str) -> Result<u32, ApiError> {
-    let visits = text.trim().parse().ok();
-    visits
-        .filter(|visits| (1..=1_000_000_000).contains(visits))
-        .ok_or_else(|| {
-            ApiError::Unacceptable("`max_visits` is a number from 1 to 1000000000".to_owned())
-        })
-}
-
-fn malformed(message: impl Into<String>) -> ApiError {
-    ApiError::Malformed(message.into())
-}
-
-/// The part of the client's own text that a message repeats.
-fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+/// A link must start before it expires.
+fn check_order(terms: &Terms, now: SystemTime) -> Result<(), ApiError> {
+    let end = terms.expiry.map(|expiry| match expiry {
+        Expiry::In(duration) => now + duration,
+        Expiry::At(time) => time,
+    });
+    match (terms.starts_at, end) {
+        (Some(start), Some(end)) if start >= end => Err(unacceptable(
+            "starts_at",
+            "the link would have expired before it starts",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::{
+        http::fields::{form_members, json_members},
+        links::{Note, Redirect, Tags, Title},
+    };
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)
+    }
 
     fn form(body: &[u8]) -> Result<ShortenForm, ApiError> {
-        Fields::read(parse_form(body)?)?.check()
+        form_members(body, Fields::read)?.check(now())
     }
 
     fn json(body: &str) -> Result<ShortenForm, ApiError> {
-        Fields::read(parse_json(body.as_bytes())?)?.check()
+        json_members(body, Fields::read)?.check(now())
     }
 
     /// A body of 16,000 wrong members must not cost more than one of one.
@@ -250,7 +197,7 @@ mod tests {
     fn reading_ends_at_the_first_member_that_is_wrong() {
         let wrong = ("colour".to_owned(), Value::Null);
         let others = std::iter::from_fn(|| panic!("this one is not read"));
-        let read = Fields::read(std::iter::once(wrong).chain(others));
+        let read = Fields::read(&mut std::iter::once(wrong).chain(others));
         assert!(matches!(read, Err(ApiError::Malformed(_))));
     }
 
@@ -259,16 +206,34 @@ mod tests {
         let expected = ShortenForm {
             url: "https://example.com/?a=b&c=d e".to_owned(),
             alias: Some("mine".to_owned()),
+            code_length: None,
             terms: Terms {
-                expires_in: Some(Duration::from_secs(7 * 86_400)),
+                starts_at: Some(now() + Duration::from_secs(60)),
+                expiry: Some(Expiry::In(Duration::from_secs(7 * 86_400))),
                 max_visits: Some(3),
+            },
+            manner: Manner {
+                redirect: Redirect::TemporaryRedirect,
+                forward_query: true,
+            },
+            fallback_url: Some("https://example.com/over".to_owned()),
+            enabled: false,
+            labels: Labels {
+                title: Title::parse("A title").ok(),
+                note: Note::parse("one\ntwo").ok(),
+                tags: Tags::parse(["a", "b c"]).expect("tags"),
             },
         };
         let body =
-            b"url=https%3A%2F%2Fexample.com/?a=b%26c=d+e&alias=mine&expires_in=7d&max_visits=3";
+            b"url=https%3A%2F%2Fexample.com/?a=b%26c=d+e&alias=mine&expires_in=7d&max_visits=3\
+            &starts_at=2030-03-17T17:47:40Z&redirect=307&forward_query=on&enabled=false\
+            &fallback_url=https://example.com/over&title=A+title&note=one%0D%0Atwo&tags=a,+b+c,";
         assert_eq!(form(body).expect("a form"), expected);
         let body = r#"{"url": "https://example.com/?a=b&c=d e", "alias": "mine",
-                       "expires_in": 604800, "max_visits": "3"}"#;
+                       "expires_in": 604800, "max_visits": "3", "redirect": 307, "forward_query": true,
+                       "starts_at": "2030-03-17T19:47:40+02:00", "enabled": false,
+                       "fallback_url": "https://example.com/over", "title": "A title",
+                       "note": "one\ntwo", "tags": ["a", "b c", "a"]}"#;
         assert_eq!(json(body).expect("an object"), expected);
     }
 
@@ -299,6 +264,8 @@ mod tests {
             "{\"url\": \"a\", \"x\": 1}",
             "{\"url\": \"a\"} x",
             "{\"url\": \"a\", \"max_visits\": []}",
+            "{\"url\": \"a\", \"enabled\": 1}",
+            "{\"url\": \"a\", \"tags\": [1]}",
             "{\"url\": \"\\ud800\"}",
             &deep,
             &deep_unknown,
@@ -341,6 +308,19 @@ mod tests {
             "max_visits=x",
             "max_visits=4294967296",
             "expires_in=99999999999999999999",
+            "expires_in=1h&expires_at=2031-01-01T00:00:00Z",
+            "expires_at=2020-01-01T00:00:00Z",
+            "expires_at=2031-01-01T00:00:00Z&starts_at=2031-01-01T00:00:00Z",
+            "expires_in=1h&starts_at=2031-01-01T00:00:00Z",
+            "starts_at=soon",
+            "code_length=3",
+            "code_length=33",
+            "code_length=8&alias=mine",
+            "redirect=300",
+            "redirect=-302",
+            "title=a%0Ab",
+            "note=%00",
+            "tags=a%0Ab",
         ] {
             let result = form(format!("url=a&{field}").as_bytes());
             assert!(

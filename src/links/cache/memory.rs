@@ -7,13 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{CacheOptions, CacheUsage};
-use crate::links::{Link, LookUp, ShortCode};
+use crate::links::{Destination, Link, LookUp, Manner, ShortCode};
 
 /// A URL up to this long counts as one entry, a longer one as several: a bound on entries is a bound on memory.
 pub(super) const BYTES_PER_ENTRY: usize = 256;
@@ -43,6 +43,9 @@ impl Epoch {
 
 struct Entry {
     url: Box<str>,
+    manner: Manner,
+    /// Where it leads once it has expired.
+    fallback: Option<Box<str>>,
     expires_at: Option<Instant>,
     looked_up_at: Instant,
     /// The epoch in which the look-up began.
@@ -60,7 +63,10 @@ struct UrlLength;
 
 impl Weighter<ShortCode, Arc<Entry>> for UrlLength {
     fn weight(&self, _: &ShortCode, entry: &Arc<Entry>) -> u64 {
-        entry.url.len().div_ceil(BYTES_PER_ENTRY).max(1) as u64
+        let fallback = entry.fallback.as_ref().map_or(0, |url| url.len());
+        (entry.url.len() + fallback)
+            .div_ceil(BYTES_PER_ENTRY)
+            .max(1) as u64
     }
 }
 
@@ -68,9 +74,11 @@ impl Weighter<ShortCode, Arc<Entry>> for UrlLength {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Remembered {
     /// It leads here.
-    Fresh(String),
+    Fresh(Destination),
     /// It led here when the store was asked last.
-    Stale(String, Staleness),
+    Stale(Destination, Staleness),
+    /// It led somewhere; now it has expired or is used up, and leads here.
+    FallsBack(String),
     /// It led somewhere; now it has expired or is used up.
     Gone,
     /// It leads nowhere.
@@ -86,6 +94,16 @@ pub(in crate::links) enum Staleness {
     Old,
     /// It may have changed unheard.
     Doubtful,
+}
+
+impl Entry {
+    fn destination(&self, now: Instant) -> Destination {
+        Destination {
+            url: self.url.to_string(),
+            manner: self.manner,
+            expires_in: self.expires_at.map(|at| at.duration_since(now)),
+        }
+    }
 }
 
 impl Memory {
@@ -112,11 +130,14 @@ impl Memory {
             };
             let expired = entry.expires_at.is_some_and(|at| at <= now);
             return match staleness {
-                None if expired => Remembered::Gone,
+                None if expired => match &entry.fallback {
+                    Some(url) => Remembered::FallsBack(url.to_string()),
+                    None => Remembered::Gone,
+                },
                 // Its expiry may have been moved.
                 Some(_) if expired => Remembered::Nothing,
-                None => Remembered::Fresh(entry.url.to_string()),
-                Some(staleness) => Remembered::Stale(entry.url.to_string(), staleness),
+                None => Remembered::Fresh(entry.destination(now)),
+                Some(staleness) => Remembered::Stale(entry.destination(now), staleness),
             };
         }
         match self.misses.get(code) {
@@ -135,6 +156,8 @@ impl Memory {
             LookUp::Found(link) => {
                 let entry = Entry {
                     url: link.url.as_str().into(),
+                    manner: link.manner,
+                    fallback: link.fallback.as_deref().map(Box::from),
                     expires_at: link.expires_in.and_then(|left| now.checked_add(left)),
                     looked_up_at: now,
                     epoch,
@@ -142,15 +165,35 @@ impl Memory {
                 self.misses.remove(code);
                 self.links.insert(code.clone(), Arc::new(entry));
             }
-            LookUp::Gone | LookUp::Unknown => {
-                self.links.remove(code);
-                let miss = Miss {
-                    gone: *answer == LookUp::Gone,
-                    until: now + self.options.miss_ttl,
+            // As a link that has just expired: the bound on misses leaves no room for URLs.
+            LookUp::FallsBack(url) => {
+                let entry = Entry {
+                    url: Box::default(),
+                    manner: Manner::default(),
+                    fallback: Some(url.as_str().into()),
+                    expires_at: Some(now),
+                    looked_up_at: now,
+                    epoch,
                 };
-                self.misses.insert(code.clone(), miss);
+                self.misses.remove(code);
+                self.links.insert(code.clone(), Arc::new(entry));
+            }
+            LookUp::Gone | LookUp::Unknown => {
+                self.remember_miss(code, answer, self.options.miss_ttl);
+            }
+            LookUp::NotStarted(left) => {
+                self.remember_miss(code, answer, self.options.miss_ttl.min(*left));
             }
         }
+    }
+
+    fn remember_miss(&self, code: &ShortCode, answer: &LookUp, time: Duration) {
+        self.links.remove(code);
+        let miss = Miss {
+            gone: *answer == LookUp::Gone,
+            until: Instant::now() + time,
+        };
+        self.misses.insert(code.clone(), miss);
     }
 
     pub(super) fn forget(&self, code: &ShortCode) {

@@ -9,8 +9,10 @@ use crate::links::{NewLink, ShortCode, Write, store::TargetHash};
 /// Takes back what was inserted within the same transaction. By `urls_short_code_key`.
 const TAKE_BACK: &str = "DELETE FROM urls WHERE short_code = ?1";
 
-/// Takes back a visit that was counted within the same transaction. By `urls_short_code_key`.
-const UNCOUNT_VISIT: &str = "UPDATE urls SET visits = visits - 1 WHERE short_code = ?1";
+/// Takes back a visit that was counted within the same transaction. By `urls_short_code_key`, then by the primary key.
+const UNCOUNT_VISIT: &str = "
+    UPDATE urls SET visits = visits - 1
+    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1)";
 
 /// Does a write and takes it back, in the transaction that [`Sqlite::rehearse`](crate::db::Sqlite::rehearse) commits.
 pub(super) fn rehearse<'c>(

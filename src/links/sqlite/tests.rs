@@ -29,17 +29,15 @@ async fn of_a_file_that_has_all_its_pages_only_what_fits_is_acknowledged() {
             let target = format!("https://example.com/{number}/{}", "x".repeat(4_000));
             let target = TargetUrl::parse(&target, &Schemes::default()).expect("a URL");
             let link = NewLink {
-                code,
-                target,
                 deduplicated,
-                terms: Terms::default(),
+                ..NewLink::new(code, target)
             };
             match store.insert(&link).await {
                 Ok(Created::Stored(stored)) => acknowledged.push(stored),
                 Ok(Created::CodeTaken) => unreachable!("no two are the same"),
                 Err(error) => {
                     assert!(format!("{error:?}").contains("full"), "{error:?}");
-                    break Write::Insert(link);
+                    break Write::Insert(Box::new(link));
                 }
             }
         };

@@ -6,6 +6,7 @@
 //! | `shorten` | `POST /shorten`: what goes in and what comes out |
 //! | `origin` | what a short link begins with, and that it never leads back to the service |
 //! | `terms` | aliases, expiry, a number of visits |
+//! | `options` | what else links can have |
 //! | `follow` | `GET` and `HEAD /<code>`, and paths that no link could have |
 //! | `spelling` | other spellings of a path, and what chat programs glue to a link |
 //! | `onlookers` | machines that only look use up no visit |
@@ -43,6 +44,7 @@ mod follow;
 mod home;
 mod management;
 mod onlookers;
+mod options;
 mod origin;
 mod pipelining;
 mod policies;

@@ -116,7 +116,7 @@ async fn a_revoked_key_has_as_many_attempts_as_any_that_is_not_valid() {
 async fn valid_keys_are_no_attempts_however_many_others_are_revoked() {
     let builder = Node::builder();
     let node = builder.start().await;
-    let key = create(&builder, "phone", &[]);
+    let key = create(&builder, "phone", &["--quota", "100000/minute"]);
     for number in 0..12 {
         create(&builder, &format!("other-{number}"), &[]);
     }

@@ -2,7 +2,7 @@
 
 use shunt::{
     db::DatabaseError,
-    links::{Created, LinkStore, LookUp, NewLink, ShortCode, TargetUrl, Terms, Write},
+    links::{Created, Expiry, LinkStore, LookUp, NewLink, ShortCode, TargetUrl, Terms, Write},
 };
 
 use super::place::{Place, code, contract, url};
@@ -48,8 +48,9 @@ async fn allow_commits(place: &Place) {
 /// A link of each kind.
 fn kinds() -> [(&'static str, bool, Terms); 4] {
     let own = |expires_in: Option<u64>, max_visits| Terms {
-        expires_in: expires_in.map(std::time::Duration::from_secs),
+        expiry: expires_in.map(|seconds| Expiry::In(std::time::Duration::from_secs(seconds))),
         max_visits,
+        ..Terms::default()
     };
     [
         ("deduplicated", true, Terms::default()),
@@ -66,10 +67,9 @@ async fn insert(
     terms: Terms,
 ) -> Result<Created, DatabaseError> {
     let link = NewLink {
-        code: code.clone(),
-        target: target(code),
         deduplicated,
         terms,
+        ..NewLink::new(code.clone(), target(code))
     };
     store.insert(&link).await
 }
@@ -121,12 +121,12 @@ async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(pl
         made.expect("an answer");
         for code in [there, code(&format!("{name}-new"))] {
             let target = target(&code);
-            writes.push(Write::Insert(NewLink {
-                code,
-                target,
+            let link = NewLink {
                 deduplicated,
                 terms,
-            }));
+                ..NewLink::new(code, target)
+            };
+            writes.push(Write::Insert(Box::new(link)));
         }
     }
     writes.push(Write::Visit(code("counted-there")));

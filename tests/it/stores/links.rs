@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::join_all;
-use shunt::links::{Created, LinkStore, LookUp, NewLink, Resolved, TargetUrl, Terms};
+use shunt::links::{Created, Expiry, LinkStore, LookUp, NewLink, Resolved, TargetUrl, Terms};
 use testkit::eventually;
 
 use super::place::{Place, code, contract, url};
@@ -40,10 +40,9 @@ async fn insert(
     terms: Terms,
 ) -> Created {
     let link = NewLink {
-        code: code(text),
-        target: target.clone(),
         deduplicated,
         terms,
+        ..NewLink::new(code(text), target.clone())
     };
     store.insert(&link).await.expect("an answer")
 }
@@ -59,16 +58,22 @@ async fn follow(store: &dyn LinkStore, text: &str) -> Resolved {
     match look_up(store, text).await {
         LookUp::Unknown => Resolved::Unknown,
         LookUp::Gone => Resolved::Gone,
-        LookUp::Found(link) if !link.limited => Resolved::Found(link.url),
+        LookUp::FallsBack(url) => Resolved::FallsBack(url),
+        LookUp::NotStarted(_) => Resolved::Unknown,
+        LookUp::Found(link) if !link.limited => Resolved::Found(link.url.into()),
         LookUp::Found(link) => {
             let counted = store.count_visit(&code(text)).await;
             if counted.expect("an answer") {
-                Resolved::Visited(link.url)
+                Resolved::Visited(link.url.into())
             } else {
                 Resolved::Gone
             }
         }
     }
+}
+
+fn leads_to(target: &TargetUrl) -> Resolved {
+    Resolved::Found(target.to_string().into())
 }
 
 fn stored(text: &str) -> Created {
@@ -82,10 +87,7 @@ async fn what_was_stored_is_found(place: Place) {
         deduplicated(&*store, "first1", &target).await,
         stored("first1")
     );
-    assert_eq!(
-        follow(&*store, "first1").await,
-        Resolved::Found(target.to_string())
-    );
+    assert_eq!(follow(&*store, "first1").await, leads_to(&target));
     assert_eq!(follow(&*store, "first2").await, Resolved::Unknown);
     store.ping().await.expect("alive");
 }
@@ -120,7 +122,7 @@ async fn a_code_belongs_to_one_link(place: Place) {
     assert_eq!(own, Created::CodeTaken);
     assert_eq!(
         follow(&*store, "taken1").await,
-        Resolved::Found("https://example.com/1".into())
+        leads_to(&url("https://example.com/1"))
     );
 }
 
@@ -152,7 +154,7 @@ async fn codes_differ_by_case(place: Place) {
     deduplicated(&*store, "casecode", &url("https://example.com/lower")).await;
     assert_eq!(
         follow(&*store, "CaseCode").await,
-        Resolved::Found("https://example.com/upper".into())
+        leads_to(&url("https://example.com/upper"))
     );
 }
 
@@ -177,10 +179,7 @@ async fn long_targets_are_told_apart(place: Place) {
         stored("long2")
     );
     assert_eq!(deduplicated(&*store, "long3", &one).await, stored("long1"));
-    assert_eq!(
-        follow(&*store, "long2").await,
-        Resolved::Found(other.to_string())
-    );
+    assert_eq!(follow(&*store, "long2").await, leads_to(&other));
 }
 
 async fn two_hundred_at_once_make_one_link(place: Place) {
@@ -205,31 +204,25 @@ async fn a_link_expires(place: Place) {
     let store = place.open().await;
     let target = url("https://example.com/");
     let lives = |seconds| Terms {
-        expires_in: Some(Duration::from_secs(seconds)),
-        max_visits: None,
+        expiry: Some(Expiry::In(Duration::from_secs(seconds))),
+        ..Terms::default()
     };
     own(&*store, "short-lived", &target, lives(1)).await;
     own(&*store, "long-lived", &target, lives(1_000)).await;
-    assert_eq!(
-        follow(&*store, "long-lived").await,
-        Resolved::Found(target.to_string())
-    );
+    assert_eq!(follow(&*store, "long-lived").await, leads_to(&target));
     eventually("the link expires", async || {
         (follow(&*store, "short-lived").await == Resolved::Gone).then_some(())
     })
     .await;
-    assert_eq!(
-        follow(&*store, "long-lived").await,
-        Resolved::Found(target.to_string())
-    );
+    assert_eq!(follow(&*store, "long-lived").await, leads_to(&target));
 }
 
 async fn visits_are_used_up_exactly(place: Place) {
     let nodes = [place.open().await, place.open().await];
     let target = url("https://example.com/");
     let terms = Terms {
-        expires_in: None,
         max_visits: Some(7),
+        ..Terms::default()
     };
     own(&*nodes[0], "limited", &target, terms).await;
     for _ in 0..20 {
@@ -254,10 +247,7 @@ async fn what_was_stored_survives_the_store(place: Place) {
     deduplicated(&*store, "lasting", &target).await;
     store.database.close().await;
     let reopened = place.open().await;
-    assert_eq!(
-        follow(&*reopened, "lasting").await,
-        Resolved::Found(target.to_string())
-    );
+    assert_eq!(follow(&*reopened, "lasting").await, leads_to(&target));
 }
 
 async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
@@ -265,10 +255,7 @@ async fn several_nodes_start_at_once_on_an_empty_database(place: Place) {
     let target = url("https://example.com/");
     deduplicated(&*nodes[0], "started", &target).await;
     for node in &nodes {
-        assert_eq!(
-            follow(&**node, "started").await,
-            Resolved::Found(target.to_string())
-        );
+        assert_eq!(follow(&**node, "started").await, leads_to(&target));
     }
 }
 

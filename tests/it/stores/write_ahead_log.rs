@@ -12,7 +12,7 @@ use std::{
 use futures_util::future::{join_all, select};
 use shunt::{
     db::{Database, Sqlite, SqliteOptions, StartUp},
-    links::{LinkStore, NewLink, ShortCode, SqliteLinks, TargetUrl, Terms},
+    links::{LinkStore, NewLink, ShortCode, SqliteLinks, TargetUrl},
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -78,10 +78,8 @@ async fn make_links(place: &Place, store: &SqliteLinks, database: &Database) -> 
         for number in 0..LINKS {
             let (code, target) = link(number);
             let link = NewLink {
-                code,
-                target,
                 deduplicated: true,
-                terms: Terms::default(),
+                ..NewLink::new(code, target)
             };
             store.insert(&link).await.expect("an answer");
             if number % 10 == 0 {

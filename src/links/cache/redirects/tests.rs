@@ -7,7 +7,7 @@ mod freshness;
 use std::time::Duration;
 
 use super::*;
-use crate::links::{Link, cache::Staleness};
+use crate::links::{Link, Manner, cache::Staleness};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -32,6 +32,8 @@ fn code(text: &str) -> ShortCode {
 fn link(url: &str) -> Link {
     Link {
         url: url.to_owned(),
+        manner: Manner::default(),
+        fallback: None,
         limited: false,
         expires_in: None,
     }
@@ -42,11 +44,11 @@ fn found(url: &str) -> LookUp {
 }
 
 fn fresh(url: &str) -> Remembered {
-    Remembered::Fresh(url.to_owned())
+    Remembered::Fresh(url.to_owned().into())
 }
 
 fn stale(url: &str, why: Staleness) -> Remembered {
-    Remembered::Stale(url.to_owned(), why)
+    Remembered::Stale(url.to_owned().into(), why)
 }
 
 /// A caller that waits for an answer.

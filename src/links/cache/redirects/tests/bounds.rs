@@ -8,17 +8,21 @@ use crate::links::cache::memory::{BYTES_PER_ENTRY, MISS_SHARE};
 fn a_bound_on_links_is_a_bound_on_memory() {
     let capacity = 1 << 15;
     let bound = capacity * BYTES_PER_ENTRY;
-    for length in [256, 257, 1_000, 8_192] {
+    for (length, has_fallback) in [(256, false), (257, false), (1_000, true), (8_192, true)] {
         let cache = watching(CacheOptions {
             capacity,
             ..OPTIONS
         });
         let url = format!("{:x<length$}", "https://a/");
         for number in 0..2 * bound / length {
-            look_up(&cache, &number.to_string(), found(&url));
+            let link = Link {
+                fallback: has_fallback.then(|| url.clone()),
+                ..link(&url)
+            };
+            look_up(&cache, &number.to_string(), LookUp::Found(link));
         }
         let (links, _) = links_and_misses(&cache);
-        let bytes = links * length;
+        let bytes = links * length * (1 + usize::from(has_fallback));
         assert!(bytes <= bound, "{length}: {bytes}");
         // None is so long that it is not remembered at all.
         assert!(bytes >= bound / 4, "{length}: {bytes}");

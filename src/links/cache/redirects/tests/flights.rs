@@ -154,7 +154,7 @@ async fn a_race_of_readers_and_changes_brings_no_old_answer_back() {
             loop {
                 let at_least = announced.load(Ordering::SeqCst);
                 let told = match cache.get(&code("abc")) {
-                    Remembered::Fresh(url) => url,
+                    Remembered::Fresh(destination) => destination.url,
                     _ => read_through(&cache, &stored).await,
                 };
                 let told: u64 = told.parse().expect("a version");

@@ -124,11 +124,65 @@ fn a_link_is_gone_when_its_time_is_over() {
         })
     };
     look_up(&cache, "abc", expiring(HOUR));
-    assert_eq!(cache.get(&code("abc")), fresh("https://a/"));
+    let Remembered::Fresh(destination) = cache.get(&code("abc")) else {
+        panic!("it has expired");
+    };
+    assert_eq!(destination.url, "https://a/");
+    let left = destination.expires_in.expect("an expiry");
+    assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
     look_up(&cache, "abc", expiring(Duration::ZERO));
     assert_eq!(cache.get(&code("abc")), Remembered::Gone);
     look_up(&cache, "abc", expiring(Duration::MAX));
     assert_eq!(cache.get(&code("abc")), fresh("https://a/"), "in no time");
+}
+
+#[test]
+fn a_link_falls_back_when_its_time_is_over() {
+    let cache = watching(OPTIONS);
+    let falling_back = |expires_in| {
+        LookUp::Found(Link {
+            expires_in: Some(expires_in),
+            fallback: Some("https://fallback/".to_owned()),
+            ..link("https://a/")
+        })
+    };
+    look_up(&cache, "abc", falling_back(HOUR));
+    assert!(matches!(cache.get(&code("abc")), Remembered::Fresh(_)));
+    look_up(&cache, "abc", falling_back(Duration::ZERO));
+    let fallback = Remembered::FallsBack("https://fallback/".to_owned());
+    assert_eq!(cache.get(&code("abc")), fallback);
+    // The fallback may have changed, and the expiry may have been moved.
+    cache.changed(&Change::Everything);
+    assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
+}
+
+#[test]
+fn a_fallback_is_remembered_until_it_may_have_changed() {
+    let cache = watching(OPTIONS);
+    let fallback = Remembered::FallsBack("https://b/".to_owned());
+    for before in [found("https://a/"), LookUp::Gone] {
+        look_up(&cache, "abc", before);
+        look_up(&cache, "abc", LookUp::FallsBack("https://b/".to_owned()));
+        assert_eq!(cache.get(&code("abc")), fallback);
+        assert_eq!(links_and_misses(&cache), (1, 0));
+    }
+    cache.changed(&Change::Everything);
+    assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
+}
+
+#[test]
+fn a_link_that_has_not_started_is_unknown_until_it_starts_at_most() {
+    let cache = watching(OPTIONS);
+    look_up(&cache, "abc", LookUp::NotStarted(HOUR));
+    assert_eq!(cache.get(&code("abc")), Remembered::Unknown);
+    look_up(&cache, "abc", LookUp::NotStarted(Duration::ZERO));
+    assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
+    let cache = watching(CacheOptions {
+        miss_ttl: Duration::ZERO,
+        ..OPTIONS
+    });
+    look_up(&cache, "abc", LookUp::NotStarted(HOUR));
+    assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
 }
 
 #[test]
