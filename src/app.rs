@@ -60,7 +60,7 @@ impl Application {
         let state = Arc::new(AppState {
             links: links.clone(),
             keys: keys.clone(),
-            key_look_ups: KeyLookUps::default(),
+            key_look_ups: Arc::<KeyLookUps>::default(),
             rate_limit: match &limiter {
                 Some(limiter) => Some(rate_limit(&config.limiter, limiter.clone())?),
                 None => None,

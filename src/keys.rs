@@ -37,7 +37,7 @@ use self::{memory::Memory, observed::ObservedStore};
 pub use key::{ApiKey, KeyHash};
 pub use life::{InvalidLife, Life};
 pub use manage::{ChangeKeyError, CreateKeyError};
-pub use memory::KeysUsage;
+pub use memory::{Calm, KeysUsage};
 pub use metrics::{KeyOperation, register_key_metrics};
 pub use name::{InvalidKeyName, KeyName};
 pub use postgres::PostgresKeys;

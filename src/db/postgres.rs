@@ -112,9 +112,8 @@ async fn migrate(options: &PgConnectOptions, deadline: Instant) -> Result<(), Da
 
 /// Whether somebody else has held a lock for too long, so that the next attempt may succeed.
 fn is_lock_timeout(error: &MigrateError) -> bool {
-    let error = match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
-        _ => return false,
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
     };
     let code = error.as_database_error().and_then(|error| error.code());
     code.as_deref() == Some("55P03")

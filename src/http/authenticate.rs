@@ -6,7 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use actix_web::rt::spawn;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     AppState,
@@ -38,7 +39,7 @@ pub(super) async fn authenticate<'a>(
     credential: Credential,
 ) -> Authenticated<'a> {
     let Credential::Key(key) = credential else {
-        return failed(state, context).await;
+        return nonsense(state, context).await;
     };
     if let Some(verified) = state.keys.remembered(&key) {
         return admitted(state, context, verified).await;
@@ -77,26 +78,19 @@ pub(super) async fn authenticate<'a>(
 /// What the store says of a key, and what the limiter says of the attempt. If that is refused, the store is not asked.
 /// It is no attempt if another request has made it already, or if the key was valid a moment ago. `is_impatient` says
 /// whether the request has something better to do than to wait for the store.
+///
+/// The look-up goes on when the request does not wait any more: its verdict is for all later requests, too.
 async fn look_up<'a>(
     state: &'a AppState,
     context: &RequestContext,
     key: &ApiKey,
     is_impatient: bool,
 ) -> (Verdict, Outcomes<'a>) {
-    let bound = if is_impatient {
-        PATIENCE
-    } else {
-        Duration::MAX
-    };
+    let deadline = is_impatient.then(|| Instant::now() + PATIENCE);
     loop {
-        match state.key_look_ups.of(key.hash()) {
-            LookUp::Joined(answer) => match timeout(bound, answer).await {
-                Ok(Ok(verdict)) => return (verdict, Outcomes::default()),
-                // The other request has given up.
-                Ok(Err(_)) => {}
-                Err(_) => return (Err(Unavailable), Outcomes::default()),
-            },
-            LookUp::Begun(begun) => {
+        let (answer, attempt) = match state.key_look_ups.of(key.hash(), state.keys.calm()) {
+            LookUp::Joined(answer) => (answer, Outcomes::default()),
+            LookUp::Begun(begun, answer) => {
                 // Asked only now: the look-up of another request may have ended just before this one began.
                 let attempt = match state.keys.was_good(key) {
                     true => Outcomes::default(),
@@ -105,12 +99,20 @@ async fn look_up<'a>(
                 if attempt.error().is_some() {
                     return (Err(Unavailable), attempt);
                 }
-                let Ok(verdict) = timeout(bound, state.keys.verify(key)).await else {
-                    return (Err(Unavailable), attempt);
-                };
-                begun.has_ended(verdict.clone());
-                return (verdict, attempt);
+                let (keys, key) = (state.keys.clone(), key.clone());
+                spawn(async move { begun.has_ended(keys.verify(&key).await) });
+                (answer, attempt)
             }
+        };
+        let verdict = match deadline {
+            Some(deadline) => timeout_at(deadline, answer).await,
+            None => Ok(answer.await),
+        };
+        match verdict {
+            Ok(Ok(verdict)) => return (verdict, attempt),
+            // The other request was refused.
+            Ok(Err(_)) => {}
+            Err(_) => return (Err(Unavailable), attempt),
         }
     }
 }
@@ -133,12 +135,28 @@ async fn admitted<'a>(
     Authenticated { outcomes, key }
 }
 
-/// A request with something that is certainly no valid key.
+/// A request with a key of which another request has just learnt that it is not valid.
 async fn failed<'a>(state: &'a AppState, context: &RequestContext) -> Authenticated<'a> {
-    let outcomes = attempt(state, context).await;
+    not_valid(attempt(state, context).await)
+}
+
+/// A request with something that is no key. No store is asked, so it is a request of its address like any other, and
+/// no attempt: a broken program must not use up the attempts of its neighbours.
+async fn nonsense<'a>(state: &'a AppState, context: &RequestContext) -> Authenticated<'a> {
+    let outcomes = match &state.rate_limit {
+        Some(limit) => limit.decide(context.route(), context.client()).await,
+        None => Outcomes::default(),
+    };
+    outcomes.count(&state.metrics);
+    not_valid(outcomes)
+}
+
+fn not_valid(outcomes: Outcomes<'_>) -> Authenticated<'_> {
     let error = outcomes.error().unwrap_or(ApiError::InvalidKey);
-    let key = Err(error);
-    Authenticated { outcomes, key }
+    Authenticated {
+        outcomes,
+        key: Err(error),
+    }
 }
 
 async fn attempt<'a>(state: &'a AppState, context: &RequestContext) -> Outcomes<'a> {

@@ -1,6 +1,7 @@
 //! Asks the limiter, and tells the client the outcome in headers.
 
 mod headers;
+mod refused;
 
 use std::{net::IpAddr, ops::Deref, sync::Arc};
 
@@ -9,11 +10,11 @@ use futures_util::future::join_all;
 use ipnet::IpNet;
 use smallvec::{SmallVec, smallvec};
 
-use self::headers::Announcement;
+use self::{headers::Announcement, refused::Refused};
 use super::{HttpMetrics, problem::ApiError};
 use crate::{
     keys::VerifiedKey,
-    limiter::{ClientId, Limiter, Outcome, Policy, PolicyName, Quota, Source},
+    limiter::{ClientId, Decision, Limiter, Outcome, Policy, PolicyName, Quota, Source},
     public::Route,
 };
 
@@ -23,6 +24,8 @@ pub struct RateLimit {
     default: Announcement,
     per_key: Announcement,
     key_attempts: Announcement,
+    /// Addresses that have made too many attempts.
+    refused: Refused,
     rules: Vec<Rule>,
     exempt: Vec<IpNet>,
     ipv6_prefix: u8,
@@ -61,6 +64,7 @@ impl RateLimit {
                 quota: default.quota,
             }),
             default: Announcement::new(default),
+            refused: Refused::default(),
             rules,
             exempt,
             ipv6_prefix,
@@ -118,7 +122,24 @@ impl RateLimit {
     pub(super) async fn decide_attempt(&self, address: IpAddr) -> Outcomes<'_> {
         let policy = Announced::Configured(&self.key_attempts);
         let client = ClientId::new(address, self.ipv6_prefix);
-        self.decide_under(policy, address, client).await
+        if let Some(left) = self.refused.left(client) {
+            let refusal = Decision {
+                admitted: false,
+                remaining: 0,
+                reset_after: left,
+            };
+            let refusal = Outcome::Decided(refusal, Source::Shield);
+            return Outcomes(smallvec![(policy, refusal)]);
+        }
+        let outcomes = self.decide_under(policy, address, client).await;
+        for (_, outcome) in &outcomes.0 {
+            if let Outcome::Decided(decision, _) = outcome
+                && !decision.admitted
+            {
+                self.refused.note(client, decision.reset_after);
+            }
+        }
+        outcomes
     }
 
     /// Logs a request of `client` under one policy, unless its address is exempt.

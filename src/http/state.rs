@@ -23,7 +23,7 @@ pub struct AppState {
     /// The API keys.
     pub keys: Arc<Keys>,
     /// The look-ups of keys that are under way.
-    pub key_look_ups: KeyLookUps,
+    pub key_look_ups: Arc<KeyLookUps>,
     /// Whether links can be made without a key.
     pub anonymous: bool,
     /// The schemes of URLs that may be shortened.

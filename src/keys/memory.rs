@@ -34,6 +34,24 @@ pub(super) struct Memory {
     changes: AtomicU64,
 }
 
+/// A stretch of time in which no change to keys was heard, and no change began or ceased to go unheard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Calm {
+    epoch: u64,
+    changes: u64,
+}
+
+#[cfg(test)]
+impl Calm {
+    /// One of many that differ, for unit tests.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self {
+            epoch: 1,
+            changes: number,
+        }
+    }
+}
+
 /// The time at which a look-up begins, as far as changes are concerned.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
@@ -100,6 +118,12 @@ impl Memory {
         self.keys
             .get(hash)
             .is_some_and(|entry| !entry.has_expired())
+    }
+
+    /// The stretch of time that it is now.
+    pub(super) fn calm(&self) -> Calm {
+        let Moment { epoch, changes, .. } = self.moment();
+        Calm { epoch, changes }
     }
 
     /// To be asked before a look-up begins.

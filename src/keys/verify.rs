@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ApiKey, Keys, Unavailable, VerifiedKey};
+use super::{ApiKey, Calm, Keys, Unavailable, VerifiedKey};
 
 impl Keys {
     /// What is known of a key that certainly works now; `None` if the store has to be asked.
@@ -20,6 +20,11 @@ impl Keys {
     /// found dead since. It may be revoked by now, so this gives no right.
     pub fn was_good(&self, key: &ApiKey) -> bool {
         self.memory.was_good(&key.hash())
+    }
+
+    /// The stretch of time that it is now: a look-up that began in another one may have read what was before a change.
+    pub fn calm(&self) -> Calm {
+        self.memory.calm()
     }
 
     /// What is known of a key that works: remembered, or looked up. `None` if it is unknown, has expired or is revoked.

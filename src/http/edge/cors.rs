@@ -18,7 +18,7 @@ use crate::{
 
 /// The headers that a script of such a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
+    "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, WWW-Authenticate",
 );
 
 /// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the

@@ -2,7 +2,15 @@
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
+use memchr::memmem;
+
 use crate::keys::ApiKey;
+
+/// What a key begins with.
+const PREFIX: &[u8] = b"shunt_";
+
+/// So many letters and digits behind [`PREFIX`] are no user's name.
+const LOOKS_LIKE_A_KEY: usize = 20;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -57,11 +65,20 @@ fn key_of_line(line: &[u8]) -> Result<Option<&[u8]>, Invalid> {
         let key = rest.strip_prefix(b" ").ok_or(Invalid)?;
         return Ok(Some(key.trim_ascii_start()));
     }
-    let last_word = line.rsplit(|byte| *byte == b' ').next();
-    match last_word.and_then(parse) {
-        Some(_) => Err(Invalid),
-        None => Ok(None),
+    if mentions_key(line) {
+        Err(Invalid)
+    } else {
+        Ok(None)
     }
+}
+
+/// Whether something in a line looks like a key: `Token shunt_…`, `token="shunt_…"`, or one with a typing error.
+fn mentions_key(line: &[u8]) -> bool {
+    let mut after = memmem::find_iter(line, PREFIX).map(|at| &line[at + PREFIX.len()..]);
+    after.any(|text| {
+        let length = text.iter().take_while(|byte| byte.is_ascii_alphanumeric());
+        length.count() >= LOOKS_LIKE_A_KEY
+    })
 }
 
 fn x_api_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Invalid> {
@@ -155,6 +172,12 @@ mod tests {
             &format!("Bearer {}", key.repeat(1000)),
             &key,
             &token,
+            &mistyped,
+            &format!("Token {mistyped}"),
+            &format!("Token\t{key}"),
+            &format!("Token token=\"{key}\""),
+            &format!("Bearer{key}"),
+            &format!("ApiKey {key},"),
         ] {
             let authorization = ("authorization", value);
             assert_eq!(presented(&[authorization]), "something invalid", "{value}");

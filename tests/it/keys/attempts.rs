@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use testkit::{Answer, Node, Redis, needs};
+use testkit::{Answer, Node, Redis, eventually, needs};
 
 use super::{counting_in, create, get, home, look_ups, policy, shorten, unknown};
 use crate::api::exchange::{
@@ -36,8 +36,8 @@ async fn ten_attempts(redis: Option<&Redis>) {
         assert_eq!(answer.header("retry-after"), None);
     }
     assert_eq!(look_ups(&node).await, 10.0);
-    // Texts that are no keys count like keys, and so does a valid key that the node does not know.
-    for refused in [&unknown(), "nonsense", &key] {
+    // A valid key that the node does not know is an attempt, too.
+    for refused in [&unknown(), &key] {
         let answer = home(&client, refused).await;
         assert_problem(&answer, 429, refused);
         assert_eq!(policy(&answer), ATTEMPTS);
@@ -51,10 +51,14 @@ async fn ten_attempts(redis: Option<&Redis>) {
     };
     assert_eq!(
         [outcomes("admitted").await, outcomes("refused").await],
-        [10.0, 3.0]
+        [10.0, 2.0]
     );
+    // What is no key asks no store, and uses up no attempt: it is a request like any other.
+    let answer = home(&client, "nonsense").await;
+    assert_not_valid(&answer, "nonsense");
+    assert!(policy(&answer).starts_with("\"default\""), "{answer:?}");
     // Without a key, the address has its quota.
-    for left in (0..10).rev() {
+    for left in (0..9).rev() {
         let answer = client.get("/").await;
         assert_status(&answer, 200, "without a key");
         assert_eq!(answer.number("x-ratelimit-remaining"), left);
@@ -150,8 +154,13 @@ async fn the_body_of_a_request_that_is_refused_is_read() {
 #[tokio::test]
 async fn many_first_requests_with_one_key_are_one_attempt() {
     let builder = Node::builder();
-    let node = builder.start().await;
+    // Before the node starts: later, it would hear of a change, perhaps in the middle of the requests.
     let key = create(&builder, "phone", &[]);
+    let node = builder.start().await;
+    eventually("the node hears of changes", async || {
+        (node.metric("shunt_keys_watching", &[]).await == 1.0).then_some(())
+    })
+    .await;
     let answers = (0..64).map(|_| {
         let (client, key) = (node.client(), key.clone());
         async move { home(&client, &key).await.status.as_u16() }
@@ -193,4 +202,31 @@ async fn without_a_limit_and_for_exempt_clients_a_bad_key_is_401_all_the_same() 
             assert_eq!(policy(&answer), "", "{key}");
         }
     }
+}
+
+/// A program with a valid key that the node does not know tries again and again, as after a restart. The limiter logs
+/// refused requests; if it logged refused attempts, too, the program would never get in.
+#[tokio::test]
+async fn a_valid_key_gets_in_although_it_does_not_wait() {
+    let builder = Node::builder().set("limiter.quota", "3/4s");
+    let node = builder.start().await;
+    let key = create(&builder, "phone", &[]);
+    let client = node.client();
+    for _ in 0..3 {
+        assert_not_valid(&home(&client, &unknown()).await, "an attempt");
+    }
+    let mut refused = 0;
+    eventually("the key is valid", async || {
+        let answer = home(&client, &key).await;
+        if answer.status == 200 {
+            return Some(());
+        }
+        assert_problem(&answer, 429, "an attempt too many");
+        assert!((1..=4).contains(&answer.number("retry-after")));
+        refused += 1;
+        None
+    })
+    .await;
+    // More often than the window log has room for.
+    assert!(refused > 10, "{refused}");
 }
