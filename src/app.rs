@@ -209,7 +209,8 @@ fn links(config: &Config, health: Arc<Health>, metrics: &Metrics) -> anyhow::Res
     let database = health.database();
     let (store, name) = (link_store(database), database.name());
     let code_length = config.links.code_length.try_into()?;
-    let links = Links::new(store, health, metrics.store(name), code_length);
+    let links = Links::new(store, health, metrics.store(name), code_length)
+        .restorable_for(config.links.restore_for);
     let CacheConfig {
         capacity,
         ttl,

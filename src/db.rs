@@ -81,6 +81,15 @@ impl Database {
     }
 }
 
+/// How a transaction ends, and what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending<T> {
+    /// What it wrote is kept.
+    Commit(T),
+    /// What it wrote is taken back.
+    RollBack(T),
+}
+
 /// Connections to a database; for SQLite those that read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsage {

@@ -12,13 +12,14 @@
 //! | `key_look_ups` | look-ups of keys that requests share |
 //! | `rate_limit` | asks the limiter, and tells the client the outcome in headers |
 //! | `routes` | which handler answers which route |
-//! | `redirect`, `home`, `shorten`, `assets` | the handlers |
+//! | `redirect`, `home`, `shorten`, `assets`, `api` | the handlers |
 //! | `fields` | the fields of a body, and what their values may be |
 //! | `problem`, `page`, `refuse` | errors: as problem+json, as a page, as the client wants it |
 //! | `observe`, `metrics` | metrics and the access line |
 //!
 //! `management` is the other listener: probes and metrics.
 
+mod api;
 mod assets;
 mod authenticate;
 mod edge;

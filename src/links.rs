@@ -5,10 +5,13 @@
 //! | `code`, `target`, `terms`, `options`, `schemes` | what a link consists of; raw input is parsed once, at the edge, into types that only exist in a valid state |
 //! | `shorten` | how a link is made |
 //! | `follow` | how a link is followed: by what the cache believes, or by a look-up |
+//! | `record` | what those who manage a link see of it |
+//! | `edit` | what they may do to it, and when not |
+//! | `manage` | how it is done; and the end of deleted links |
 //! | `visit` | when a visit counts, and what a request learns without one |
 //! | `cache` | where codes lead, remembered in this process; every look-up of a code passes there |
 //! | `watch` | hearing of changes that others make |
-//! | `store` | the trait of a store of links; `postgres` and `sqlite` implement it |
+//! | `store`, `management` | the trait of a store of links, and its part for those who manage links; `postgres` and `sqlite` implement both |
 //! | `observed` | a store with the health of its database in front |
 //! | `metrics` | what is measured of the store and the cache |
 //!
@@ -16,11 +19,15 @@
 
 mod cache;
 mod code;
+mod edit;
 mod follow;
+mod manage;
+mod management;
 mod metrics;
 mod observed;
 mod options;
 mod postgres;
+mod record;
 mod row;
 mod schemes;
 mod shorten;
@@ -31,20 +38,23 @@ mod terms;
 mod visit;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use self::{cache::Cache, observed::ObservedStore};
 
 pub use cache::{CacheOptions, CacheUsage};
 pub use code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
+pub use edit::{Edit, EditRefusal, Edited, Editor, LinkChange, MAX_FURTHER_CODES, Operation, Part};
+pub use management::LinkManagement;
 pub use metrics::{CacheMetrics, LinkOperation, register_cache_metrics};
 pub use observed::checks;
 pub use options::{
     InvalidLabel, InvalidRedirect, Labels, LinkOptions, Manner, Note, Redirect, Tags, Title,
 };
 pub use postgres::PostgresLinks;
+pub use record::{LinkRecord, LinkState, Version};
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
-pub use shorten::{ShortenError, Wanted, WantedCode};
+pub use shorten::{Made, ShortenError, Wanted, WantedCode};
 pub use sqlite::SqliteLinks;
 pub use store::{Change, Created, Link, LinkStore, LookUp, NewLink, Write};
 pub use target::{InvalidTarget, MAX_TARGET_LENGTH, TargetUrl};
@@ -60,6 +70,7 @@ pub struct Links {
     store: Arc<ObservedStore>,
     code_length: CodeLength,
     cache: Option<Cache>,
+    restore_for: Duration,
 }
 
 /// The store could not be asked. What was wrong is logged and counted where it failed.
@@ -86,7 +97,15 @@ impl Links {
             store: Arc::new(store),
             code_length,
             cache: None,
+            restore_for: manage::RESTORE_FOR,
         }
+    }
+
+    /// Keeps deleted links for this long, and not for [7 days](manage::RESTORE_FOR).
+    #[must_use]
+    pub fn restorable_for(mut self, restore_for: Duration) -> Self {
+        self.restore_for = restore_for;
+        self
     }
 
     /// Remembers where codes lead.

@@ -1,8 +1,10 @@
 //! `[links]`: the links themselves.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::value::{flag, list, number, optional, print_list};
+use super::value::{DAY, duration, flag, list, number, optional, print_duration, print_list};
 use crate::links::{Scheme, Schemes, TargetUrl};
 
 /// The links themselves.
@@ -15,6 +17,13 @@ pub struct LinksConfig {
     /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes.
     #[serde(deserialize_with = "number::<4, 32, _, _>")]
     pub code_length: usize,
+    /// How long a deleted link can be restored, up to 366 days. After that, a node removes it for good within minutes.
+    /// Default `7d`.
+    #[serde(
+        deserialize_with = "duration::<0, { 366 * DAY }, _>",
+        serialize_with = "print_duration"
+    )]
+    pub restore_for: Duration,
     /// The schemes of URLs that may be shortened. `mailto`, `tel` or the scheme of an app can be added; `javascript`,
     /// `data`, `file` and the like are never allowed. Default `http` and `https`.
     #[serde(deserialize_with = "schemes", serialize_with = "print_schemes")]
@@ -32,6 +41,7 @@ impl Default for LinksConfig {
         Self {
             anonymous: true,
             code_length: 6,
+            restore_for: Duration::from_secs(7 * 86_400),
             schemes: Schemes::default(),
             home_url: None,
             not_found_url: None,

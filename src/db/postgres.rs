@@ -2,6 +2,7 @@
 
 mod listener;
 mod pool;
+mod transaction;
 mod url;
 
 use std::time::Duration;

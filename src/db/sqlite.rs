@@ -5,20 +5,21 @@ mod content;
 mod damage;
 mod file;
 mod identity;
+mod transaction;
 mod url;
 mod write_ahead_log;
 
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join3};
-use sqlx::{Connection, Sqlite as SqliteDriver, SqliteConnection, pool::PoolConnection};
+use sqlx::{Sqlite as SqliteDriver, SqliteConnection, pool::PoolConnection};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::{
     connections::{Connections, Writer},
     damage::Damage,
 };
-use super::{DatabaseError, PoolUsage, StartUp};
+use super::{DatabaseError, Ending, PoolUsage, StartUp};
 
 pub use url::SqliteUrl;
 
@@ -46,10 +47,30 @@ pub struct Sqlite {
     timeout: Duration,
 }
 
+/// The connection that writes, during a transaction. It is closed unless the transaction has come to its end: on some
+/// errors of the disk SQLite has ended it by itself, and the driver goes on believing in it. And if nobody waits for it
+/// any more, it may still be committed: then [`data_version`](Sqlite::data_version) changes with the connection, after
+/// the commit.
+///
+/// A database in memory has no disk, and would be gone with its only connection.
+struct Lease {
+    writer: PoolConnection<SqliteDriver>,
+    is_in_memory: bool,
+    is_finished: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_finished && !self.is_in_memory {
+            self.writer.close_on_drop();
+        }
+    }
+}
+
 /// What is done on a connection. A plain function: a closure that borrows its arguments could not be `Send` for every
 /// lifetime of the connection.
-pub(crate) type Work<A> =
-    for<'c> fn(&'c mut SqliteConnection, &'c A) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+pub(crate) type Work<A, T = ()> =
+    for<'c> fn(&'c mut SqliteConnection, &'c A) -> BoxFuture<'c, Result<T, sqlx::Error>>;
 
 /// A value that changes whenever another process commits something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +145,24 @@ impl Sqlite {
         written
     }
 
+    /// Runs `work` in a transaction, within the bound of a request. No other process writes in the meantime. If this
+    /// fails, nothing is stored, unless the bound was over during the commit.
+    pub(crate) async fn transact<A: Sync + ?Sized, T>(
+        &self,
+        arguments: &A,
+        work: Work<A, Ending<T>>,
+    ) -> Result<T, DatabaseError> {
+        let transact = async {
+            let mut lease = self.lease().await?;
+            let done = transaction::run(&mut lease.writer, arguments, work).await;
+            lease.is_finished = done.is_ok();
+            done
+        };
+        self.write(transact).await
+    }
+
     /// Runs `work`, which takes back what it wrote, in a transaction, and commits the transaction. A rollback would
     /// prove less: it needs no room in the write-ahead log, and checks no deferred constraint.
-    ///
-    /// Not for a database in memory: a failure closes the connection, and with it the database.
     pub(crate) async fn rehearse<A: Sync + ?Sized>(
         &self,
         arguments: &A,
@@ -136,15 +171,21 @@ impl Sqlite {
         // Files that were gone may be back.
         self.connections.check_files().await?;
         let rehearse = async {
-            let mut writer = self.writer().await?;
-            let done = in_transaction(&mut writer, arguments, work).await;
-            if done.is_err() {
-                // On some errors SQLite ends the transaction by itself, while the driver believes that it goes on.
-                writer.close_on_drop();
-            }
+            let mut lease = self.lease().await?;
+            let done = transaction::commit(&mut lease.writer, arguments, work).await;
+            lease.is_finished = done.is_ok();
             done
         };
         self.write(rehearse).await
+    }
+
+    /// The connection that writes, for a transaction.
+    async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        Ok(Lease {
+            writer: self.writer().await?,
+            is_in_memory: self.is_in_memory(),
+            is_finished: false,
+        })
     }
 
     /// For a caller that wants to notice what other processes commit. SQLite does not say what was changed, only that
@@ -189,16 +230,6 @@ impl Sqlite {
     pub(super) async fn close(&self) {
         self.connections.close().await;
     }
-}
-
-async fn in_transaction<A: ?Sized>(
-    writer: &mut SqliteConnection,
-    arguments: &A,
-    work: Work<A>,
-) -> Result<(), sqlx::Error> {
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    work(&mut transaction, arguments).await?;
-    transaction.commit().await
 }
 
 async fn migrate(writer: &Writer) -> Result<(), DatabaseError> {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     keys::{ApiKey, Scope, Unavailable, VerifiedKey},
+    links::Editor,
     public::Route,
 };
 
@@ -182,5 +183,14 @@ pub(super) fn authorize(
         Some(_) => Err(ApiError::MissingScope(scope)),
         None if without_key => Ok(()),
         None => Err(ApiError::KeyNeeded),
+    }
+}
+
+/// Whose links the holder of a key may manage.
+pub(super) fn editor(key: &VerifiedKey) -> Editor {
+    if key.scopes.allows(Scope::Admin) {
+        Editor::Administrator
+    } else {
+        Editor::Owner(key.owner.clone())
     }
 }

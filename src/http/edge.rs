@@ -11,7 +11,7 @@
 //! | `accept` | whether the client asks for a page |
 //! | `onlooker` | machines that only look at a link |
 //! | `body` | reading bodies, with a bound on size and time |
-//! | `cors` | which pages of other sites may shorten |
+//! | `cors` | which pages of other sites may shorten, and use the API |
 
 mod accept;
 mod body;
@@ -31,6 +31,6 @@ pub(super) use self::{
     credential::Credential,
     onlooker::Onlooker,
     request_id::REQUEST_ID,
-    resource::{Resource, code},
+    resource::{Resource, code, segments_below_api},
 };
 pub use self::{client_address::TrustedProxies, cors::Cors};

@@ -11,9 +11,10 @@ mod values;
 #[cfg(test)]
 pub(super) use self::body::{form_members, json_members};
 pub(super) use self::{
-    body::{Member, read_members},
+    body::{Member, read_json_members, read_members},
     values::{
         code_length, expires_at, expires_in, fallback_url, flag, given, list, malformed,
-        max_visits, note, number, redirect, shortened, starts_at, tags, text, title, unacceptable,
+        max_visits, note, now, number, redirect, shortened, starts_at, tags, text, title,
+        unacceptable,
     },
 };

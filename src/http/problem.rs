@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{
     keys::{self, Scope},
-    links::{InvalidAlias, InvalidTarget, ShortenError, Unavailable},
+    links::{EditRefusal, InvalidAlias, InvalidTarget, ShortenError, Unavailable},
     public::list_of_methods,
 };
 
@@ -58,6 +58,11 @@ pub(super) enum ApiError {
         "Send the URL as a form (application/x-www-form-urlencoded) or as JSON (application/json)"
     )]
     UnsupportedMediaType,
+    /// The body is a form where only JSON will do.
+    #[error(
+        "Send the changes as JSON (application/json): a form cannot say that something is removed"
+    )]
+    NotJson,
     /// The body is compressed, or has another coding.
     #[error("Send the body as it is: Content-Encoding cannot be anything but identity")]
     UnsupportedCoding,
@@ -70,6 +75,9 @@ pub(super) enum ApiError {
     /// Another link has that alias.
     #[error("That alias is taken")]
     AliasTaken,
+    /// A link was not changed, for this reason.
+    #[error("{}", sentence(.0))]
+    NotEdited(EditRefusal),
     /// The request is over its quota. The rate limit adds the headers.
     #[error("Rate limit exceeded")]
     RateLimited,
@@ -92,12 +100,23 @@ impl ApiError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnsupportedMediaType | Self::UnsupportedCoding => {
+            Self::UnsupportedMediaType | Self::NotJson | Self::UnsupportedCoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::AliasTaken => StatusCode::CONFLICT,
+            Self::NotEdited(why) => match why {
+                EditRefusal::NotFound | EditRefusal::NoSuchCode => StatusCode::NOT_FOUND,
+                EditRefusal::Stale => StatusCode::PRECONDITION_FAILED,
+                EditRefusal::TooLate => StatusCode::GONE,
+                EditRefusal::NeverWorks | EditRefusal::TooManyCodes => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                EditRefusal::Deleted | EditRefusal::CodeTaken | EditRefusal::MainCode => {
+                    StatusCode::CONFLICT
+                }
+            },
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Prefetched | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -196,6 +215,18 @@ impl From<ShortenError> for ApiError {
             ShortenError::AliasTaken => Self::AliasTaken,
             // The store has logged and counted it.
             ShortenError::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<EditRefusal> for ApiError {
+    fn from(why: EditRefusal) -> Self {
+        match why {
+            // In the words of every other path that leads nowhere.
+            EditRefusal::NotFound => Self::NotFound,
+            EditRefusal::NeverWorks => Self::Unacceptable(format!("`starts_at`: {why}")),
+            EditRefusal::CodeTaken => Self::AliasTaken,
+            why => Self::NotEdited(why),
         }
     }
 }

@@ -118,6 +118,11 @@ impl RateLimit {
             .await
     }
 
+    /// How many requests a key may make.
+    pub(super) fn quota_of(&self, key: &VerifiedKey) -> Quota {
+        key.quota.unwrap_or(self.per_key.policy().quota)
+    }
+
     /// Logs an attempt to use a key, from `address`.
     pub(super) async fn decide_attempt(&self, address: IpAddr) -> Outcomes<'_> {
         let policy = Announced::Configured(&self.key_attempts);

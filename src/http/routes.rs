@@ -7,7 +7,7 @@ use actix_web::{
 };
 
 use super::{
-    AppState,
+    AppState, api,
     edge::{RequestContext, Resource},
     home::home,
     problem::ApiError,
@@ -26,11 +26,13 @@ pub(super) async fn answer(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     match (context.route(), context.resource()) {
+        // In a box, because no redirect has to have room for it.
+        (_, Resource::Api) => Box::pin(api::answer(state, context, payload)).await,
         (Route::Follow, _) => redirect(state, context).await,
         (Route::Home, _) => Ok(home(state, context)),
         (Route::Shorten, _) => shorten(state, context, payload).await,
         (Route::Asset, Resource::Asset(asset)) => Ok(asset.answer()),
-        (Route::Asset | Route::Other, resource) => Err(ApiError::MethodNotAllowed {
+        (Route::Api | Route::Asset | Route::Other, resource) => Err(ApiError::MethodNotAllowed {
             allowed: resource.methods(),
         }),
     }

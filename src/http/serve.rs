@@ -86,8 +86,8 @@ where
         payload: Payload,
     ) -> Result<ServiceResponse, Error> {
         let started = Instant::now();
-        let is_shorten = context.resource() == Resource::Shorten;
-        let cors = self.state.cors.as_ref().filter(|_| is_shorten);
+        let for_pages = matches!(context.resource(), Resource::Shorten | Resource::Api);
+        let cors = self.state.cors.as_ref().filter(|_| for_pages);
         let (context, mut response) = match preflight(cors, &context) {
             Some(answer) => (context, answer),
             None => self.limited(context, payload).await?,
@@ -169,6 +169,6 @@ where
 /// The answer to a preflight. It costs no quota, because a browser sends preflights by itself. It needs no limit,
 /// because it asks no store.
 fn preflight(cors: Option<&Cors>, context: &RequestContext) -> Option<HttpResponse> {
-    let answer = cors?.preflight(context.method(), context.headers())?;
+    let answer = cors?.preflight(context)?;
     Some(answer.unwrap_or_else(|error| refuse(context, &error)))
 }

@@ -11,10 +11,14 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use self::{form::ShortenForm, own_address::base_url};
+pub(super) use self::{
+    form::ShortenForm,
+    own_address::{base_url, own_url},
+};
+
 use super::{
     AppState,
-    authenticate::authorize,
+    authenticate::{authorize, editor},
     edge::{RequestContext, discard_body},
     fields::{fallback_url, unacceptable},
     page::{self, form_action},
@@ -23,7 +27,8 @@ use super::{
 };
 use crate::{
     keys::Scope,
-    links::{Alias, LinkOptions, TargetUrl, Wanted, WantedCode},
+    links::{Alias, LinkOptions, Made, TargetUrl, Wanted, WantedCode},
+    public::PublicUrl,
 };
 
 #[derive(Serialize)]
@@ -45,10 +50,11 @@ pub(super) async fn shorten(
         return Err(error);
     }
     let form = ShortenForm::read(context, payload, state.request_timeout).await?;
-    let (short_url, code, target) = match make_link(state, context, &form).await {
-        Ok(made) => made,
+    let (base, target, code) = match make_link(state, context, &form).await {
+        Ok((base, target, made)) => (base, target, made.code),
         Err(error) => return Ok(refuse_form(context, &error, &form.url)),
     };
+    let short_url = base.link(code.as_str());
     if context.wants_page() {
         let form = form_action(context.path());
         return Ok(page::shortened_page(&short_url, target.as_str(), form));
@@ -58,17 +64,17 @@ pub(super) async fn shorten(
         .insert_header((header::VARY, "Accept"))
         .body(json_line(&Shortened {
             short_url: &short_url,
-            code: &code,
+            code: code.as_str(),
             original_url: target.as_str(),
         })))
 }
 
-/// The short URL, the code and the target of the link that the form asks for.
-async fn make_link(
+/// Makes the link that the form asks for. Returns what its short URL begins with, and its target.
+pub(super) async fn make_link(
     state: &AppState,
     context: &RequestContext,
     form: &ShortenForm,
-) -> Result<(String, String, TargetUrl), ApiError> {
+) -> Result<(PublicUrl, TargetUrl, Made), ApiError> {
     let target = TargetUrl::parse(&form.url, &state.schemes)?;
     let base = base_url(state, context.origin()?, &target)?;
     let fallback = match &form.fallback_url {
@@ -97,7 +103,12 @@ async fn make_link(
             enabled: form.enabled,
             labels: form.labels.clone(),
         },
+        // This ends the link that had the alias, as deleting it would.
+        in_place_of: context
+            .key()
+            .filter(|key| key.scopes.allows(Scope::Manage))
+            .map(|key| editor(key)),
     };
-    let code = state.links.shorten(wanted).await?;
-    Ok((base.link(code.as_str()), code.to_string(), target))
+    let made = state.links.shorten(wanted).await?;
+    Ok((base, target, made))
 }

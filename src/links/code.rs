@@ -101,6 +101,11 @@ impl Alias {
     }
 
     /// The code that the link will have.
+    pub fn code(&self) -> &ShortCode {
+        &self.0
+    }
+
+    /// The same, without the alias.
     pub fn into_code(self) -> ShortCode {
         self.0
     }

@@ -19,10 +19,23 @@ pub enum LinkOperation {
     Insert,
     /// To count a visit.
     Visit,
+    /// To read a link for somebody who manages it.
+    Record,
+    /// To edit a link.
+    Edit,
+    /// To remove links that were deleted long ago.
+    Purge,
 }
 
 impl telemetry::Operation for LinkOperation {
-    const ALL: &'static [Self] = &[Self::LookUp, Self::Insert, Self::Visit];
+    const ALL: &'static [Self] = &[
+        Self::LookUp,
+        Self::Insert,
+        Self::Visit,
+        Self::Record,
+        Self::Edit,
+        Self::Purge,
+    ];
 
     fn name(self) -> &'static str {
         Operation::from(self).name
@@ -50,6 +63,21 @@ impl From<LinkOperation> for Operation {
                 access: Access::Write,
                 name: "visit",
                 impossible: "visits cannot be counted",
+            },
+            LinkOperation::Record => Self {
+                access: Access::Read,
+                name: "show",
+                impossible: "links cannot be shown to those who manage them",
+            },
+            LinkOperation::Edit => Self {
+                access: Access::Write,
+                name: "edit",
+                impossible: "links cannot be changed",
+            },
+            LinkOperation::Purge => Self {
+                access: Access::Write,
+                name: "purge",
+                impossible: "deleted links cannot be removed for good",
             },
         }
     }

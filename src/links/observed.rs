@@ -1,8 +1,11 @@
 //! A store as [`Links`](super::Links) asks it: through the [`Health`] of its database.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Created, LinkOperation, LinkStore, LookUp, NewLink, ShortCode, Unavailable, Write};
+use super::{
+    Created, Edit, Edited, LinkOperation, LinkRecord, LinkStore, LookUp, NewLink, ShortCode,
+    Unavailable, Write,
+};
 use crate::{
     db::{Checks, DatabaseError, Health, Trial},
     telemetry::StoreMetrics,
@@ -70,6 +73,44 @@ impl ObservedStore {
         let trial = || rehearsal(&self.store, Write::Visit(code.clone()));
         let count = self.store.count_visit(code);
         self.run(LinkOperation::Visit, count, trial).await
+    }
+
+    /// As [`LinkManagement::record`](super::LinkManagement::record).
+    pub(super) async fn record(&self, code: &ShortCode) -> Result<Option<LinkRecord>, Unavailable> {
+        let trial = || {
+            let (store, code) = (self.store.clone(), code.clone());
+            Trial::new(move || {
+                let (store, code) = (store.clone(), code.clone());
+                async move { store.record(&code).await.map(drop) }
+            })
+        };
+        let record = self.store.record(code);
+        self.run(LinkOperation::Record, record, trial).await
+    }
+
+    /// As [`LinkManagement::edit`](super::LinkManagement::edit).
+    pub(super) async fn edit(&self, edit: &Edit) -> Result<Edited, Unavailable> {
+        let trial = || rehearsal(&self.store, Write::Edit(edit.clone()));
+        let done = self.store.edit(edit);
+        self.run(LinkOperation::Edit, done, trial).await
+    }
+
+    /// As [`LinkManagement::purge`](super::LinkManagement::purge).
+    pub(super) async fn purge(
+        &self,
+        deleted_for: Duration,
+        at_most: u32,
+    ) -> Result<u64, Unavailable> {
+        let trial = || {
+            let store = self.store.clone();
+            Trial::new(move || {
+                let store = store.clone();
+                // Not taken back: what is purged has to be purged anyway.
+                async move { store.purge(deleted_for, 1).await.map(drop) }
+            })
+        };
+        let purge = self.store.purge(deleted_for, at_most);
+        self.run(LinkOperation::Purge, purge, trial).await
     }
 
     async fn run<T>(

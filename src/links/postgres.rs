@@ -1,5 +1,6 @@
 //! Links in Postgres, where several nodes may use them.
 
+mod manage;
 mod rehearsal;
 
 use std::sync::Arc;
@@ -94,7 +95,13 @@ impl LinkStore for PostgresLinks {
         if link.deduplicated {
             pool.write_idempotent(link, insert_deduplicated).await
         } else {
-            pool.write(link, insert_own).await
+            let created = pool.write(link, insert_own).await?;
+            match &link.in_place_of {
+                Some(editor) if created == Created::CodeTaken => {
+                    pool.transact(&(link, editor), manage::replace).await
+                }
+                _ => Ok(created),
+            }
         }
     }
 

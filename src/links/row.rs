@@ -1,10 +1,11 @@
-//! What both databases answer to a look-up of a code.
+//! What both databases answer to a look-up of a code, and to somebody who manages links.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::{Link, LookUp, Manner, Redirect};
+use super::{Link, LinkRecord, LinkState, LookUp, Manner, Redirect, ShortCode};
+use crate::owner::Owner;
 
-/// A row of the answer. Of a code that is unknown, everything is null.
+/// A row of the answer to a look-up. Of a code that is unknown, everything is null.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     /// `works`, `early` (it has not started), `over` (it has expired or is used up), `down` (it is disabled or deleted).
@@ -48,4 +49,99 @@ impl From<Row> for LookUp {
 /// The table's CHECK lets no other number in.
 fn redirect(status: i16) -> Option<Redirect> {
     Redirect::try_from(u16::try_from(status).ok()?).ok()
+}
+
+/// A link, for those who manage it. Times are Unix seconds.
+#[derive(sqlx::FromRow)]
+pub(super) struct RecordRow {
+    pub(super) id: i64,
+    short_code: String,
+    /// A JSON array, or null.
+    further_codes: Option<String>,
+    original_url: String,
+    owner: Option<String>,
+    created_at: f64,
+    starts_at: Option<f64>,
+    /// The real expiry, of a hidden link too.
+    expires_at: Option<f64>,
+    max_visits: Option<i64>,
+    visits: i64,
+    redirect: Option<i16>,
+    forward_query: bool,
+    fallback_url: Option<String>,
+    enabled: bool,
+    title: Option<String>,
+    note: Option<String>,
+    /// A JSON array, or null.
+    tags: Option<String>,
+    has_password: bool,
+    deleted_at: Option<f64>,
+    read_at: f64,
+}
+
+impl From<RecordRow> for LinkRecord {
+    fn from(row: RecordRow) -> Self {
+        let texts = |json: Option<String>| -> Vec<String> {
+            json.and_then(|json| serde_json::from_str(&json).ok())
+                .unwrap_or_default()
+        };
+        let visits = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        let state = row.state();
+        let further_codes = texts(row.further_codes).into_iter();
+        Self {
+            id: row.id,
+            state,
+            code: ShortCode::from_store(row.short_code),
+            further_codes: further_codes.map(ShortCode::from_store).collect(),
+            target: row.original_url,
+            owner: row.owner.map(Owner::from_store),
+            created_at: time(row.created_at),
+            starts_at: row.starts_at.map(time),
+            expires_at: row.expires_at.map(time),
+            max_visits: row.max_visits.map(visits),
+            visits: visits(row.visits.max(0)),
+            manner: Manner {
+                redirect: row.redirect.and_then(redirect).unwrap_or_default(),
+                forward_query: row.forward_query,
+            },
+            fallback: row.fallback_url,
+            enabled: row.enabled,
+            title: row.title,
+            note: row.note,
+            tags: texts(row.tags),
+            has_password: row.has_password,
+            deleted_at: row.deleted_at.map(time),
+            read_at: time(row.read_at),
+        }
+    }
+}
+
+impl RecordRow {
+    fn state(&self) -> LinkState {
+        if self.deleted_at.is_some() {
+            LinkState::Deleted
+        } else if !self.enabled {
+            LinkState::Disabled
+        } else if self.expires_at.is_some_and(|at| at <= self.read_at) {
+            LinkState::Expired
+        } else if self.max_visits.is_some_and(|most| self.visits >= most) {
+            LinkState::UsedUp
+        } else if self.starts_at.is_some_and(|at| at > self.read_at) {
+            LinkState::Scheduled
+        } else {
+            LinkState::Active
+        }
+    }
+}
+
+/// The time of a number of Unix seconds; the nearest that there is, for one that an administrator has made up.
+fn time(seconds: f64) -> SystemTime {
+    // More than the calendar of any system holds would panic in the addition.
+    let bounded = seconds.clamp(-1e11, 1e11);
+    let duration = Duration::try_from_secs_f64(bounded.abs()).unwrap_or_default();
+    if bounded < 0.0 {
+        SystemTime::UNIX_EPOCH - duration
+    } else {
+        SystemTime::UNIX_EPOCH + duration
+    }
 }

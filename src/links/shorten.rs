@@ -3,7 +3,7 @@
 use tracing::error;
 
 use super::{
-    Alias, CodeLength, Created, LinkOptions, Links, NewLink, ShortCode, TargetUrl, Terms,
+    Alias, CodeLength, Created, Editor, LinkOptions, Links, NewLink, ShortCode, TargetUrl, Terms,
     Unavailable,
 };
 use crate::owner::Owner;
@@ -27,6 +27,8 @@ pub struct Wanted {
     pub terms: Terms,
     /// What else it has.
     pub options: LinkOptions,
+    /// Whose dead link gives way if it has the wanted alias. A random code never takes the place of a link.
+    pub in_place_of: Option<Editor>,
 }
 
 /// The code that somebody wants for a link.
@@ -38,6 +40,15 @@ pub enum WantedCode {
     OfLength(CodeLength),
     /// This one.
     Alias(Alias),
+}
+
+/// A link as it was wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its code.
+    pub code: ShortCode,
+    /// Whether it is new. A deduplicated link may have been there before.
+    pub is_new: bool,
 }
 
 /// Why a link was not made.
@@ -52,15 +63,16 @@ pub enum ShortenError {
 }
 
 impl Links {
-    /// The code of a link as it is wanted: a link that exists already, or a new one.
+    /// A link as it is wanted: one that exists already, or a new one.
     ///
     /// A link for which nothing but the target is wanted is deduplicated among the links of its owner, or among those
     /// that have none. Any other link is new. On success the link is committed.
     ///
     /// # Errors
-    /// [`ShortenError::AliasTaken`] if any link has the wanted alias, even one to the same target.
+    /// [`ShortenError::AliasTaken`] if any link has the wanted alias, even one to the same target, and does not give
+    /// way.
     /// [`ShortenError::Unavailable`] if the store fails, or if every code that was tried is taken.
-    pub async fn shorten(&self, wanted: Wanted) -> Result<ShortCode, ShortenError> {
+    pub async fn shorten(&self, wanted: Wanted) -> Result<Made, ShortenError> {
         let deduplicated = wanted.code == WantedCode::Any
             && wanted.terms.is_unlimited()
             && wanted.options.is_plain();
@@ -77,10 +89,18 @@ impl Links {
             owner: wanted.owner,
             terms: wanted.terms,
             options: wanted.options,
+            in_place_of: wanted.in_place_of.filter(|_| has_alias),
         };
         for attempt in 1..=(EXTRA_LENGTH + 1) * ATTEMPTS_PER_LENGTH {
             match self.insert(&link).await? {
-                Created::Stored(code) => return Ok(code),
+                Created::Stored(code) => {
+                    let is_new = code == link.code;
+                    return Ok(Made { code, is_new });
+                }
+                Created::Replaced(_) => {
+                    let (code, is_new) = (link.code, true);
+                    return Ok(Made { code, is_new });
+                }
                 Created::CodeTaken if has_alias => return Err(ShortenError::AliasTaken),
                 Created::CodeTaken => {
                     link.code = ShortCode::random(length, attempt / ATTEMPTS_PER_LENGTH);
@@ -92,12 +112,25 @@ impl Links {
     }
 
     async fn insert(&self, link: &NewLink) -> Result<Created, Unavailable> {
+        // A link that is not in place of another one leads nobody elsewhere.
+        let uncertain = link.in_place_of.as_ref().map(|_| self.uncertain());
         let created = self.store.insert(link).await?;
-        if let (Created::Stored(code), Some(cache)) = (&created, &self.cache)
-            && *code == link.code
-        {
+        if let Some(uncertain) = uncertain {
+            uncertain.settle();
+        }
+        let Some(cache) = &self.cache else {
+            return Ok(created);
+        };
+        match &created {
             // The code is new. The cache may remember, from a moment ago, that it is free.
-            cache.forget(code);
+            Created::Stored(code) if *code == link.code => cache.forget(code),
+            Created::Replaced(codes) => {
+                // All of them led to the dead link.
+                for code in codes.iter().chain([&link.code]) {
+                    cache.forget(code);
+                }
+            }
+            Created::Stored(_) | Created::CodeTaken => {}
         }
         Ok(created)
     }

@@ -1,5 +1,6 @@
 //! Links in an SQLite file: the embedded mode.
 
+mod manage;
 mod rehearsal;
 
 use std::{sync::Arc, time::Duration};
@@ -164,7 +165,14 @@ impl LinkStore for SqliteLinks {
         if link.deduplicated {
             self.sqlite.write(self.insert_deduplicated(link)).await
         } else {
-            self.sqlite.write(self.insert_own(link)).await
+            let created = self.sqlite.write(self.insert_own(link)).await?;
+            match &link.in_place_of {
+                Some(editor) if created == Created::CodeTaken => {
+                    let arguments = (link, editor);
+                    self.sqlite.transact(&arguments, manage::replace).await
+                }
+                _ => Ok(created),
+            }
         }
     }
 

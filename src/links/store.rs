@@ -5,16 +5,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{LinkOptions, Manner, Schemes, ShortCode, TargetUrl, Terms};
+use super::{
+    Edit, Editor, LinkManagement, LinkOptions, Manner, Schemes, ShortCode, TargetUrl, Terms,
+};
 use crate::{db::DatabaseError, owner::Owner};
 
 /// Where links are kept.
 ///
 /// `tests/it/stores/links.rs` is the contract, run on every implementation.
 #[async_trait]
-pub trait LinkStore: Send + Sync {
+pub trait LinkStore: LinkManagement + Send + Sync {
     /// Stores a link, in one round trip if no other link is in the way, and correctly under any race: unique indexes
     /// decide. When this returns [`Created::Stored`] the link is committed.
+    ///
+    /// If another link has its code, that link gives way if it is dead and the [editor](NewLink::in_place_of) may replace
+    /// it, in the same transaction.
     ///
     /// A [deduplicated](NewLink::deduplicated) link to a target that already has such a link is that link.
     ///
@@ -69,6 +74,9 @@ pub struct NewLink {
     pub terms: Terms,
     /// What else it has.
     pub options: LinkOptions,
+    /// Whose dead link with the same code gives way to it, if any may: one that has expired, is used up or deleted. Not
+    /// for a deduplicated link.
+    pub in_place_of: Option<Editor>,
 }
 
 impl NewLink {
@@ -81,6 +89,22 @@ impl NewLink {
             owner: None,
             terms: Terms::default(),
             options: LinkOptions::default(),
+            in_place_of: None,
+        }
+    }
+
+    /// A deduplicated link whose code and target no stored link has.
+    pub(super) fn any() -> Self {
+        let code = ShortCode::unused();
+        #[allow(clippy::expect_used, reason = "a constant, and letters and digits")]
+        let target = TargetUrl::parse(
+            &format!("https://rehearsal.invalid/{code}"),
+            &Schemes::default(),
+        )
+        .expect("a complete URL");
+        Self {
+            deduplicated: true,
+            ..Self::new(code, target)
         }
     }
 
@@ -105,22 +129,14 @@ pub enum Write {
     Insert(Box<NewLink>),
     /// Counting a visit of a link whose visits are limited.
     Visit(ShortCode),
+    /// Editing a link.
+    Edit(Edit),
 }
 
 impl Write {
-    /// A deduplicated link whose code and target no stored link has.
+    /// Storing [any link](NewLink::any).
     pub(super) fn any() -> Self {
-        let code = ShortCode::unused();
-        #[allow(clippy::expect_used, reason = "a constant, and letters and digits")]
-        let target = TargetUrl::parse(
-            &format!("https://rehearsal.invalid/{code}"),
-            &Schemes::default(),
-        )
-        .expect("a complete URL");
-        Self::Insert(Box::new(NewLink {
-            deduplicated: true,
-            ..NewLink::new(code, target)
-        }))
+        Self::Insert(Box::new(NewLink::any()))
     }
 }
 
@@ -132,6 +148,8 @@ pub(super) type TargetHash = [u8; 32];
 pub enum Created {
     /// It is committed under this code: its own, or that of the deduplicated link that was there before.
     Stored(ShortCode),
+    /// It is committed under its own code, in the place of a dead link. What had these codes is gone.
+    Replaced(Vec<ShortCode>),
     /// Another link has its code; nothing was stored.
     CodeTaken,
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,8 +17,8 @@ use crate::telemetry::chain;
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Links {
-    /// The background work, until `stop`: supervises the health of the database, hears of changes, and makes the
-    /// cache's look-ups.
+    /// The background work, until `stop`: supervises the health of the database, hears of changes, makes the cache's
+    /// look-ups, and removes links that were deleted long ago.
     pub async fn supervise(&self, stop: CancellationToken) {
         let cache = async {
             if let Some(cache) = &self.cache {
@@ -27,7 +27,7 @@ impl Links {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = join(self.store.health.supervise(), cache) => {}
+            _ = join3(self.store.health.supervise(), cache, self.purge()) => {}
         }
     }
 

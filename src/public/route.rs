@@ -14,6 +14,8 @@ pub enum Route {
     Shorten,
     /// Follows a short link.
     Follow,
+    /// Manages links: everything below `/api/`.
+    Api,
     /// Any other path, and any other method.
     Other,
     /// What a browser fetches by itself.
@@ -35,22 +37,31 @@ struct Entry {
 
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
+/// What a path below `/api/` may have. Each has only some of these: see `http/api/v1.rs`.
+const MANAGE: &[Method] = &[
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PATCH,
+    Method::DELETE,
+];
+
 /// In the order of the variants of [`Route`].
 #[rustfmt::skip]
-static TABLE: [Entry; 5] = [
+static TABLE: [Entry; 6] = [
     Entry { route: Route::Home,    name: "home",    methods: READ,             is_limited: true,  paths: &["/"] },
     Entry { route: Route::Shorten, name: "shorten", methods: &[Method::POST],  is_limited: true,  paths: &["/shorten"] },
     Entry { route: Route::Follow,  name: "follow",  methods: READ,             is_limited: true,  paths: &["/{code}"] },
+    Entry { route: Route::Api,     name: "api",     methods: MANAGE,           is_limited: true,  paths: &["/api/{path}"] },
     Entry { route: Route::Other,   name: "other",   methods: &[],              is_limited: true,  paths: &[] },
     Entry { route: Route::Asset,   name: "asset",   methods: READ,             is_limited: false,
             paths: &["/favicon.ico", "/robots.txt", "/apple-touch-icon{size}.png", "/.well-known/{name}"] },
 ];
 
 /// Words that no route uses yet. A later version may want them, or an operator may put something there.
-const KEPT_FREE: [&str; 21] = [
-    "about", "admin", "api", "assets", "config", "docs", "health", "healthz", "help", "index",
-    "livez", "login", "logout", "metrics", "openapi", "page", "qr", "readyz", "sitemap", "static",
-    "stats",
+const KEPT_FREE: [&str; 20] = [
+    "about", "admin", "assets", "config", "docs", "health", "healthz", "help", "index", "livez",
+    "login", "logout", "metrics", "openapi", "page", "qr", "readyz", "sitemap", "static", "stats",
 ];
 
 impl Route {
@@ -179,17 +190,17 @@ mod tests {
             assert_eq!(parsed, route.is_limited().then_some(route));
         }
         let limited: Vec<_> = Route::ALL.into_iter().filter(|r| r.is_limited()).collect();
-        assert_eq!(limited.len(), 4, "only what a browser fetches is not");
+        assert_eq!(limited.len(), 5, "only what a browser fetches is not");
         assert_eq!(
             "asset".parse::<Route>(),
-            Err("expected `home`, `shorten`, `follow` or `other`".to_owned())
+            Err("expected `home`, `shorten`, `follow`, `api` or `other`".to_owned())
         );
     }
 
     #[test]
     fn reserved_are_the_words_of_routes_and_those_that_are_kept_free() {
         let words: Vec<_> = words_of_routes().collect();
-        assert_eq!(words, ["shorten", "favicon", "robots"]);
+        assert_eq!(words, ["shorten", "api", "favicon", "robots"]);
         for word in ["shorten", "Favicon", "ROBOTS", "api", "qr"] {
             assert!(is_reserved(word), "{word}");
         }

@@ -5,6 +5,7 @@
 //! | `stores` | one contract per trait, run on every implementation; the model test |
 //! | `api` | what a client sees of one node |
 //! | `keys` | requests with an API key: whose they are, what they may, how many they may be |
+//! | `api_v1` | programs manage links |
 //! | `limits` | the limit over several nodes: exact under load, even if clocks differ |
 //! | `cache` | redirects from memory: what they save, and that they never use what is no longer true |
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
@@ -28,6 +29,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod api;
+mod api_v1;
 mod cache;
 mod cluster;
 mod documented;

@@ -29,6 +29,7 @@ fn the_defaults_are_the_documented_ones() {
         ("limiter.redis.timeout", "100ms"),
         ("limiter.on_redis_failure", "split"),
         ("redis.prefix", "rate_limit:"),
+        ("links.restore_for", "7days"),
         ("cache.ttl", "1m"),
         ("cache.miss_ttl", "250ms"),
         ("log.level", "info"),

@@ -113,6 +113,8 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
             "[http]\nclient_ip_header = \"X-Real-IP:\"",
             "http.client_ip_header",
         ),
+        ("[links]\nrestore_for = \"367d\"", "links.restore_for"),
+        ("[links]\nrestore_for = 7", "links.restore_for"),
         ("[cache]\ncapacity = -1", "cache.capacity"),
         ("[cache]\ncapacity = 10000001", "cache.capacity"),
         ("[cache]\ncapacity = \"64MB\"", "cache.capacity"),

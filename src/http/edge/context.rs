@@ -143,7 +143,8 @@ impl RequestContext {
 
     /// Whether the client asks for a page. An answer that depends on this says `Vary: Accept`.
     pub(in crate::http) fn wants_page(&self) -> bool {
-        let asks = || asks_for_page(self.headers());
+        // Programs use the API, also from within a page.
+        let asks = || self.known.resource != Resource::Api && asks_for_page(self.headers());
         *self.known.wants_page.get_or_init(asks)
     }
 

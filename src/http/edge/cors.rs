@@ -1,7 +1,7 @@
-//! Which pages of other sites may shorten links and read the answers (CORS).
+//! Which pages of other sites may shorten links, use the API and read the answers (CORS).
 //!
 //! This is not `actix-cors`, because that is a middleware: it would stand around every request, redirects included,
-//! although CORS concerns one route. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+//! although CORS concerns two routes. The protocol is <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use actix_web::{
     HttpResponse,
@@ -11,21 +11,22 @@ use actix_web::{
     },
 };
 
+use super::RequestContext;
 use crate::{
     http::problem::ApiError,
-    public::{CorsOrigin, Route, list_of_methods},
+    public::{CorsOrigin, list_of_methods},
 };
 
 /// The headers that a script of such a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, WWW-Authenticate",
+    "ETag, Location, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, WWW-Authenticate",
 );
 
 /// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the
 /// day.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The pages that may shorten links and read the answers: at least one.
+/// The pages that may shorten links, use the API and read the answers: at least one.
 #[derive(Clone, Debug)]
 pub struct Cors(Vec<CorsOrigin>);
 
@@ -35,30 +36,31 @@ impl Cors {
         (!origins.is_empty()).then_some(Self(origins))
     }
 
-    /// The answer to a preflight, by which a browser asks whether a page may shorten; `None` for any other request.
+    /// The answer to a preflight, by which a browser asks whether a page may send a request; `None` for any other
+    /// request.
     pub(in crate::http) fn preflight(
         &self,
-        method: &Method,
-        headers: &HeaderMap,
+        context: &RequestContext,
     ) -> Option<Result<HttpResponse, ApiError>> {
-        let is_preflight = method == Method::OPTIONS
+        let headers = context.headers();
+        let allowed = context.resource().methods();
+        let is_preflight = context.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !is_preflight {
             return None;
         }
         if self.allowed(headers).is_none() {
-            let allowed = Route::Shorten.methods();
             return Some(Err(ApiError::MethodNotAllowed { allowed }));
         }
         let answer = HttpResponse::NoContent()
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_METHODS,
-                list_of_methods(Route::Shorten.methods()),
+                list_of_methods(allowed),
             ))
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "Authorization, Content-Type, X-Api-Key, X-Request-Id",
+                "Authorization, Content-Type, If-Match, If-None-Match, X-Api-Key, X-Request-Id",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, MAX_AGE))
             .finish();

@@ -38,6 +38,8 @@ pub(in crate::http) enum Resource {
     Shorten,
     /// `/<code>`, even if no link could have that code.
     Link,
+    /// `/api/…`, whether or not there is anything at that path.
+    Api,
     /// What a browser fetches by itself.
     Asset(Asset),
     /// None of these. Services behind actix-web's router may have the path.
@@ -62,6 +64,9 @@ impl Resource {
         let rest = &*normalised(rest);
         if rest == "shorten" {
             return Self::Shorten;
+        }
+        if rest.starts_with("api/") {
+            return Self::Api;
         }
         if let Some(asset) = Asset::of_name(rest) {
             return Self::Asset(asset);
@@ -96,6 +101,7 @@ impl Resource {
             Self::Home => Route::Home,
             Self::Shorten => Route::Shorten,
             Self::Link => Route::Follow,
+            Self::Api => Route::Api,
             Self::Asset(_) => Route::Asset,
             Self::Nothing => Route::Other,
         }
@@ -119,6 +125,12 @@ fn unusual_code(rest: &str) -> Option<ShortCode> {
     } else {
         None
     }
+}
+
+/// What stands between the slashes of a [`Resource::Api`] path, below `/api/`.
+pub(in crate::http) fn segments_below_api(path: &str) -> Vec<String> {
+    let rest = normalised(path.strip_prefix('/').unwrap_or(path));
+    rest.split('/').skip(1).map(str::to_owned).collect()
 }
 
 /// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs.
@@ -179,6 +191,13 @@ mod tests {
             ("/shorten.", Resource::Link),
             ("/launch/).", Resource::Link),
             ("/%2F", Resource::Link),
+            ("/api/v1/links", Resource::Api),
+            ("/%61pi/v1/links/", Resource::Api),
+            ("/api/.", Resource::Api),
+            // A code that no link has.
+            ("/api", Resource::Link),
+            ("/api/", Resource::Link),
+            ("/apis/v1", Resource::Nothing),
             ("/favicon.ico", Resource::Asset(Asset::Favicon)),
             ("/a/b", Resource::Nothing),
             ("//", Resource::Nothing),
@@ -207,6 +226,9 @@ mod tests {
             (Method::POST, "/Ab3xY9", Route::Other),
             (Method::GET, "/robots.txt", Route::Asset),
             (Method::POST, "/robots.txt", Route::Other),
+            (Method::PATCH, "/api/v1/links/x", Route::Api),
+            (Method::GET, "/api/anything", Route::Api),
+            (Method::PUT, "/api/v1/links", Route::Other),
             (Method::GET, "/a/b", Route::Other),
         ] {
             let resource = Resource::of_path(path);

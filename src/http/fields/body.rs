@@ -51,6 +51,21 @@ pub(in crate::http) async fn read_members<T>(
     }
 }
 
+/// As [`read_members`], for a JSON object only: with no other body can something be `null`.
+pub(in crate::http) async fn read_json_members<T>(
+    context: &RequestContext,
+    payload: Payload,
+    within: Duration,
+    take: impl FnOnce(&mut dyn Iterator<Item = Member>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    match MediaType::of(context.headers())? {
+        MediaType::Json => {}
+        MediaType::Form => return Err(ApiError::NotJson),
+    }
+    let body = read_body(context, payload, within).await?;
+    take(&mut parse_json(&body)?.into_iter())
+}
+
 impl MediaType {
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut lines = headers.get_all(header::CONTENT_TYPE);
@@ -64,7 +79,8 @@ impl MediaType {
             .ok_or(ApiError::UnsupportedMediaType)?;
         match media_type.essence_str() {
             "application/x-www-form-urlencoded" => Ok(Self::Form),
-            "application/json" => Ok(Self::Json),
+            // The second is RFC 7396: `null` removes.
+            "application/json" | "application/merge-patch+json" => Ok(Self::Json),
             _ => Err(ApiError::UnsupportedMediaType),
         }
     }

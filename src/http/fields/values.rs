@@ -16,6 +16,15 @@ use crate::{
 /// The longest life of a link, and the latest start: ten years from now.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
+/// The node's own time.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "refuses times that must be a mistake; when a link works, the store's clock decides"
+)]
+pub(in crate::http) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 pub(in crate::http) fn malformed(message: impl Into<String>) -> ApiError {
     ApiError::Malformed(message.into())
 }

@@ -9,7 +9,7 @@ use crate::{
         edge::RequestContext,
         fields::{
             Member, code_length, expires_at, expires_in, flag, given, list, malformed, max_visits,
-            note, number, read_members, redirect, shortened, starts_at, tags, text, title,
+            note, now, number, read_members, redirect, shortened, starts_at, tags, text, title,
             unacceptable,
         },
         problem::ApiError,
@@ -19,15 +19,15 @@ use crate::{
 
 /// What `POST /shorten` asks for. Everything is checked but the URLs and the alias.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ShortenForm {
-    pub(super) url: String,
-    pub(super) alias: Option<String>,
-    pub(super) code_length: Option<CodeLength>,
-    pub(super) terms: Terms,
-    pub(super) manner: Manner,
-    pub(super) fallback_url: Option<String>,
-    pub(super) enabled: bool,
-    pub(super) labels: Labels,
+pub(in crate::http) struct ShortenForm {
+    pub(in crate::http) url: String,
+    pub(in crate::http) alias: Option<String>,
+    pub(in crate::http) code_length: Option<CodeLength>,
+    pub(in crate::http) terms: Terms,
+    pub(in crate::http) manner: Manner,
+    pub(in crate::http) fallback_url: Option<String>,
+    pub(in crate::http) enabled: bool,
+    pub(in crate::http) labels: Labels,
 }
 
 /// Declares the fields of a body, each with the function that reads its value.
@@ -79,18 +79,13 @@ fields!(
 
 impl ShortenForm {
     /// Reads and parses the body: at most 32 KiB, within `within`.
-    pub(super) async fn read(
+    pub(in crate::http) async fn read(
         context: &RequestContext,
         payload: Payload,
         within: Duration,
     ) -> Result<Self, ApiError> {
         let fields = read_members(context, payload, within, Fields::read).await?;
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "refuses times that must be a mistake; when a link works, the store's clock decides"
-        )]
-        let now = SystemTime::now();
-        fields.check(now)
+        fields.check(now())
     }
 }
 

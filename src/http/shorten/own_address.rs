@@ -22,7 +22,7 @@ use crate::{
 /// # Errors
 /// [`ApiError::Malformed`] if none of the three is known; [`ApiError::Unacceptable`] for a loop;
 /// [`ApiError::Unavailable`] if it is not possible to tell whether it is one.
-pub(super) fn base_url(
+pub(in crate::http) fn base_url(
     state: &AppState,
     requested: Option<PublicUrl>,
     target: &TargetUrl,
@@ -36,6 +36,17 @@ pub(super) fn base_url(
             "That is already a link of this service".to_owned(),
         ));
     }
+    own_url(state, requested)
+}
+
+/// What short links begin with: the configured URL, else the origin that the request came to, else the listener.
+///
+/// # Errors
+/// [`ApiError::Malformed`] if none of the three is known.
+pub(in crate::http) fn own_url(
+    state: &AppState,
+    requested: Option<PublicUrl>,
+) -> Result<PublicUrl, ApiError> {
     let base = state.public_url.clone().or(requested);
     let listener = || listener_url(state.local_addr);
     base.or_else(listener).ok_or_else(|| {

@@ -1,13 +1,16 @@
 //! Whether a write would be stored, found out by doing it.
 
 use futures_util::future::BoxFuture;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
-use super::{COUNT_VISIT, Inserted, insert};
-use crate::links::{NewLink, ShortCode, Write, store::TargetHash};
+use super::{COUNT_VISIT, Inserted, insert, manage};
+use crate::links::{Edit, NewLink, ShortCode, Write, store::TargetHash};
 
 /// Takes back what was inserted within the same transaction. By `urls_short_code_key`.
 const TAKE_BACK: &str = "DELETE FROM urls WHERE short_code = ?1";
+
+/// Changes a link that is new. By `urls_short_code_key`.
+const TOUCH: &str = "UPDATE urls SET title = 'rehearsal' WHERE short_code = ?1";
 
 /// Takes back a visit that was counted within the same transaction. By `urls_short_code_key`, then by the primary key.
 const UNCOUNT_VISIT: &str = "
@@ -21,7 +24,16 @@ pub(super) fn rehearse<'c>(
 ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
     Box::pin(async move {
         match write {
-            Write::Insert(link) => rehearse_insert(transaction, link).await,
+            Write::Insert(link) => {
+                rehearse_insert(transaction, link).await?;
+                let Some(editor) = &link.in_place_of else {
+                    return Ok(());
+                };
+                let mut attempt = transaction.begin().await?;
+                manage::replace(&mut attempt, &(link, editor)).await?;
+                attempt.rollback().await
+            }
+            Write::Edit(edit) => rehearse_edit(transaction, edit).await,
             Write::Visit(code) => rehearse_visit(transaction, code).await,
         }
     })
@@ -36,6 +48,25 @@ async fn rehearse_visit(
     if counted.rows_affected() > 0 {
         let uncount = sqlx::query(UNCOUNT_VISIT).bind(code.as_str());
         uncount.execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// An edit has too many parts to be taken back one by one, so it is rolled back. Then a link that is new is changed and
+/// removed, because a rollback proves nothing about the commit.
+async fn rehearse_edit(connection: &mut SqliteConnection, edit: &Edit) -> Result<(), sqlx::Error> {
+    let edit = Edit {
+        only_if: None,
+        ..edit.clone()
+    };
+    let mut attempt = connection.begin().await?;
+    manage::edit_link(&mut attempt, &edit).await?;
+    attempt.rollback().await?;
+    let link = NewLink::any();
+    insert(&mut *connection, &link, &link.code, None).await?;
+    for statement in [TOUCH, TAKE_BACK] {
+        let statement = sqlx::query(statement).bind(link.code.as_str());
+        statement.execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -50,7 +50,12 @@ pub(crate) fn create(builder: &NodeBuilder, name: &str, arguments: &[&str]) -> S
 }
 
 /// Makes a key with these scopes.
-fn create_for(builder: &NodeBuilder, name: &str, scopes: &str, arguments: &[&str]) -> String {
+pub(crate) fn create_for(
+    builder: &NodeBuilder,
+    name: &str,
+    scopes: &str,
+    arguments: &[&str],
+) -> String {
     let all = ["create", "--name", name, "--scope", scopes];
     let all: Vec<&str> = all.iter().chain(arguments).copied().collect();
     keys(builder, &all).trim_end().to_owned()

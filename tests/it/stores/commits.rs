@@ -13,7 +13,7 @@ contract!(
 );
 
 /// Makes each commit that inserts or updates a link fail, after the statement has succeeded.
-async fn refuse_commits(place: &Place) {
+pub(super) async fn refuse_commits(place: &Place) {
     let sql = match place {
         Place::Sqlite(_) => {
             "
@@ -37,7 +37,7 @@ async fn refuse_commits(place: &Place) {
     place.execute(sql).await;
 }
 
-async fn allow_commits(place: &Place) {
+pub(super) async fn allow_commits(place: &Place) {
     let sql = match place {
         Place::Sqlite(_) => "DROP TRIGGER refuse_insert; DROP TRIGGER refuse_update",
         Place::Postgres(_) => "DROP FUNCTION refuse CASCADE",
