@@ -101,7 +101,7 @@ impl Links {
         }
     }
 
-    /// Keeps deleted links for this long, and not for [7 days](manage::RESTORE_FOR).
+    /// Keeps deleted links for this long, and not for 7 days.
     #[must_use]
     pub fn restorable_for(mut self, restore_for: Duration) -> Self {
         self.restore_for = restore_for;

@@ -252,10 +252,14 @@ impl<'a> World<'a> {
             }
             Event::RedisIsFlushed => self.server.flush(),
             Event::NodeIsCutOff { node, lasts } => {
-                self.nodes[node].cut_off_until = self.now + lasts;
+                // It may be cut off already, for longer.
+                let until = &mut self.nodes[node].cut_off_until;
+                *until = (*until).max(self.now + lasts);
             }
             Event::NodeStalls { node, lasts } => {
-                self.nodes[node].stalled_until = self.now + lasts;
+                // It may stand still already, for longer.
+                let until = &mut self.nodes[node].stalled_until;
+                *until = (*until).max(self.now + lasts);
                 // Its requests may be sent again much later. Then later ones also count.
                 self.trouble = self.trouble.max(self.now + lasts);
             }
