@@ -12,29 +12,29 @@ contract!(
     a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing,
 );
 
-/// Makes each commit that inserts or updates a link fail, after the statement has succeeded.
-pub(super) async fn refuse_commits(place: &Place) {
+/// Makes each commit that inserts a row into a table, or updates one, fail after the statement has succeeded.
+pub(super) async fn refuse_commits(place: &Place, table: &str) {
     let sql = match place {
-        Place::Sqlite(_) => {
+        Place::Sqlite(_) => format!(
             "
             CREATE TABLE parents (id INTEGER PRIMARY KEY);
             CREATE TABLE children (
                 parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED
             );
-            CREATE TRIGGER refuse_insert AFTER INSERT ON urls
+            CREATE TRIGGER refuse_insert AFTER INSERT ON {table}
             BEGIN INSERT INTO children (parent) VALUES (1); END;
-            CREATE TRIGGER refuse_update AFTER UPDATE ON urls
+            CREATE TRIGGER refuse_update AFTER UPDATE ON {table}
             BEGIN INSERT INTO children (parent) VALUES (1); END"
-        }
-        Place::Postgres(_) => {
+        ),
+        Place::Postgres(_) => format!(
             "
             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
-            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON urls
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON {table}
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
-        }
+        ),
     };
-    place.execute(sql).await;
+    place.execute(sql.leak()).await;
 }
 
 pub(super) async fn allow_commits(place: &Place) {
@@ -87,7 +87,7 @@ async fn what_a_commit_refuses_is_not_said_to_be_stored(place: Place) {
     };
     let made = insert(&*store, &limited, false, terms).await;
     assert_eq!(made.expect("an answer"), Created::Stored(limited.clone()));
-    refuse_commits(&place).await;
+    refuse_commits(&place, "urls").await;
     for (name, deduplicated, terms) in kinds() {
         let refused = insert(&*store, &code(name), deduplicated, terms).await;
         assert!(matches!(refused, Err(DatabaseError::Failed(_))), "{name}");
@@ -136,7 +136,7 @@ async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(pl
         store.rehearse(write).await.expect("it would be stored");
         assert_eq!(place.number(state).await, before, "{write:?}");
     }
-    refuse_commits(&place).await;
+    refuse_commits(&place, "urls").await;
     for write in &writes {
         store.rehearse(write).await.expect_err("it would not");
         assert_eq!(place.number(state).await, before, "{write:?}");

@@ -6,6 +6,7 @@ use shunt::{
 };
 
 use super::{
+    commits::{allow_commits, refuse_commits},
     keys::{self, name, new_key, works},
     place::{Place, contract},
 };
@@ -15,39 +16,6 @@ contract!(
     a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing,
     a_rehearsal_notices_what_is_refused_at_once,
 );
-
-/// Makes each commit that inserts or updates a key fail, after the statement has succeeded.
-async fn refuse_commits(place: &Place) {
-    let sql = match place {
-        Place::Sqlite(_) => {
-            "
-            CREATE TABLE parents (id INTEGER PRIMARY KEY);
-            CREATE TABLE children (
-                parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED
-            );
-            CREATE TRIGGER refuse_insert AFTER INSERT ON keys
-            BEGIN INSERT INTO children (parent) VALUES (1); END;
-            CREATE TRIGGER refuse_update AFTER UPDATE ON keys
-            BEGIN INSERT INTO children (parent) VALUES (1); END"
-        }
-        Place::Postgres(_) => {
-            "
-            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
-            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON keys
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
-        }
-    };
-    place.execute(sql).await;
-}
-
-async fn allow_commits(place: &Place) {
-    let sql = match place {
-        Place::Sqlite(_) => "DROP TRIGGER refuse_insert; DROP TRIGGER refuse_update",
-        Place::Postgres(_) => "DROP FUNCTION refuse CASCADE",
-    };
-    place.execute(sql).await;
-}
 
 async fn make(store: &dyn KeyStore, text: &str) -> KeyHash {
     keys::make(store, &new_key(text)).await.0
@@ -64,7 +32,7 @@ async fn what_a_commit_refuses_is_not_said_to_be_done(place: Place) {
         make(&*store, "rotated").await,
     );
     let [made, other] = [(); 2].map(|()| ApiKey::generate().hash());
-    refuse_commits(&place).await;
+    refuse_commits(&place, "keys").await;
     assert!(is_failure(&store.insert(&new_key("made"), &made).await));
     assert!(is_failure(&store.revoke(&name("revoked")).await));
     assert!(is_failure(&store.rotate(&name("rotated"), &other).await));
@@ -132,7 +100,7 @@ async fn a_rehearsal_tells_whether_a_write_would_be_stored_and_leaves_nothing(pl
         store.rehearse(&write).await.expect("it would be stored");
         nothing_is_left(&write).await;
     }
-    refuse_commits(&place).await;
+    refuse_commits(&place, "keys").await;
     for write in writes() {
         let rehearsed = store.rehearse(&write).await;
         assert_eq!(rehearsed.is_err(), writes_something(&write), "{write:?}");

@@ -63,7 +63,7 @@ async fn what_a_commit_refuses_is_not_done(place: Place) {
     let restore = Operation::Restore {
         within: std::time::Duration::from_secs(3_600),
     };
-    refuse_commits(&place).await;
+    refuse_commits(&place, "urls").await;
     for operation in operations() {
         let refused = node.edit(&the_edit(operation.clone())).await;
         let failed = matches!(refused, Err(DatabaseError::Failed(_)));
@@ -124,7 +124,7 @@ async fn a_rehearsal_tells_whether_an_edit_would_be_done_and_leaves_nothing(plac
             assert!(unchanged().await, "{write:?}");
         }
         if round == 0 {
-            refuse_commits(&place).await;
+            refuse_commits(&place, "urls").await;
             for write in &writes {
                 let refused = node.rehearse(write).await;
                 refused.expect_err(&format!("{write:?} would not be stored"));

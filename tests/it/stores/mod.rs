@@ -17,6 +17,7 @@ mod place;
 pub mod redis_kinds;
 mod redis_log;
 mod shield;
+mod triggers;
 mod windows;
 mod write_ahead_log;
 
