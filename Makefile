@@ -108,6 +108,10 @@ k6: ## Run load tests against a cluster on this machine, or against BASE_URL; re
 faults: servers ## Kill, freeze and restart every part of a cluster under load, and print what clients noticed
 	scripts/faults
 
+.PHONY: upgrade-test
+upgrade-test: servers ## Run the previous release beside this one, on one database (PREVIOUS=a git revision; builds it)
+	PREVIOUS=$(PREVIOUS) scripts/upgrade-test
+
 .PHONY: valkey-test
 valkey-test: servers ## Run the tests that need Redis with Valkey in its place (VALKEY_SERVER=/path/to/valkey-server)
 	scripts/valkey-test

@@ -22,6 +22,7 @@
 //! | `documented` | the commands in `docs/` do what the page says |
 //! | `lifecycle` | start, commands, configuration errors |
 //! | `key_commands` | `shunt keys`, also while a node runs on the same database |
+//! | `upgrade` | the previous release beside this one, on one database: `make upgrade-test` |
 //! | `shutdown` | what a node does from the first stop signal to its end |
 //! | `logs` | where log lines go, and that a node never waits for their reader |
 //! | `metric_names` | the names of metrics in the code, the documentation, the dashboard and the alerts |
@@ -51,3 +52,4 @@ mod redis_tls;
 mod shield;
 mod shutdown;
 mod stores;
+mod upgrade;

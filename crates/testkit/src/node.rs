@@ -36,6 +36,7 @@ pub struct NodeBuilder {
     directory: Arc<TempDir>,
     clock: Option<String>,
     unprivileged: bool,
+    program: PathBuf,
 }
 
 impl Default for NodeBuilder {
@@ -55,6 +56,7 @@ impl Default for NodeBuilder {
             directory: Arc::new(directory),
             clock: None,
             unprivileged: false,
+            program: program(),
         }
     }
 }
@@ -91,8 +93,14 @@ impl NodeBuilder {
             let nobody = Some(NOBODY);
             std::os::unix::fs::chown(self.directory.path(), nobody, nobody).expect("chown");
             // The user may have no access to the folder of the checkout.
-            std::fs::copy(program(), self.directory.path().join("shunt")).expect("a copy");
+            std::fs::copy(&self.program, self.directory.path().join("shunt")).expect("a copy");
         }
+        self
+    }
+
+    /// Runs another build of the program, such as that of a former release.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
         self
     }
 
@@ -111,7 +119,7 @@ impl NodeBuilder {
             command.args(ids).arg("--clear-groups").arg(program);
             command
         } else {
-            Command::new(program())
+            Command::new(&self.program)
         };
         if let Some(shift) = &self.clock {
             // Only the wall clock: an administrator cannot step a monotonic one.

@@ -33,14 +33,14 @@ const TARGET: &str = "https://example.com/";
 
 /// Somebody with a key, at one node.
 #[derive(Clone)]
-struct Api {
-    client: Client,
+pub(crate) struct Api {
+    pub(crate) client: Client,
     key: String,
 }
 
 impl Api {
     /// With a new key for `owner`, which has its name.
-    fn of(node: &Node, builder: &NodeBuilder, owner: &str, scopes: &str) -> Self {
+    pub(crate) fn of(node: &Node, builder: &NodeBuilder, owner: &str, scopes: &str) -> Self {
         Self {
             client: node.client(),
             key: create_for(builder, owner, scopes, &["--owner", owner]),
@@ -48,7 +48,7 @@ impl Api {
     }
 
     /// The same key at another node.
-    fn at(&self, node: &Node) -> Self {
+    pub(crate) fn at(&self, node: &Node) -> Self {
         Self {
             client: node.client(),
             key: self.key.clone(),
@@ -61,24 +61,24 @@ impl Api {
         request.bearer_auth(&self.key)
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         send(self.request(Method::GET, path)).await
     }
 
-    async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         send(self.request(Method::POST, path).json(&body)).await
     }
 
-    async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         send(self.request(Method::PATCH, path).json(&body)).await
     }
 
-    async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         send(self.request(Method::DELETE, path)).await
     }
 
     /// Makes a link with an alias, and with these fields beside its URL.
-    async fn make(&self, alias: &str, fields: Value) -> Value {
+    pub(crate) async fn make(&self, alias: &str, fields: Value) -> Value {
         let mut body = json!({ "url": TARGET, "alias": alias });
         let (members, more) = (body.as_object_mut(), fields.as_object());
         members
@@ -90,14 +90,14 @@ impl Api {
     }
 
     /// The link that has this code.
-    async fn link(&self, code: &str) -> Value {
+    pub(crate) async fn link(&self, code: &str) -> Value {
         let answer = self.get(&format!("links/{code}")).await;
         assert_status(&answer, 200, code);
         answer.json()
     }
 
     /// Changes a link, which must work.
-    async fn change(&self, code: &str, body: Value) -> Value {
+    pub(crate) async fn change(&self, code: &str, body: Value) -> Value {
         let what = body.to_string();
         let answer = self.patch(&format!("links/{code}"), body).await;
         assert_status(&answer, 200, &what);
@@ -105,7 +105,7 @@ impl Api {
     }
 
     /// Where the code leads: the status and the target.
-    async fn leads(&self, code: &str) -> (u16, Option<String>) {
+    pub(crate) async fn leads(&self, code: &str) -> (u16, Option<String>) {
         let answer = self.client.get(&format!("/{code}")).await;
         let target = answer.header("location").map(str::to_owned);
         (answer.status.as_u16(), target)

@@ -1,9 +1,13 @@
 //! Visits count the same with a cache and without one.
 
-use reqwest::Method;
+use std::collections::BTreeMap;
 
-use super::{TARGET, make, node, start};
-use testkit::{Answer, Node, eventually};
+use futures_util::future::join_all;
+use reqwest::Method;
+use testkit::{Answer, Node, eventually, needs};
+use tokio::sync::Barrier;
+
+use super::{Pair, TARGET, make, node, start, status};
 
 /// A request for a link.
 #[derive(Clone, Copy, Debug)]
@@ -132,4 +136,34 @@ async fn visits_count_the_same_with_a_cache_and_without_one() {
     counts_visits(&start(&node()).await, "with a cache").await;
     let without = node().set("cache.capacity", "0").start().await;
     counts_visits(&without, "without a cache").await;
+}
+
+#[tokio::test]
+async fn two_nodes_let_exactly_as_many_visitors_through_as_a_link_allows() {
+    needs!("postgres");
+    let Pair { a, b, .. } = Pair::start(|node| node).await;
+    for round in 0..5 {
+        let code = format!("five-{round}");
+        make(&a.client(), &code, &[("max_visits", "5")]).await;
+        // All visits wait for each other before they are sent.
+        let barrier = Barrier::new(200);
+        let visits = (0..200).map(|number| {
+            let client = if number % 2 == 0 {
+                a.client()
+            } else {
+                b.client()
+            };
+            let (barrier, code) = (&barrier, &code);
+            async move {
+                barrier.wait().await;
+                status(&client, code).await
+            }
+        });
+        let mut statuses = BTreeMap::new();
+        for status in join_all(visits).await {
+            *statuses.entry(status).or_insert(0) += 1;
+        }
+        let expected = BTreeMap::from([(302, 5), (410, 195)]);
+        assert_eq!(statuses, expected, "round {round}");
+    }
 }
