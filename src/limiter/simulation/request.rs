@@ -200,6 +200,7 @@ impl World<'_> {
         self.decided.push(Decided {
             client: asked.client,
             at: asked.arrived,
+            decided: self.now,
             admitted: decision.admitted,
             calm_since: calm,
         });

@@ -14,9 +14,21 @@ pub(super) struct Decided {
     pub(super) client: usize,
     /// When it arrived at its node, µs of the true time.
     pub(super) at: i64,
+    /// When it was decided.
+    pub(super) decided: i64,
     pub(super) admitted: bool,
     /// Until when something was wrong, as far as was known when it was decided.
     pub(super) calm_since: i64,
+}
+
+impl Decided {
+    /// The latest moment for which its decision may be right, µs. That is its arrival, unless its node stood still: while a
+    /// node runs, a request waits for a timeout and a half at most. A request that took longer counts at any moment until it
+    /// was decided. Its client cannot tell, and the requests before it may have left the window meanwhile.
+    fn counts_until(&self) -> i64 {
+        let is_late = self.decided - self.at > 2 * TIMEOUT;
+        if is_late { self.decided } else { self.at }
+    }
 }
 
 /// What went wrong.
@@ -73,30 +85,28 @@ impl World<'_> {
         let mut worst: Option<(usize, Violation)> = None;
         for client in 0..super::schedule::CLIENTS {
             let admitted = self.decided.iter();
-            let mut admitted: Vec<i64> = admitted
+            let mut admitted: Vec<&Decided> = admitted
                 .filter(|decided| decided.admitted && decided.client == client)
-                .map(|decided| decided.at)
                 // Those under way at that moment may be in the old log or in the new one.
-                .filter(|at| {
-                    self.deleted
-                        .iter()
-                        .all(|(when, _)| !(when - 2 * TIMEOUT..=*when).contains(at))
+                .filter(|decided| {
+                    let under_way = |when: i64| (when - 2 * TIMEOUT..=when).contains(&decided.at);
+                    !self.deleted.iter().any(|(when, _)| under_way(*when))
                 })
                 .collect();
-            admitted.sort_unstable();
-            for (index, &at) in admitted.iter().enumerate() {
+            admitted.sort_unstable_by_key(|decided| decided.at);
+            for (index, first) in admitted.iter().enumerate() {
                 // After an operator has deleted the log, the client has a new quota.
-                let deleted = self
-                    .deleted
-                    .iter()
-                    .filter(|(when, whose)| *whose == client && *when <= at);
-                let begins = deleted
+                let deletions = self.deleted.iter();
+                let next = deletions
+                    .filter(|(when, whose)| *whose == client && *when > first.at)
                     .map(|(when, _)| *when)
-                    .max()
-                    .unwrap_or(i64::MIN)
-                    .max(at - window + 1);
-                let first = admitted.partition_point(|&other| other < begins);
-                let more = (index + 1 - first).saturating_sub(limit);
+                    .min();
+                let ends = next.unwrap_or(i64::MAX).min(first.at + window);
+                let inside = admitted[index..]
+                    .iter()
+                    .filter(|decided| decided.counts_until() < ends);
+                let more = inside.clone().count().saturating_sub(limit);
+                let at = inside.map(|decided| decided.at).max().unwrap_or(first.at);
                 if more > bound && worst.is_none_or(|(most, _)| more > most) {
                     worst = Some((more, Violation::OverAdmitted { client, more, at }));
                 }
