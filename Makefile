@@ -112,6 +112,10 @@ faults: servers ## Kill, freeze and restart every part of a cluster under load, 
 upgrade-test: servers ## Run the previous release beside this one, on one database (PREVIOUS=a git revision; builds it)
 	PREVIOUS=$(PREVIOUS) scripts/upgrade-test
 
+.PHONY: schemathesis
+schemathesis: servers ## Test the API against its OpenAPI document (SCHEMATHESIS_MINUTES=10; needs python3)
+	scripts/schemathesis/run
+
 .PHONY: valkey-test
 valkey-test: servers ## Run the tests that need Redis with Valkey in its place (VALKEY_SERVER=/path/to/valkey-server)
 	scripts/valkey-test

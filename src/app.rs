@@ -12,8 +12,8 @@ use crate::{
     },
     descriptors,
     http::{
-        AppState, Cors, Draining, HttpMetrics, KeyLookUps, Listener, Management, RateLimit, Rule,
-        Timeouts, TrustedProxies, management_server, public_server,
+        AppState, Cors, Draining, HttpMetrics, KeyLookUps, Listener, Management, Places, RateLimit,
+        Rule, Timeouts, TrustedProxies, management_server, public_server,
     },
     keys::{KeyStore, Keys, PostgresKeys, SqliteKeys, register_key_metrics},
     lifecycle::Application,
@@ -22,10 +22,11 @@ use crate::{
         register_limiter_metrics,
     },
     links::{
-        self, CacheMetrics, CacheOptions, LinkStore, Links, PostgresLinks, SqliteLinks,
-        register_cache_metrics,
+        self, CacheMetrics, CacheOptions, IgnoreCaseError, LinkStore, Links, PASSWORD_PATIENCE,
+        PasswordMetrics, PostgresLinks, SqliteLinks, register_cache_metrics,
     },
     telemetry::Metrics,
+    titles::{Fetcher, Network, TitleMetrics, Titles, trusted_certificates},
 };
 
 /// Files and sockets for everything but clients, workers and the database's pool: files of SQLite, probes, Redis, name
@@ -43,9 +44,19 @@ impl Application {
         let public_address = listener.address();
         let gate = listener.gate()?;
         let metrics = Metrics::new()?;
-        let health = open_health(&config.database, &metrics).await?;
+        let database = open_database(&config.database).await?;
+        let store = open_link_store(config, &database).await?;
+        let health = Arc::new(health(database, &store, &metrics));
         register_database_metrics(&metrics, health.clone())?;
-        let links = Arc::new(links(config, health.clone(), &metrics)?);
+        let mut links = links(config, store, health.clone(), &metrics)?;
+        let titles = if config.links.fetch_titles {
+            let titles = titles(config, &metrics)?;
+            links = links.telling_of_untitled(titles.listener());
+            Some(titles)
+        } else {
+            None
+        };
+        let links = Arc::new(links);
         let keys = Arc::new(keys(health, &metrics));
         let limiter = if config.limiter.enabled {
             Some(Arc::new(open_limiter(config, &metrics).await?))
@@ -76,14 +87,20 @@ impl Application {
             cors: Cors::new(config.http.cors_origins.clone()),
             public_url: config.http.public_url.clone(),
             local_addr: public_address,
+            places: Places::default(),
             request_timeout: config.http.request_timeout,
+            database_timeout: config.database.timeout,
+            shutdown_timeout: config.http.shutdown_timeout,
             metrics: HttpMetrics::new(&metrics)?,
             draining: draining.clone(),
         });
         let timeouts = Timeouts {
             request: config.http.request_timeout,
-            // A request with an API key may wait for both twice: first about the key.
-            answer: 2 * (config.database.timeout + config.limiter.redis.timeout)
+            // A request with an API key may wait for both twice: first about the key. One with a password waits for Redis
+            // once more, and for its turn.
+            answer: 2 * config.database.timeout
+                + 3 * config.limiter.redis.timeout
+                + PASSWORD_PATIENCE
                 + Duration::from_secs(1),
             keep_alive: config.http.keep_alive,
             shutdown: config.http.shutdown_timeout,
@@ -121,6 +138,7 @@ impl Application {
             drain: config.http.drain,
             draining,
             links,
+            titles,
             keys,
             limiter,
         })
@@ -176,6 +194,39 @@ fn link_store(database: &Database) -> Arc<dyn LinkStore> {
     }
 }
 
+/// The links of the database, as a node uses them. Where case is ignored, makes the index that this needs.
+///
+/// # Errors
+/// If case cannot be ignored.
+pub async fn open_link_store(
+    config: &Config,
+    database: &Database,
+) -> anyhow::Result<Arc<dyn LinkStore>> {
+    if config.links.ignore_case {
+        let store = link_store_ignoring_case(database, config.database.startup_timeout).await;
+        return store.context("links.ignore_case");
+    }
+    if let Database::Postgres(postgres) = database {
+        let links = PostgresLinks::new(postgres.clone());
+        links.warn_if_index_is_incomplete().await;
+    }
+    Ok(link_store(database))
+}
+
+async fn link_store_ignoring_case(
+    database: &Database,
+    within: Duration,
+) -> Result<Arc<dyn LinkStore>, IgnoreCaseError> {
+    Ok(match database {
+        Database::Sqlite(sqlite) => {
+            Arc::new(SqliteLinks::ignoring_case(sqlite.clone(), within).await?)
+        }
+        Database::Postgres(postgres) => {
+            Arc::new(PostgresLinks::ignoring_case(postgres.clone(), within).await?)
+        }
+    })
+}
+
 fn key_store(database: &Database) -> Arc<dyn KeyStore> {
     match database {
         Database::Sqlite(sqlite) => Arc::new(SqliteKeys::new(sqlite.clone())),
@@ -183,11 +234,10 @@ fn key_store(database: &Database) -> Arc<dyn KeyStore> {
     }
 }
 
-/// Opens the database. Links and keys ask it through one [`Health`].
-async fn open_health(config: &DatabaseConfig, metrics: &Metrics) -> anyhow::Result<Arc<Health>> {
-    let database = open_database(config).await?;
-    let (checks, name) = (links::checks(&link_store(&database)), database.name());
-    Ok(Arc::new(Health::new(database, checks, metrics.store(name))))
+/// Links and keys ask the database through one [`Health`].
+fn health(database: Database, store: &Arc<dyn LinkStore>, metrics: &Metrics) -> Health {
+    let (checks, name) = (links::checks(store), database.name());
+    Health::new(database, checks, metrics.store(name))
 }
 
 /// The keys of the database, for a command. Nothing supervises them, so nothing is remembered.
@@ -196,7 +246,10 @@ async fn open_health(config: &DatabaseConfig, metrics: &Metrics) -> anyhow::Resu
 /// If the database cannot be reached or migrated in time.
 pub async fn open_keys(config: &DatabaseConfig) -> anyhow::Result<Keys> {
     let metrics = Metrics::new()?;
-    Ok(keys(open_health(config, &metrics).await?, &metrics))
+    let database = open_database(config).await?;
+    let store = link_store(&database);
+    let health = Arc::new(health(database, &store, &metrics));
+    Ok(keys(health, &metrics))
 }
 
 fn keys(health: Arc<Health>, metrics: &Metrics) -> Keys {
@@ -205,11 +258,16 @@ fn keys(health: Arc<Health>, metrics: &Metrics) -> Keys {
     Keys::new(store, health, metrics)
 }
 
-fn links(config: &Config, health: Arc<Health>, metrics: &Metrics) -> anyhow::Result<Links> {
-    let database = health.database();
-    let (store, name) = (link_store(database), database.name());
+fn links(
+    config: &Config,
+    store: Arc<dyn LinkStore>,
+    health: Arc<Health>,
+    metrics: &Metrics,
+) -> anyhow::Result<Links> {
+    let name = health.database().name();
     let code_length = config.links.code_length.try_into()?;
-    let links = Links::new(store, health, metrics.store(name), code_length)
+    let passwords = PasswordMetrics::new(metrics)?;
+    let links = Links::new(store, health, metrics.store(name), passwords, code_length)
         .restorable_for(config.links.restore_for);
     let CacheConfig {
         capacity,
@@ -225,6 +283,14 @@ fn links(config: &Config, health: Arc<Health>, metrics: &Metrics) -> anyhow::Res
         miss_ttl,
     };
     Ok(links.with_cache(options, CacheMetrics::new(metrics)?))
+}
+
+fn titles(config: &Config, metrics: &Metrics) -> anyhow::Result<Titles> {
+    let fetcher = Fetcher::new(Network::public(), trusted_certificates());
+    let public_url = config.http.public_url.as_ref();
+    let own_host = public_url.and_then(|public_url| public_url.url().host_str());
+    let fetcher = fetcher.context("links.fetch_titles")?.except(own_host);
+    Ok(Titles::new(fetcher, TitleMetrics::new(metrics)?))
 }
 
 async fn open_limiter(config: &Config, metrics: &Metrics) -> anyhow::Result<Limiter> {
@@ -262,6 +328,7 @@ fn rate_limit(config: &LimiterConfig, limiter: Arc<Limiter>) -> anyhow::Result<R
         limiter,
         Policy::default_policy(config.quota),
         config.per_key,
+        config.link_password,
         rules,
         config.exempt.clone(),
         config.ipv6_prefix,

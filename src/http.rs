@@ -12,13 +12,16 @@
 //! | `key_look_ups` | look-ups of keys that requests share |
 //! | `rate_limit` | asks the limiter, and tells the client the outcome in headers |
 //! | `routes` | which handler answers which route |
-//! | `redirect`, `home`, `shorten`, `assets`, `api` | the handlers |
+//! | `redirect`, `password`, `about`, `home`, `shorten`, `assets`, `api` | the handlers |
+//! | `nowhere` | codes that lead nowhere, or only as they are written |
+//! | `places` | the few places of requests that take more memory and time than others |
 //! | `fields` | the fields of a body, and what their values may be |
 //! | `problem`, `page`, `refuse` | errors: as problem+json, as a page, as the client wants it |
 //! | `observe`, `metrics` | metrics and the access line |
 //!
 //! `management` is the other listener: probes and metrics.
 
+mod about;
 mod api;
 mod assets;
 mod authenticate;
@@ -29,8 +32,11 @@ mod key_look_ups;
 mod management;
 mod metrics;
 mod net;
+mod nowhere;
 mod observe;
 mod page;
+mod password;
+mod places;
 mod problem;
 mod rate_limit;
 mod redirect;
@@ -41,11 +47,13 @@ mod server;
 mod shorten;
 mod state;
 
+pub use api::openapi_document;
 pub use edge::{Cors, TrustedProxies};
 pub use key_look_ups::KeyLookUps;
 pub use management::{Management, management_server};
 pub use metrics::HttpMetrics;
 pub use net::{Gate, Listener, Peer};
+pub use places::Places;
 pub use rate_limit::{RateLimit, Rule};
 pub use server::{Timeouts, public_server};
 pub use state::{AppState, Draining};

@@ -44,7 +44,7 @@ pub use postgres::PostgresKeys;
 pub use scope::{InvalidScopes, Scope, Scopes};
 pub use sqlite::SqliteKeys;
 pub use store::{
-    FoundKey, KeyChange, KeyId, KeyRecord, KeyState, KeyStore, KeyWrite, ListKeys, NewKey,
+    FoundKey, KeyChange, KeyId, KeyRecord, KeyRef, KeyState, KeyStore, KeyWrite, ListKeys, NewKey,
     VerifiedKey,
 };
 

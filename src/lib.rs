@@ -6,6 +6,7 @@
 //! | [`links`] | what a short link is, and the stores that keep it |
 //! | [`keys`] | what an API key is and allows, and the stores that keep it |
 //! | [`owner`] | whom links and keys belong to |
+//! | [`titles`] | titles of pages, for links that were made without one |
 //! | [`limiter`] | quotas, window logs, and the stores that keep those |
 //! | [`public`] | routes, URLs and origins as value types, for `config`, `http` and `links` |
 //! | [`http`] | the public listener and the management listener |
@@ -33,3 +34,4 @@ pub mod owner;
 pub mod public;
 pub mod scheduling;
 pub mod telemetry;
+pub mod titles;

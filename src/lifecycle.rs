@@ -15,6 +15,7 @@ use crate::{
     limiter::Limiter,
     links::Links,
     telemetry::chain,
+    titles::Titles,
 };
 
 pub use signals::{StopSignals, survive_file_size_limit};
@@ -35,6 +36,7 @@ pub struct Application {
     pub(crate) drain: Duration,
     pub(crate) draining: Draining,
     pub(crate) links: Arc<Links>,
+    pub(crate) titles: Option<Titles>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limiter: Option<Arc<Limiter>>,
 }
@@ -71,6 +73,10 @@ impl Application {
             let (links, stop) = (self.links.clone(), background.clone());
             tokio::spawn(async move { links.supervise(stop).await })
         };
+        let titles = self.titles.map(|titles| {
+            let (links, stop) = (self.links.clone(), background.clone());
+            tokio::spawn(async move { titles.run(&links, stop).await })
+        });
         let keys = {
             let (keys, stop) = (self.keys.clone(), background.clone());
             tokio::spawn(async move { keys.supervise(stop).await })
@@ -99,6 +105,7 @@ impl Application {
         join(management).await;
         background.cancel();
         join(limiter).await;
+        join(titles).await;
         join(Some(links)).await;
         join(Some(keys)).await;
         self.links.close().await;

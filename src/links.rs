@@ -3,29 +3,39 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `code`, `target`, `terms`, `options`, `schemes` | what a link consists of; raw input is parsed once, at the edge, into types that only exist in a valid state |
+//! | `case` | whether codes that differ only by case are one code |
 //! | `shorten` | how a link is made |
 //! | `follow` | how a link is followed: by what the cache believes, or by a look-up |
 //! | `record` | what those who manage a link see of it |
 //! | `edit` | what they may do to it, and when not |
 //! | `manage` | how it is done; and the end of deleted links |
+//! | `password` | what is kept of a link's password, and the proof that somebody has given it |
+//! | `about` | what everybody may know of a link |
+//! | `untitled` | links that were made without a title, and the titles that they get later |
+//! | `find` | how links are listed and searched; the index of what they contain |
+//! | `tags` | how many links have a tag, or an owner; how a tag gets another name |
 //! | `visit` | when a visit counts, and what a request learns without one |
 //! | `cache` | where codes lead, remembered in this process; every look-up of a code passes there |
 //! | `watch` | hearing of changes that others make |
-//! | `store`, `management` | the trait of a store of links, and its part for those who manage links; `postgres` and `sqlite` implement both |
+//! | `store`, `management` | the trait of a store of links, and its part for those who manage links; `postgres` and `sqlite` implement both, and those of `find` and `tags` |
 //! | `observed` | a store with the health of its database in front |
 //! | `metrics` | what is measured of the store and the cache |
 //!
 //! Nothing here knows of HTTP or of the configuration file.
 
+mod about;
 mod cache;
+mod case;
 mod code;
 mod edit;
+mod find;
 mod follow;
 mod manage;
 mod management;
 mod metrics;
 mod observed;
 mod options;
+mod password;
 mod postgres;
 mod record;
 mod row;
@@ -33,33 +43,46 @@ mod schemes;
 mod shorten;
 mod sqlite;
 mod store;
+mod tags;
 mod target;
 mod terms;
+mod untitled;
 mod visit;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use self::{cache::Cache, observed::ObservedStore};
+use tokio::sync::Semaphore;
 
+use self::{cache::Cache, observed::ObservedStore, password::Passwords};
+
+pub use about::{About, NotTold};
 pub use cache::{CacheOptions, CacheUsage};
+pub use case::{CaseConflicts, CodeCase, IgnoreCaseError};
 pub use code::{Alias, CodeLength, InvalidAlias, InvalidCodeLength, ShortCode};
 pub use edit::{Edit, EditRefusal, Edited, Editor, LinkChange, MAX_FURTHER_CODES, Operation, Part};
+pub use find::{
+    Between, Indexed, InvalidTerm, LinkFilter, LinkPage, LinkQuery, LinkSearch, Look, Order,
+    SearchTerm, Whose,
+};
 pub use management::LinkManagement;
-pub use metrics::{CacheMetrics, LinkOperation, register_cache_metrics};
+pub use metrics::{CacheMetrics, LinkOperation, PasswordMetrics, register_cache_metrics};
 pub use observed::checks;
 pub use options::{
     InvalidLabel, InvalidRedirect, Labels, LinkOptions, Manner, Note, Redirect, Tags, Title,
 };
+pub use password::{InvalidPassword, NotHashed, PASSWORD_PATIENCE, Password, PasswordHash, Place};
 pub use postgres::PostgresLinks;
-pub use record::{LinkRecord, LinkState, Version};
+pub use record::{InvalidState, LinkRecord, LinkState, Version};
 pub use schemes::{InvalidScheme, NoSchemes, Scheme, Schemes};
 pub use shorten::{Made, ShortenError, Wanted, WantedCode};
 pub use sqlite::SqliteLinks;
 pub use store::{Change, Created, Link, LinkStore, LookUp, NewLink, Write};
+pub use tags::{LinkTags, OwnerCount, Retag, RetagStep, Retagged, TagCount};
 pub use target::{InvalidTarget, MAX_TARGET_LENGTH, TargetUrl};
 pub use terms::{Expiry, Terms};
-pub use visit::{Destination, Resolved, Visit};
+pub use untitled::{Entitled, Untitled};
+pub use visit::{Destination, LockedLink, Resolved, Visit};
 
 pub use crate::db::Troubles;
 
@@ -69,8 +92,16 @@ use crate::{db::Health, telemetry::StoreMetrics};
 pub struct Links {
     store: Arc<ObservedStore>,
     code_length: CodeLength,
+    code_case: CodeCase,
     cache: Option<Cache>,
+    untitled: Option<untitled::Listener>,
     restore_for: Duration,
+    passwords: Passwords,
+    /// For each request that asks the store what a link is.
+    asked_about: Semaphore,
+    /// One permit for each page that may be looked for at the same time.
+    searches: Semaphore,
+    counts: tags::Counts,
 }
 
 /// The store could not be asked. What was wrong is logged and counted where it failed.
@@ -86,8 +117,10 @@ impl Links {
         store: Arc<dyn LinkStore>,
         health: Arc<Health>,
         metrics: StoreMetrics<LinkOperation>,
+        passwords: PasswordMetrics,
         code_length: CodeLength,
     ) -> Self {
+        let code_case = store.code_case();
         let store = ObservedStore {
             store,
             health,
@@ -96,8 +129,14 @@ impl Links {
         Self {
             store: Arc::new(store),
             code_length,
+            code_case,
             cache: None,
+            untitled: None,
             restore_for: manage::RESTORE_FOR,
+            passwords: Passwords::new(passwords),
+            asked_about: Semaphore::new(about::AT_ONCE),
+            searches: Semaphore::new(find::AT_ONCE),
+            counts: tags::Counts::default(),
         }
     }
 

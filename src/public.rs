@@ -5,10 +5,12 @@
 
 mod client_ip_header;
 mod cors_origin;
+mod limits;
 mod public_url;
 mod route;
 
 pub use client_ip_header::{ClientIpHeader, InvalidHeaderName};
 pub use cors_origin::{CorsOrigin, InvalidOrigin};
+pub use limits::{BULK, EXCEPTIONS, Exception, LARGEST_BODY, RouteLimits, USUAL};
 pub use public_url::PublicUrl;
 pub use route::{Route, is_reserved, list_of_methods};

@@ -23,18 +23,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("public", &[]),
     ("scheduling", &[]),
     ("telemetry", &[]),
+    ("titles", &["links", "telemetry"]),
     ("db", &["telemetry"]),
     ("limiter", &["telemetry"]),
     ("links", &["db", "owner", "public", "telemetry"]),
     ("keys", &["db", "limiter", "owner", "telemetry"]),
-    ("http", &["keys", "limiter", "links", "public", "telemetry"]),
+    (
+        "http",
+        &["keys", "limiter", "links", "owner", "public", "telemetry"],
+    ),
     (
         "config",
         &["db", "limiter", "links", "public", "scheduling"],
     ),
     (
         "lifecycle",
-        &["http", "keys", "limiter", "links", "telemetry"],
+        &["http", "keys", "limiter", "links", "telemetry", "titles"],
     ),
     (
         "app",
@@ -49,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "links",
             "public",
             "telemetry",
+            "titles",
         ],
     ),
     ("report", &["config", "telemetry"]),
@@ -82,13 +87,29 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("deadpool_redis", &["limiter::redis"]),
+    ("argon2", &["links::password"]),
+    ("hmac", &["links::password"]),
+    ("unicode_normalization", &["links::password"]),
     ("actix_http", &["http"]),
     ("actix_web", &["http", "lifecycle", "main", "public"]),
     ("askama", &["http"]),
+    ("encoding_rs", &["titles::html"]),
+    ("hyper", &["titles::fetch"]),
+    ("hyper_util", &["titles::fetch"]),
+    ("utoipa", &["http"]),
     (
         "prometheus",
-        &["db", "http", "keys", "limiter", "links", "telemetry"],
+        &[
+            "db",
+            "http",
+            "keys",
+            "limiter",
+            "links",
+            "telemetry",
+            "titles",
+        ],
     ),
+    ("tokio_rustls", &["titles::fetch", "titles::network"]),
 ];
 
 /// `(module, a module that it must not import)`, for neighbours within one of the above.

@@ -6,7 +6,7 @@
 //! | `program`, `wrk`, `runner` | the programs that measure |
 //! | `counters`, `fill`, `table`, `hot_links` | what servers did, and what they hold |
 //! | `servers`, `load`, `pgbench`, `stage` | starts servers, loads them, and proves that they did what is measured |
-//! | `latency`, `memory`, `start`, `micro` | what is not a number of requests per second |
+//! | `latency`, `memory`, `start`, `find`, `micro` | what is not a number of requests per second |
 //! | `rounds` | measures one thing after another, each beside what it is compared with |
 //! | `machine`, `folder`, `report`, `compare` | the results |
 //! | `scale` | how cost grows: `make bench-scale` |
@@ -19,6 +19,7 @@ mod compare;
 mod conditions;
 mod counters;
 mod fill;
+mod find;
 mod folder;
 mod hot_links;
 mod latency;

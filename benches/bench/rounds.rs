@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 
 use crate::{
-    latency, memory, micro,
+    find, latency, memory, micro,
     row::Row,
     runner::{Raw, Runner},
     scenario::{Reference, Scenario},
@@ -44,6 +44,10 @@ pub(crate) async fn measure(settings: &Settings) -> anyhow::Result<(Vec<Row>, Ra
             Scenario::Rss => rest.extend(memory::of_nodes(settings, &stage).await?),
             Scenario::RedisMemory => rest.extend(memory::of_redis(&mut runner).await?),
             Scenario::FirstAnswer => rest.push(start::measure(&mut runner).await?),
+            Scenario::Find => {
+                let servers = stage.servers.as_ref().context("the servers are started")?;
+                rest.extend(find::measure(&mut runner, servers).await?);
+            }
             Scenario::Micro => micro::run(&mut runner).await?,
             _ => {}
         }

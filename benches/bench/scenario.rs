@@ -31,6 +31,8 @@ pub(crate) enum Scenario {
     RedisMemory,
     /// From the start of the program to its first answer
     FirstAnswer,
+    /// Links made, listed and searched by API, in a table of a million
+    Find,
     /// The parts that do no I/O (criterion)
     Micro,
 }
@@ -64,7 +66,7 @@ impl Scenario {
     pub(crate) fn is_distributed(self) -> bool {
         match self {
             Self::Redis | Self::PostSame | Self::Flood | Self::Scan => true,
-            Self::PostUnique | Self::Nginx | Self::Latency | Self::Rss => true,
+            Self::PostUnique | Self::Nginx | Self::Latency | Self::Rss | Self::Find => true,
             Self::Bare | Self::Embedded | Self::RedisMemory | Self::FirstAnswer => false,
             Self::Micro => false,
         }

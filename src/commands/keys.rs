@@ -31,7 +31,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Create {
     /// What to call it: 1 to 64 letters, digits, `.`, `_` and `-`
-    #[arg(long)]
+    #[arg(long, value_parser = KeyName::parse_new)]
     name: KeyName,
 
     /// What it allows: one or more of create, manage, stats and admin
@@ -85,13 +85,13 @@ async fn run_on(keys: &Keys, command: Command) -> anyhow::Result<()> {
         Command::Create(new) => create(keys, new).await,
         Command::List(which) => list(keys, which).await,
         Command::Revoke(Name { name }) => {
-            let revoked = keys.revoke(&name).await;
+            let revoked = keys.revoke(&name.clone().into()).await;
             revoked.map_err(|error| not_changed(keys, &name, error))?;
             eprintln!("revoked {name}; nodes reject it within 2 seconds");
             Ok(())
         }
         Command::Rotate(Name { name }) => {
-            let rotated = keys.rotate(&name).await;
+            let rotated = keys.rotate(&name.clone().into()).await;
             let (key, record) = rotated.map_err(|error| not_changed(keys, &name, error))?;
             print(&key, &record)?;
             eprintln!("nodes reject the old key within 2 seconds");
@@ -119,7 +119,12 @@ async fn create(keys: &Keys, new: Create) -> anyhow::Result<()> {
 }
 
 async fn list(keys: &Keys, List { owner, all, json }: List) -> anyhow::Result<()> {
-    let found = keys.list(&ListKeys { owner, all }).await;
+    let which = ListKeys {
+        owner,
+        all,
+        ..ListKeys::default()
+    };
+    let found = keys.list(&which).await;
     let found = found.map_err(|error| unavailable(keys, error))?;
     if json {
         return to_standard_output(&list::json(&found)?);
@@ -156,7 +161,8 @@ fn to_standard_output(text: &str) -> anyhow::Result<()> {
 
 fn not_changed(keys: &Keys, name: &KeyName, error: ChangeKeyError) -> anyhow::Error {
     match error {
-        ChangeKeyError::Unknown => {
+        // The command names no number.
+        ChangeKeyError::Unknown | ChangeKeyError::OtherKey => {
             anyhow!("there is no key named {name}, or it is revoked (`shunt keys list --all`)")
         }
         ChangeKeyError::Unavailable(error) => unavailable(keys, error),

@@ -29,6 +29,10 @@ pub struct LimiterConfig {
     /// `600/minute`.
     #[serde(with = "text")]
     pub per_key: Quota,
+    /// The quota of the policy `link-password`: how often a client may try the password of one link. Default
+    /// `10/minute`.
+    #[serde(with = "text")]
+    pub link_password: Quota,
     /// Further policies, by name. If any policy covers a request, the request is under all policies that cover it, and
     /// not under `default`. None by default.
     #[serde(
@@ -78,6 +82,7 @@ impl Default for LimiterConfig {
             enabled: true,
             quota: quota("10/minute"),
             per_key: quota("600/minute"),
+            link_password: quota("10/minute"),
             policies: BTreeMap::new(),
             exempt: Vec::new(),
             ipv6_prefix: 64,
@@ -133,9 +138,12 @@ fn policies<'de, D: Deserializer<'de>>(
     for name in policies.keys() {
         let name = name.parse::<PolicyName>().map_err(de::Error::custom)?;
         if name.is_built_in() {
-            let quota = match name == PolicyName::per_key() {
-                true => "limiter.per_key",
-                false => "limiter.quota",
+            let quota = if name == PolicyName::per_key() {
+                "limiter.per_key"
+            } else if name == PolicyName::link_password() {
+                "limiter.link_password"
+            } else {
+                "limiter.quota"
             };
             let taken = format!("there is a policy `{name}` already; its quota is {quota}");
             return Err(de::Error::custom(taken));

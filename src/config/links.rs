@@ -14,9 +14,18 @@ pub struct LinksConfig {
     /// Whether links can be made without an API key. Default `true`.
     #[serde(deserialize_with = "flag")]
     pub anonymous: bool,
-    /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes.
+    /// The length of random codes, 4 to 32 characters. Default 6, which makes 57 billion codes, or 2.2
+    /// billion if case is ignored.
     #[serde(deserialize_with = "number::<4, 32, _, _>")]
     pub code_length: usize,
+    /// Whether codes that differ only by case are one code: `/LAUNCH` is `/launch`. The node does not start if there are
+    /// codes that differ only by case. All nodes need the same value. Default `false`.
+    #[serde(deserialize_with = "flag")]
+    pub ignore_case: bool,
+    /// Whether a link that is made without a title gets the title of its page, which the node fetches from the public
+    /// internet. Default `false`.
+    #[serde(deserialize_with = "flag")]
+    pub fetch_titles: bool,
     /// How long a deleted link can be restored, up to 366 days. After that, a node removes it for good within minutes.
     /// Default `7d`.
     #[serde(
@@ -41,6 +50,8 @@ impl Default for LinksConfig {
         Self {
             anonymous: true,
             code_length: 6,
+            ignore_case: false,
+            fetch_titles: false,
             restore_for: Duration::from_secs(7 * 86_400),
             schemes: Schemes::default(),
             home_url: None,

@@ -8,9 +8,10 @@ mod url;
 use std::time::Duration;
 
 use sqlx::{
-    ConnectOptions, Connection, Executor, migrate::MigrateError, postgres::PgConnectOptions,
+    ConnectOptions, Connection, Executor, PgConnection, migrate::MigrateError,
+    postgres::PgConnectOptions,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use self::{listener::Listener, pool::Pool};
@@ -81,6 +82,17 @@ impl Postgres {
     /// [`DatabaseError`] if the connection cannot be made in time, or does not hear what is announced.
     pub(crate) async fn listen(&self, channel: &str) -> Result<Listener, DatabaseError> {
         Listener::open(&self.connect, self.timeout, channel).await
+    }
+}
+
+impl Postgres {
+    /// A connection beside the pool, without the bounds of a request, for what a node sets up when it starts.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] if the connection cannot be made within the bound of a request.
+    pub(crate) async fn connection(&self) -> Result<PgConnection, DatabaseError> {
+        let connected = timeout(self.timeout, self.connect.connect()).await;
+        Ok(connected.map_err(|_| DatabaseError::Timeout(self.timeout))??)
     }
 }
 

@@ -161,6 +161,19 @@ impl Sqlite {
         self.write(transact).await
     }
 
+    /// Runs `work` in a transaction, without the bound of a request, for what a node sets up when it starts. Only the
+    /// wait for the lock of the writer has that bound.
+    pub(crate) async fn set_up<A: Sync + ?Sized, T>(
+        &self,
+        arguments: &A,
+        work: Work<A, Ending<T>>,
+    ) -> Result<T, DatabaseError> {
+        let mut lease = self.lease().await?;
+        let done = transaction::run(&mut lease.writer, arguments, work).await;
+        lease.is_finished = done.is_ok();
+        Ok(done?)
+    }
+
     /// Runs `work`, which takes back what it wrote, in a transaction, and commits the transaction. A rollback would
     /// prove less: it needs no room in the write-ahead log, and checks no deferred constraint.
     pub(crate) async fn rehearse<A: Sync + ?Sized>(

@@ -186,6 +186,27 @@ pub(super) fn authorize(
     }
 }
 
+/// Whether the key of a request, if it has one, still works and is still for the same. A body may take its time to arrive,
+/// and meanwhile the key may be revoked. So whatever is stored asks for this just before.
+///
+/// # Errors
+/// [`ApiError::InvalidKey`]; [`ApiError::Unavailable`] if that cannot be found out, or if the rights of the key have
+/// changed: the same request, sent again, gets what the key allows by now.
+pub(super) async fn confirm(state: &AppState, context: &RequestContext) -> Result<(), ApiError> {
+    let Some(before) = context.key() else {
+        return Ok(());
+    };
+    let Some(Credential::Key(key)) = Credential::of(context.headers()) else {
+        return Err(ApiError::InvalidKey);
+    };
+    let now = state.keys.verify(&key).await?;
+    let now = now.ok_or(ApiError::InvalidKey)?;
+    if (&now.owner, now.scopes) != (&before.owner, before.scopes) {
+        return Err(ApiError::Unavailable);
+    }
+    Ok(())
+}
+
 /// Whose links the holder of a key may manage.
 pub(super) fn editor(key: &VerifiedKey) -> Editor {
     if key.scopes.allows(Scope::Admin) {

@@ -28,9 +28,9 @@ mod resource;
 pub(super) use self::{
     body::{discard_body, read_body},
     context::RequestContext,
-    credential::Credential,
+    credential::{Credential, without_key},
     onlooker::Onlooker,
     request_id::REQUEST_ID,
-    resource::{Resource, code, segments_below_api},
+    resource::{Resource, code, code_asked_about, segments_below_api},
 };
 pub use self::{client_address::TrustedProxies, cors::Cors};

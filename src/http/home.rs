@@ -5,7 +5,7 @@ use actix_web::{
     http::header::{self, ContentType},
 };
 
-use super::{AppState, edge::RequestContext, page, redirect::lead_to};
+use super::{AppState, edge::RequestContext, nowhere::lead_to, page};
 
 /// Leads to `links.home_url`. Without it: the page for a browser, one line of text for any other client.
 pub(super) fn home(state: &AppState, context: &RequestContext) -> HttpResponse {

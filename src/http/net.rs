@@ -19,7 +19,7 @@ mod listener;
 mod metrics;
 mod slow_client;
 
-use self::connection::LastAnswer;
+use self::connection::{Extension, LastAnswer};
 pub(super) use self::{
     backlog::Backlog,
     connection::Connection,

@@ -5,7 +5,10 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use tracing::debug;
 
-use super::{HttpMetrics, edge::RequestContext};
+use super::{
+    HttpMetrics,
+    edge::{RequestContext, without_key},
+};
 
 /// Counts a request that was answered with `status`, and writes its line.
 pub(super) fn observe(
@@ -23,7 +26,7 @@ pub(super) fn observe(
     }
     debug!(
         method,
-        path = context.path(),
+        path = &*without_key(context.path()),
         route = route.name(),
         status = status.as_u16(),
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -1,10 +1,10 @@
-//! The small page for browsers. It works without JavaScript.
+//! The small pages for browsers. They work without JavaScript.
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{self, ContentType},
+        header::{self, ContentType, HeaderName, HeaderValue},
     },
 };
 use askama::Template;
@@ -12,6 +12,17 @@ use askama::Template;
 /// The page may use its own style and nothing else, and may send its form only to this service.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The same, but the form may lead to any site. Chrome and Safari apply `form-action` also to where the answer to a form
+/// leads, and a password leads to the target of its link. The password itself goes no further: the answer is 303.
+const CONTENT_SECURITY_POLICY_OF_PASSWORDS: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+     base-uri 'none'; frame-ancestors 'none'";
+
+/// No search engine lists the answer.
+pub(super) const NO_INDEX: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-robots-tag"),
+    HeaderValue::from_static("noindex"),
+);
 
 #[derive(Template, Default)]
 #[template(path = "page.html")]
@@ -29,6 +40,27 @@ struct Page<'a> {
 struct Shortened<'a> {
     short_url: &'a str,
     target: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct PasswordPage<'a> {
+    title: &'a str,
+    error: Option<&'a str>,
+}
+
+/// What everybody may know of a link.
+#[derive(Template)]
+#[template(path = "about.html")]
+pub(super) struct AboutPage<'a> {
+    /// The title of the link.
+    pub(super) title: &'a str,
+    pub(super) short_url: &'a str,
+    pub(super) target: Option<&'a str>,
+    pub(super) works: bool,
+    pub(super) needs_password: bool,
+    /// When, and how long ago.
+    pub(super) made: &'a str,
 }
 
 /// The form.
@@ -68,6 +100,28 @@ pub(super) fn onlooker_page() -> HttpResponse {
     page.answer(response)
 }
 
+/// The form that asks for the password of a link, perhaps again. It sends the password to the path of the page, with the
+/// query of the page.
+pub(super) fn password_page(
+    mut response: HttpResponseBuilder,
+    error: Option<&str>,
+) -> HttpResponse {
+    let page = PasswordPage {
+        title: "This link needs a password",
+        error,
+    };
+    response.insert_header(NO_INDEX);
+    // So that a browser names the origin of the form, also one that does not say `Sec-Fetch-Site`.
+    response.insert_header((header::REFERRER_POLICY, "same-origin"));
+    answer(&page, response, CONTENT_SECURITY_POLICY_OF_PASSWORDS)
+}
+
+/// What a link is.
+pub(super) fn about_page(mut response: HttpResponseBuilder, page: &AboutPage<'_>) -> HttpResponse {
+    response.insert_header(NO_INDEX);
+    answer(page, response, CONTENT_SECURITY_POLICY)
+}
+
 /// Begins an answer with 200 that a cache must not give to other clients, because its headers are about this client's
 /// quota. A browser may still show it when its user goes back in the history.
 pub(super) fn not_to_be_served_again() -> HttpResponseBuilder {
@@ -105,18 +159,28 @@ pub(super) fn form_action(path: &str) -> Option<&'static str> {
 }
 
 impl Page<'_> {
-    fn answer(&self, mut response: HttpResponseBuilder) -> HttpResponse {
-        let Ok(html) = self.render() else {
-            return HttpResponse::new(StatusCode::SERVICE_UNAVAILABLE);
-        };
-        response
-            .content_type(ContentType::html())
-            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .insert_header((header::VARY, "Accept"))
-            .body(html)
+    fn answer(&self, response: HttpResponseBuilder) -> HttpResponse {
+        answer(self, response, CONTENT_SECURITY_POLICY)
     }
+}
+
+fn answer(page: &impl Template, mut response: HttpResponseBuilder, policy: &str) -> HttpResponse {
+    let Ok(html) = page.render() else {
+        return HttpResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let mut response = response
+        .content_type(ContentType::html())
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::VARY, "Accept"))
+        .body(html);
+    // Unless the page has one of its own.
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::REFERRER_POLICY) {
+        let none = HeaderValue::from_static("no-referrer");
+        headers.insert(header::REFERRER_POLICY, none);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -11,12 +11,15 @@ use ipnet::IpNet;
 use smallvec::{SmallVec, smallvec};
 
 use self::{headers::Announcement, refused::Refused};
-use super::{HttpMetrics, problem::ApiError};
+use super::{HttpMetrics, edge::RequestContext, problem::ApiError};
 use crate::{
     keys::VerifiedKey,
     limiter::{ClientId, Decision, Limiter, Outcome, Policy, PolicyName, Quota, Source},
     public::Route,
 };
+
+/// The prefix by which IPv6 clients are told apart where nothing else is configured.
+const USUAL_IPV6_PREFIX: u8 = 64;
 
 /// Which requests are under which policies.
 pub struct RateLimit {
@@ -24,6 +27,7 @@ pub struct RateLimit {
     default: Announcement,
     per_key: Announcement,
     key_attempts: Announcement,
+    link_password: Announcement,
     /// Addresses that have made too many attempts.
     refused: Refused,
     rules: Vec<Rule>,
@@ -49,6 +53,7 @@ impl RateLimit {
         limiter: Arc<Limiter>,
         default: Policy,
         per_key: Quota,
+        link_password: Quota,
         rules: Vec<Rule>,
         exempt: Vec<IpNet>,
         ipv6_prefix: u8,
@@ -62,6 +67,10 @@ impl RateLimit {
             key_attempts: Announcement::new(Policy {
                 name: PolicyName::key_attempts(),
                 quota: default.quota,
+            }),
+            link_password: Announcement::new(Policy {
+                name: PolicyName::link_password(),
+                quota: link_password,
             }),
             default: Announcement::new(default),
             refused: Refused::default(),
@@ -147,6 +156,26 @@ impl RateLimit {
         outcomes
     }
 
+    /// Logs an attempt to give the password of the link that has this secret. A key has attempts of its own, as it has a
+    /// quota of its own.
+    pub(super) async fn decide_password(
+        &self,
+        address: IpAddr,
+        key: Option<&VerifiedKey>,
+        link: &[u8],
+    ) -> Outcomes<'_> {
+        let client = client_id(address, key, self.ipv6_prefix);
+        let policy = Announced::Configured(&self.link_password);
+        self.decide_under(policy, address, client.at_link(link))
+            .await
+    }
+
+    /// What the limiter has said of such an attempt.
+    pub(super) fn attempt_with_password(&self, outcome: Outcome) -> Outcomes<'_> {
+        let policy = Announced::Configured(&self.link_password);
+        Outcomes(smallvec![(policy, outcome)])
+    }
+
     /// Logs a request of `client` under one policy, unless its address is exempt.
     async fn decide_under<'a>(
         &self,
@@ -178,6 +207,20 @@ impl Rule {
     }
 }
 
+/// The name of the client that a request counts for, as the limiter has it; also if there is no limit.
+pub(super) fn client_name(limit: Option<&RateLimit>, context: &RequestContext) -> String {
+    let prefix = limit.map_or(USUAL_IPV6_PREFIX, |limit| limit.ipv6_prefix);
+    let key = context.key().map(|key| &**key);
+    client_id(context.client(), key, prefix).to_string()
+}
+
+fn client_id(address: IpAddr, key: Option<&VerifiedKey>, ipv6_prefix: u8) -> ClientId {
+    match key {
+        Some(key) => ClientId::key(key.id.0),
+        None => ClientId::new(address, ipv6_prefix),
+    }
+}
+
 fn contains(networks: &[IpNet], client: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&client))
 }
@@ -204,7 +247,17 @@ impl Deref for Announced<'_> {
 #[derive(Default)]
 pub(super) struct Outcomes<'a>(PerPolicy<(Announced<'a>, Outcome)>);
 
-impl Outcomes<'_> {
+impl<'a> Outcomes<'a> {
+    /// What the limiter says under the first policy, if there is any.
+    pub(super) fn first(&self) -> Option<Outcome> {
+        self.0.first().map(|(_, outcome)| *outcome)
+    }
+
+    /// Adds what it says under other policies.
+    pub(super) fn add(&mut self, others: Outcomes<'a>) {
+        self.0.extend(others.0);
+    }
+
     /// Whether nothing was logged.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

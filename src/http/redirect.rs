@@ -15,10 +15,11 @@ use tracing::warn;
 use super::{
     AppState,
     edge::{Onlooker, RequestContext, code},
-    page,
+    nowhere::nowhere,
+    page, password,
     problem::ApiError,
 };
-use crate::links::{Destination, MAX_TARGET_LENGTH, Resolved, ShortCode, TargetUrl, Visit};
+use crate::links::{Destination, LockedLink, MAX_TARGET_LENGTH, Resolved, ShortCode, Visit};
 
 /// How long browsers remember where a permanent redirect leads. Without a bound they would remember it for good, and a
 /// change of the link would never reach them.
@@ -33,12 +34,12 @@ pub(super) async fn redirect(
     let Some(mut code) = code(context.path()) else {
         return nowhere(state);
     };
-    let onlooker = || Onlooker::of(context.method(), context.headers());
-    let visit = || match onlooker() {
+    let visit = || match Onlooker::of(context.method(), context.headers()) {
         Some(_) => Visit::Uncounted,
         None => Visit::Counted,
     };
-    // At most twice: the shorter code has no more underscores to leave out.
+    // As `find` does, but every redirect passes here. At most twice: the shorter code has no more underscores to leave
+    // out.
     let resolved = loop {
         match state.links.follow(&code, visit).await? {
             Resolved::Unknown if let Some(shorter) = code.without_emphasis() => code = shorter,
@@ -46,20 +47,54 @@ pub(super) async fn redirect(
         }
     };
     match resolved {
-        Resolved::Found(destination) => lead(context, &code, destination),
+        // In a box, because hardly any link has a password.
+        Resolved::Locked(locked) => Box::pin(enter(state, context, &code, *locked)).await,
+        resolved => answer(state, context, &code, resolved),
+    }
+}
+
+/// Leads to the target of a link with a password if the request shows that the password was given. Otherwise asks for
+/// it; onlookers too, and even if a browser that fetches the link ahead has the cookie.
+async fn enter(
+    state: &AppState,
+    context: &RequestContext,
+    code: &ShortCode,
+    locked: LockedLink,
+) -> Result<HttpResponse, ApiError> {
+    let is_visitor = Onlooker::of(context.method(), context.headers()).is_none();
+    if !is_visitor || !password::was_given(context.headers(), code, &locked.password) {
+        return Ok(password::ask_at_first(context));
+    }
+    let visit = || Visit::Counted;
+    let resolved = state.links.enter(code, locked, visit).await?;
+    let mut response = answer(state, context, code, resolved)?;
+    // The next user of the browser or the cache has to give the password, also for a permanent redirect.
+    no_store(&mut response);
+    Ok(response)
+}
+
+/// The answer for where a link leads. If it has a password, this was given.
+#[inline]
+fn answer(
+    state: &AppState,
+    context: &RequestContext,
+    code: &ShortCode,
+    resolved: Resolved,
+) -> Result<HttpResponse, ApiError> {
+    match resolved {
+        Resolved::Found(destination) => lead(context, code, destination),
         Resolved::Visited(destination) => {
-            let mut response = lead(context, &code, destination)?;
+            let mut response = lead(context, code, destination)?;
             // A cache must not lead other clients to the target.
-            let no_store = HeaderValue::from_static("no-store");
-            response
-                .headers_mut()
-                .insert(header::CACHE_CONTROL, no_store);
+            no_store(&mut response);
             Ok(response)
         }
-        Resolved::FallsBack(url) => lead(context, &code, url.into()),
+        Resolved::Locked(_) => Err(ApiError::PasswordNeeded),
+        Resolved::FallsBack(url) => lead(context, code, url.into()),
         Resolved::Withheld => {
             // Only onlookers are told this.
-            let onlooker = onlooker().unwrap_or(Onlooker::Head);
+            let onlooker = Onlooker::of(context.method(), context.headers());
+            let onlooker = onlooker.unwrap_or(Onlooker::Head);
             let labels = [onlooker.name()];
             state.metrics.onlookers.with_label_values(&labels).inc();
             withheld(onlooker)
@@ -67,6 +102,12 @@ pub(super) async fn redirect(
         Resolved::Gone => Err(ApiError::Gone),
         Resolved::Unknown => nowhere(state),
     }
+}
+
+fn no_store(response: &mut HttpResponse) {
+    let no_store = HeaderValue::from_static("no-store");
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, no_store);
 }
 
 fn lead(
@@ -117,21 +158,6 @@ fn with_query(mut url: String, query: &str) -> String {
         url.insert_str(end, &added);
     }
     url
-}
-
-/// The answer for a code that no link has.
-fn nowhere(state: &AppState) -> Result<HttpResponse, ApiError> {
-    let url = state.not_found_url.as_ref();
-    url.map(lead_to).ok_or(ApiError::NotFound)
-}
-
-/// Leads to a URL from the configuration. No cache may keep the answer: the configuration may change, and the link may
-/// exist in a moment.
-pub(super) fn lead_to(url: &TargetUrl) -> HttpResponse {
-    HttpResponse::Found()
-        .insert_header((header::LOCATION, url.as_str()))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish()
 }
 
 /// The answer to an onlooker for a link that works, without its target.

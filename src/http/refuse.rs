@@ -3,10 +3,11 @@
 use actix_web::HttpResponse;
 
 use super::{
-    edge::RequestContext,
+    edge::{RequestContext, Resource},
     page::{self, form_action},
     problem::ApiError,
 };
+use crate::public::Route;
 
 /// The answer to a request that failed.
 pub(super) fn refuse(context: &RequestContext, error: &ApiError) -> HttpResponse {
@@ -19,6 +20,8 @@ pub(super) fn refuse_form(context: &RequestContext, error: &ApiError, url: &str)
         return error.problem();
     }
     let title = error.status().canonical_reason().unwrap_or("Error");
-    let form = form_action(context.path());
+    // A form that was sent to a link was the one for its password.
+    let is_link = context.route() == Route::Other && context.resource() == Resource::Link;
+    let form = form_action(context.path()).filter(|_| !is_link);
     page::error_page(error.response(), title, &error.to_string(), form, url)
 }

@@ -3,13 +3,17 @@
 use actix_web::{
     HttpResponse,
     dev::Payload,
+    http::Method,
     web::{self, ServiceConfig},
 };
 
 use super::{
-    AppState, api,
-    edge::{RequestContext, Resource},
+    AppState,
+    about::about,
+    api,
+    edge::{RequestContext, Resource, discard_body},
     home::home,
+    password,
     problem::ApiError,
     redirect::redirect,
     refuse::refuse,
@@ -28,10 +32,15 @@ pub(super) async fn answer(
     match (context.route(), context.resource()) {
         // In a box, because no redirect has to have room for it.
         (_, Resource::Api) => Box::pin(api::answer(state, context, payload)).await,
+        (Route::Follow, Resource::About) => Box::pin(about(state, context)).await,
         (Route::Follow, _) => redirect(state, context).await,
         (Route::Home, _) => Ok(home(state, context)),
         (Route::Shorten, _) => shorten(state, context, payload).await,
         (Route::Asset, Resource::Asset(asset)) => Ok(asset.answer()),
+        // Hardly any link has this method, so it is not of the route `follow`.
+        (Route::Other, Resource::Link) if context.method() == Method::POST => {
+            Box::pin(password::submit(state, context, payload)).await
+        }
         (Route::Api | Route::Asset | Route::Other, resource) => Err(ApiError::MethodNotAllowed {
             allowed: resource.methods(),
         }),
@@ -44,6 +53,7 @@ pub(super) fn configure(services: &mut ServiceConfig) {
     services.default_service(web::to(not_found));
 }
 
-async fn not_found(context: RequestContext) -> HttpResponse {
+async fn not_found(context: RequestContext, payload: web::Payload) -> HttpResponse {
+    discard_body(&context, payload.into_inner()).await;
     refuse(&context, &ApiError::NotFound)
 }

@@ -22,6 +22,7 @@ use super::{
     refuse::refuse,
     routes,
 };
+use crate::public::Route;
 
 /// Stands around actix-web's router, and answers most requests without it.
 ///
@@ -69,7 +70,10 @@ where
         Box::pin(async move {
             let (request, payload) = request.into_parts();
             let context = RequestContext::new(request, &layers.state.trusted_proxies);
-            let _intake = context.connection().map(|c| c.intake.serve());
+            let _intake = context.connection().map(|connection| {
+                connection.extension.end();
+                connection.intake.serve()
+            });
             layers.serve(context, payload).await
         })
     }
@@ -123,7 +127,7 @@ where
             true => Credential::of(context.headers()),
             false => None,
         };
-        let (outcomes, error) = match (credential, &self.state.rate_limit) {
+        let (mut outcomes, error) = match (credential, &self.state.rate_limit) {
             (Some(credential), _) => {
                 // In a box, because hardly any redirect has a key.
                 let authenticated = Box::pin(authenticate(&self.state, &context, credential));
@@ -147,6 +151,12 @@ where
             }
             None => self.answered(context, payload).await?,
         };
+        // Only there can a password be tried, and no redirect has to look.
+        if context.route() == Route::Other
+            && let (Some(limit), Some(attempt)) = (&self.state.rate_limit, context.attempt())
+        {
+            outcomes.add(limit.attempt_with_password(attempt));
+        }
         outcomes.announce(response.headers_mut());
         Ok((context, response))
     }

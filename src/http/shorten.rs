@@ -10,6 +10,7 @@ use actix_web::{
     http::header::{self, ContentType},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(super) use self::{
     form::ShortenForm,
@@ -18,11 +19,12 @@ pub(super) use self::{
 
 use super::{
     AppState,
-    authenticate::{authorize, editor},
+    authenticate::{authorize, confirm, editor},
     edge::{RequestContext, discard_body},
     fields::{fallback_url, unacceptable},
     page::{self, form_action},
     problem::{ApiError, json_line},
+    rate_limit::client_name,
     refuse::refuse_form,
 };
 use crate::{
@@ -31,15 +33,43 @@ use crate::{
     public::PublicUrl,
 };
 
-#[derive(Serialize)]
+/// A short link.
+#[derive(Serialize, ToSchema)]
 struct Shortened<'a> {
+    /// What to share.
+    #[schema(format = "url", example = "https://sho.rt/9hYVvW")]
     short_url: &'a str,
+    /// Its code.
+    #[schema(example = "9hYVvW")]
     code: &'a str,
+    /// Where it leads.
+    #[schema(format = "url", example = "https://example.com/a/long/path")]
     original_url: &'a str,
 }
 
 /// Answers with the short link: on a page for a browser, as JSON for any other client. When the status is 200, the link
 /// is committed.
+#[utoipa::path(
+    post,
+    path = "/shorten",
+    tag = "Shorten",
+    operation_id = "shorten",
+    summary = "Shorten a URL",
+    description = "With a key, which must have the scope `create`, the link belongs to the owner of the key. \
+        Without options, the same URL gets the same code again. A client that prefers HTML gets a page.",
+    request_body(content(
+        (ref("#/components/schemas/NewLink") = "application/json"),
+        (ref("#/components/schemas/NewLinkForm") = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (status = 200, description = "The short link. It is stored", content(
+            (Shortened = "application/json"),
+            (String = "text/html"),
+        )),
+        (status = 409, description = "Another link has that alias"),
+        (status = 422, description = "A value is not acceptable. `error` names the field"),
+    )
+)]
 pub(super) async fn shorten(
     state: &AppState,
     context: &RequestContext,
@@ -75,6 +105,19 @@ pub(super) async fn make_link(
     context: &RequestContext,
     form: &ShortenForm,
 ) -> Result<(PublicUrl, TargetUrl, Made), ApiError> {
+    let (base, wanted) = wanted_link(state, context, form).await?;
+    confirm(state, context).await?;
+    let target = wanted.target.clone();
+    let made = state.links.shorten(wanted).await?;
+    Ok((base, target, made))
+}
+
+/// The link that the form asks for, once all of it is checked. Returns what its short URL begins with, too.
+pub(super) async fn wanted_link(
+    state: &AppState,
+    context: &RequestContext,
+    form: &ShortenForm,
+) -> Result<(PublicUrl, Wanted), ApiError> {
     let target = TargetUrl::parse(&form.url, &state.schemes)?;
     let base = base_url(state, context.origin()?, &target)?;
     let fallback = match &form.fallback_url {
@@ -88,19 +131,30 @@ pub(super) async fn make_link(
         }
         None => None,
     };
+    let code = match (&form.alias, form.code_length) {
+        (Some(alias), _) => WantedCode::Alias(Alias::parse(alias)?),
+        (None, Some(length)) => WantedCode::OfLength(length),
+        (None, None) => WantedCode::Any,
+    };
+    // After all else that can be wrong with the form, because it is work.
+    let password = match &form.password {
+        Some(password) => {
+            let client = client_name(state.rate_limit.as_ref(), context);
+            let hash = state.links.hash_password(&client, password.clone());
+            Some(hash.await?)
+        }
+        None => None,
+    };
     let wanted = Wanted {
-        target: target.clone(),
-        code: match (&form.alias, form.code_length) {
-            (Some(alias), _) => WantedCode::Alias(Alias::parse(alias)?),
-            (None, Some(length)) => WantedCode::OfLength(length),
-            (None, None) => WantedCode::Any,
-        },
+        target,
+        code,
         owner: context.key().map(|key| key.owner.clone()),
         terms: form.terms,
         options: LinkOptions {
             manner: form.manner,
             fallback,
             enabled: form.enabled,
+            password,
             labels: form.labels.clone(),
         },
         // This ends the link that had the alias, as deleting it would.
@@ -109,6 +163,5 @@ pub(super) async fn make_link(
             .filter(|key| key.scopes.allows(Scope::Manage))
             .map(|key| editor(key)),
     };
-    let made = state.links.shorten(wanted).await?;
-    Ok((base, target, made))
+    Ok((base, wanted))
 }

@@ -3,13 +3,15 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use super::{Cors, HttpMetrics, KeyLookUps, RateLimit, TrustedProxies};
+use tokio::time::Instant;
+
+use super::{Cors, HttpMetrics, KeyLookUps, Places, RateLimit, TrustedProxies};
 use crate::{
     keys::Keys,
     links::{Links, Schemes, TargetUrl},
@@ -42,8 +44,14 @@ pub struct AppState {
     pub public_url: Option<PublicUrl>,
     /// The address that the listener has.
     pub local_addr: SocketAddr,
+    /// The places of requests of which the node works on only a few at once.
+    pub places: Places,
     /// The longest time for a request's body to arrive.
     pub request_timeout: Duration,
+    /// The longest time that the database has for one transaction.
+    pub database_timeout: Duration,
+    /// How long requests under way may take to finish when the node stops.
+    pub shutdown_timeout: Duration,
     /// The metrics of the public listener.
     pub metrics: HttpMetrics,
     /// Whether the node is about to stop.
@@ -52,16 +60,29 @@ pub struct AppState {
 
 /// Set once, when the node is about to stop.
 #[derive(Clone, Debug, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct Draining(Arc<Begun>);
+
+#[derive(Debug, Default)]
+struct Begun {
+    /// All that most requests ask for.
+    has_begun: AtomicBool,
+    at: OnceLock<Instant>,
+}
 
 impl Draining {
     /// From now on `/readyz` says 503, and every answer closes its connection.
     pub fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.at.get_or_init(Instant::now);
+        self.0.has_begun.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.has_begun.load(Ordering::Relaxed)
+    }
+
+    /// When it has begun.
+    pub fn since(&self) -> Option<Instant> {
+        self.0.at.get().copied()
     }
 }

@@ -1,6 +1,9 @@
 //! How keys are made, listed, revoked and rotated.
 
-use super::{ApiKey, KeyName, KeyRecord, Keys, ListKeys, NewKey, Unavailable, memory::Memory};
+use super::{
+    ApiKey, KeyName, KeyRecord, KeyRef, KeyState, Keys, ListKeys, NewKey, Unavailable,
+    memory::Memory,
+};
 
 /// Why a key was not made.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -19,6 +22,9 @@ pub enum ChangeKeyError {
     /// No key that is not revoked has that name.
     #[error("there is no key of that name")]
     Unknown,
+    /// A key of another number than the one that was asked for has that name now.
+    #[error("another key has that name now")]
+    OtherKey,
     /// The store cannot answer at the moment; it may or may not have changed the key.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -26,11 +32,20 @@ pub enum ChangeKeyError {
 
 /// On drop, forgets which keys work: also if the change fails, or its caller gives it up, because it may be committed
 /// all the same.
-struct ForgetKeys<'a>(&'a Memory);
+struct ForgetKeys<'a>(Option<&'a Memory>);
+
+impl ForgetKeys<'_> {
+    /// The store has answered that it changed nothing: what is remembered stays right.
+    fn nothing_changed(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for ForgetKeys<'_> {
     fn drop(&mut self) {
-        self.0.changed();
+        if let Some(memory) = self.0 {
+            memory.changed();
+        }
     }
 }
 
@@ -62,28 +77,64 @@ impl Keys {
         self.store.any().await
     }
 
-    /// Revokes the key of this name, for good: from now on this node rejects it, and the others as soon as they hear of
-    /// it. What it has made stays.
+    /// The key of this name, unless it is revoked.
     ///
     /// # Errors
-    /// [`ChangeKeyError`] if not.
-    pub async fn revoke(&self, name: &KeyName) -> Result<(), ChangeKeyError> {
-        let _forget = ForgetKeys(&self.memory);
-        let revoked = self.store.revoke(name).await?;
-        revoked.then_some(()).ok_or(ChangeKeyError::Unknown)
+    /// [`Unavailable`] if the store cannot answer.
+    pub async fn show(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
+        let found = self.store.show(&name.clone().into()).await?;
+        Ok(found.into_iter().next())
     }
 
-    /// Gives the key of this name another secret; all else stays. If its life is limited, that begins anew with the
-    /// same length, also if it was over. The old secret is dead as a revoked key is.
+    /// Revokes a key, for good: from now on this node rejects it, and the others as soon as they hear of it. What it has
+    /// made stays. To revoke the key of a number again changes nothing, and is no error.
     ///
     /// # Errors
     /// [`ChangeKeyError`] if not.
-    pub async fn rotate(&self, name: &KeyName) -> Result<(ApiKey, KeyRecord), ChangeKeyError> {
-        let _forget = ForgetKeys(&self.memory);
+    pub async fn revoke(&self, key: &KeyRef) -> Result<KeyRecord, ChangeKeyError> {
+        let forget = ForgetKeys(Some(&self.memory));
+        if let Some(record) = self.store.revoke(key).await? {
+            return Ok(record);
+        }
+        forget.nothing_changed();
+        let found = self.of_this_name(key).await?;
+        let revoked = found.iter().find(|record| Some(record.id) == key.id);
+        match revoked {
+            Some(record) if record.state == KeyState::Revoked => Ok(record.clone()),
+            _ => Err(why_unchanged(&found)),
+        }
+    }
+
+    /// Gives a key another secret; all else stays. If its life is limited, that begins anew with the same length, also if
+    /// it was over. The old secret is dead as a revoked key is. Of two rotations at once, only one secret works.
+    ///
+    /// # Errors
+    /// [`ChangeKeyError`] if not.
+    pub async fn rotate(&self, key: &KeyRef) -> Result<(ApiKey, KeyRecord), ChangeKeyError> {
+        let forget = ForgetKeys(Some(&self.memory));
         let secret = ApiKey::generate();
-        let rotated = self.store.rotate(name, &secret.hash()).await?;
-        rotated
-            .map(|record| (secret, record))
-            .ok_or(ChangeKeyError::Unknown)
+        if let Some(record) = self.store.rotate(key, &secret.hash()).await? {
+            return Ok((secret, record));
+        }
+        forget.nothing_changed();
+        Err(why_unchanged(&self.of_this_name(key).await?))
+    }
+
+    /// What there is in place of a key that was not changed.
+    async fn of_this_name(&self, key: &KeyRef) -> Result<Vec<KeyRecord>, Unavailable> {
+        match key.id {
+            Some(_) => self.store.show(key).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Why a key of a certain number was not changed, of whose name `found` are.
+fn why_unchanged(found: &[KeyRecord]) -> ChangeKeyError {
+    let is_taken = found.iter().any(|record| record.state != KeyState::Revoked);
+    if is_taken {
+        ChangeKeyError::OtherKey
+    } else {
+        ChangeKeyError::Unknown
     }
 }

@@ -21,6 +21,9 @@ pub enum InvalidKeyName {
     /// It is a key. A name is stored and shown, a key must not be.
     #[error("this is a key itself; `shunt keys list` shows the names of keys")]
     IsAKey,
+    /// A segment of a path that clients resolve before they send it, so the key could not be revoked by API.
+    #[error("`.` and `..` cannot be names: clients resolve them in a path")]
+    Dots,
 }
 
 impl KeyName {
@@ -37,6 +40,17 @@ impl KeyName {
             return Err(InvalidKeyName::IsAKey);
         }
         Ok(Self(text.into()))
+    }
+
+    /// Parses the name of a key that is to be made. Keys of earlier releases may be called `.` or `..`.
+    ///
+    /// # Errors
+    /// [`InvalidKeyName`] if no key can be given it.
+    pub fn parse_new(text: &str) -> Result<Self, InvalidKeyName> {
+        match text {
+            "." | ".." => Err(InvalidKeyName::Dots),
+            text => Self::parse(text),
+        }
     }
 
     /// A name that no key has, and that no key will get by chance.
@@ -84,6 +98,12 @@ mod tests {
         for name in ["", "my phone", "a@b", "a/b", "é", "a\n", &"x".repeat(65)] {
             assert_eq!(KeyName::parse(name), Err(InvalidKeyName::Form), "{name:?}");
         }
+        for name in [".", ".."] {
+            assert!(KeyName::parse(name).is_ok(), "a key may have it");
+            assert_eq!(KeyName::parse_new(name), Err(InvalidKeyName::Dots));
+        }
+        assert_eq!(KeyName::parse_new("..."), KeyName::parse("..."));
+        assert_eq!(KeyName::parse_new(""), Err(InvalidKeyName::Form));
         let key = ApiKey::generate();
         assert_eq!(KeyName::parse(key.secret()), Err(InvalidKeyName::IsAKey));
         let unused = KeyName::unused();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    FoundKey, KeyHash, KeyName, KeyOperation, KeyRecord, KeyStore, KeyWrite, ListKeys, NewKey,
+    FoundKey, KeyHash, KeyOperation, KeyRecord, KeyRef, KeyStore, KeyWrite, ListKeys, NewKey,
     Unavailable,
 };
 use crate::{
@@ -47,7 +47,12 @@ impl ObservedStore {
     /// As [`KeyStore::list`].
     pub(super) async fn list(&self, which: &ListKeys) -> Result<Vec<KeyRecord>, Unavailable> {
         let trial = || {
-            let (store, which) = (self.store.clone(), Arc::new(which.clone()));
+            // To know whether the list can be read, one key is enough.
+            let one = ListKeys {
+                limit: Some(1),
+                ..which.clone()
+            };
+            let (store, which) = (self.store.clone(), Arc::new(one));
             Trial::new(move || {
                 let (store, which) = (store.clone(), which.clone());
                 async move { store.list(&which).await.map(drop) }
@@ -69,21 +74,34 @@ impl ObservedStore {
         self.run(KeyOperation::List, self.store.any(), trial).await
     }
 
+    /// As [`KeyStore::show`].
+    pub(super) async fn show(&self, key: &KeyRef) -> Result<Vec<KeyRecord>, Unavailable> {
+        let trial = || {
+            let (store, key) = (self.store.clone(), Arc::new(key.clone()));
+            Trial::new(move || {
+                let (store, key) = (store.clone(), key.clone());
+                async move { store.show(&key).await.map(drop) }
+            })
+        };
+        self.run(KeyOperation::List, self.store.show(key), trial)
+            .await
+    }
+
     /// As [`KeyStore::revoke`].
-    pub(super) async fn revoke(&self, name: &KeyName) -> Result<bool, Unavailable> {
-        let trial = || self.rehearsal(KeyWrite::Revoke(name.clone()));
-        let revoke = self.store.revoke(name);
+    pub(super) async fn revoke(&self, key: &KeyRef) -> Result<Option<KeyRecord>, Unavailable> {
+        let trial = || self.rehearsal(KeyWrite::Revoke(key.name.clone()));
+        let revoke = self.store.revoke(key);
         self.run(KeyOperation::Revoke, revoke, trial).await
     }
 
     /// As [`KeyStore::rotate`].
     pub(super) async fn rotate(
         &self,
-        name: &KeyName,
+        key: &KeyRef,
         hash: &KeyHash,
     ) -> Result<Option<KeyRecord>, Unavailable> {
-        let trial = || self.rehearsal(KeyWrite::Rotate(name.clone()));
-        let rotate = self.store.rotate(name, hash);
+        let trial = || self.rehearsal(KeyWrite::Rotate(key.name.clone()));
+        let rotate = self.store.rotate(key, hash);
         self.run(KeyOperation::Rotate, rotate, trial).await
     }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::{
-    FoundKey, KeyChange, KeyHash, KeyName, KeyRecord, KeyStore, KeyWrite, Life, ListKeys, NewKey,
+    FoundKey, KeyChange, KeyHash, KeyRecord, KeyRef, KeyStore, KeyWrite, Life, ListKeys, NewKey,
     row::{Row, quota_columns},
 };
 use crate::{
@@ -58,18 +58,33 @@ const LIST: &str = concat!(
     " FROM keys
      WHERE owner = coalesce($1, owner)
        AND ($2 OR (revoked_at IS NULL AND coalesce(expires_at > now(), true)))
-     ORDER BY keys.name, keys.id"
+       AND ($3::text IS NULL OR (keys.name, keys.id) > ($3::text, $4::bigint))
+     ORDER BY keys.name, keys.id
+     LIMIT $5"
+);
+
+/// By `keys_name_key` and the primary key.
+const SHOW: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM keys
+     WHERE (keys.name = $1 AND revoked_at IS NULL) OR (keys.id = $2 AND keys.name = $1)"
 );
 
 /// By `keys_name_key`.
-const REVOKE: &str = "UPDATE keys SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL";
+const REVOKE: &str = concat!(
+    "UPDATE keys SET revoked_at = now()
+     WHERE name = $1 AND revoked_at IS NULL AND id = coalesce($2, id)
+     RETURNING ",
+    columns!()
+);
 
 /// An expiry that an administrator has set on a key without a limited life stays. By `keys_name_key`.
 const ROTATE: &str = concat!(
     "UPDATE keys
      SET key_sha256 = $2,
          expires_at = coalesce(now() + make_interval(secs => life_seconds::float8), expires_at)
-     WHERE name = $1 AND revoked_at IS NULL
+     WHERE name = $1 AND revoked_at IS NULL AND id = coalesce($3, id)
      RETURNING ",
     columns!()
 );
@@ -106,16 +121,20 @@ impl KeyStore for PostgresKeys {
         self.postgres.pool.read(which, list).await
     }
 
-    async fn revoke(&self, name: &KeyName) -> Result<bool, DatabaseError> {
-        self.postgres.pool.write(name, revoke).await
+    async fn show(&self, key: &KeyRef) -> Result<Vec<KeyRecord>, DatabaseError> {
+        self.postgres.pool.read(key, show).await
+    }
+
+    async fn revoke(&self, key: &KeyRef) -> Result<Option<KeyRecord>, DatabaseError> {
+        self.postgres.pool.write(key, revoke).await
     }
 
     async fn rotate(
         &self,
-        name: &KeyName,
+        key: &KeyRef,
         hash: &KeyHash,
     ) -> Result<Option<KeyRecord>, DatabaseError> {
-        self.postgres.pool.write(&(name, hash), rotate).await
+        self.postgres.pool.write(&(key, hash), rotate).await
     }
 
     async fn any(&self) -> Result<bool, DatabaseError> {
@@ -184,35 +203,54 @@ fn list<'c>(
         let rows: Vec<Row> = sqlx::query_as(LIST)
             .bind(which.owner.as_ref().map(Owner::as_str))
             .bind(which.all)
+            .bind(which.after.as_ref().map(|(name, _)| name.as_str()))
+            .bind(which.after.as_ref().map(|(_, id)| id.0))
+            .bind(which.limit.map(i64::from))
             .fetch_all(connection)
             .await?;
         Ok(rows.into_iter().map(KeyRecord::from).collect())
     })
 }
 
-/// Whether there was such a key.
+fn show<'c>(
+    connection: &'c mut PgConnection,
+    key: &'c KeyRef,
+) -> BoxFuture<'c, Result<Vec<KeyRecord>, sqlx::Error>> {
+    Box::pin(async move {
+        let rows: Vec<Row> = sqlx::query_as(SHOW)
+            .bind(key.name.as_str())
+            .bind(key.id.map(|id| id.0))
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(KeyRecord::from).collect())
+    })
+}
+
+/// As [`insert`] reads its answer.
 fn revoke<'c>(
     connection: &'c mut PgConnection,
-    name: &'c KeyName,
-) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
+    key: &'c KeyRef,
+) -> BoxFuture<'c, Result<Option<KeyRecord>, sqlx::Error>> {
     Box::pin(async move {
-        let revoked = sqlx::query(REVOKE)
-            .bind(name.as_str())
-            .execute(connection)
+        let rows: Vec<Row> = sqlx::query_as(REVOKE)
+            .bind(key.name.as_str())
+            .bind(key.id.map(|id| id.0))
+            .fetch_all(connection)
             .await?;
-        Ok(revoked.rows_affected() == 1)
+        Ok(rows.into_iter().next().map(KeyRecord::from))
     })
 }
 
 /// As [`insert`] reads its answer.
 fn rotate<'c>(
     connection: &'c mut PgConnection,
-    (name, hash): &'c (&KeyName, &KeyHash),
+    (key, hash): &'c (&KeyRef, &KeyHash),
 ) -> BoxFuture<'c, Result<Option<KeyRecord>, sqlx::Error>> {
     Box::pin(async move {
         let rows: Vec<Row> = sqlx::query_as(ROTATE)
-            .bind(name.as_str())
+            .bind(key.name.as_str())
             .bind(hash.0.as_slice())
+            .bind(key.id.map(|id| id.0))
             .fetch_all(connection)
             .await?;
         Ok(rows.into_iter().next().map(KeyRecord::from))

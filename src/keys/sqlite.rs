@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    FoundKey, KeyChange, KeyHash, KeyName, KeyRecord, KeyStore, KeyWrite, Life, ListKeys, NewKey,
+    FoundKey, KeyChange, KeyHash, KeyRecord, KeyRef, KeyStore, KeyWrite, Life, ListKeys, NewKey,
     row::{Row, quota_columns},
 };
 use crate::{
@@ -55,18 +55,31 @@ const LIST: &str = concat!(
     " FROM keys
      WHERE owner = coalesce(?1, owner)
        AND (?2 OR (revoked_at IS NULL AND coalesce(expires_at > unixepoch('subsec'), 1)))
-     ORDER BY name, id"
+       AND (?3 IS NULL OR (name, id) > (?3, ?4))
+     ORDER BY name, id
+     LIMIT coalesce(?5, -1)"
+);
+
+/// By `keys_name_key` and the primary key.
+const SHOW: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM keys WHERE (name = ?1 AND revoked_at IS NULL) OR (id = ?2 AND name = ?1)"
 );
 
 /// By `keys_name_key`.
-const REVOKE: &str = "
-    UPDATE keys SET revoked_at = unixepoch('subsec') WHERE name = ?1 AND revoked_at IS NULL";
+const REVOKE: &str = concat!(
+    "UPDATE keys SET revoked_at = unixepoch('subsec')
+     WHERE name = ?1 AND revoked_at IS NULL AND id = coalesce(?2, id)
+     RETURNING ",
+    columns!()
+);
 
 /// An expiry that an administrator has set on a key without a limited life stays. By `keys_name_key`.
 const ROTATE: &str = concat!(
     "UPDATE keys
      SET key_sha256 = ?2, expires_at = coalesce(unixepoch('subsec') + life_seconds, expires_at)
-     WHERE name = ?1 AND revoked_at IS NULL
+     WHERE name = ?1 AND revoked_at IS NULL AND id = coalesce(?3, id)
      RETURNING ",
     columns!()
 );
@@ -118,22 +131,30 @@ async fn insert(
     Ok(rows.into_iter().next().map(KeyRecord::from))
 }
 
-/// Whether there was such a key.
-async fn revoke(connection: &mut SqliteConnection, name: &KeyName) -> Result<bool, sqlx::Error> {
-    let revoke = sqlx::query(REVOKE).bind(name.as_str());
-    Ok(revoke.execute(connection).await?.rows_affected() == 1)
+/// As [`insert`] reads its answer.
+async fn revoke(
+    connection: &mut SqliteConnection,
+    key: &KeyRef,
+) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as(REVOKE)
+        .bind(key.name.as_str())
+        .bind(key.id.map(|id| id.0))
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().next().map(KeyRecord::from))
 }
 
 /// As [`insert`] reads its answer. A look-up after the statement could come after another rotation, by another process,
 /// and find nothing.
 async fn rotate(
     connection: &mut SqliteConnection,
-    name: &KeyName,
+    key: &KeyRef,
     hash: &KeyHash,
 ) -> Result<Option<KeyRecord>, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(ROTATE)
-        .bind(name.as_str())
+        .bind(key.name.as_str())
         .bind(hash.0.as_slice())
+        .bind(key.id.map(|id| id.0))
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().next().map(KeyRecord::from))
@@ -168,29 +189,44 @@ impl KeyStore for SqliteKeys {
             let mut reader = self.sqlite.reader().await?;
             let list = sqlx::query_as(LIST)
                 .bind(which.owner.as_ref().map(Owner::as_str))
-                .bind(which.all);
+                .bind(which.all)
+                .bind(which.after.as_ref().map(|(name, _)| name.as_str()))
+                .bind(which.after.as_ref().map(|(_, id)| id.0))
+                .bind(which.limit.map(i64::from));
             list.fetch_all(&mut *reader).await
         };
         let rows: Vec<Row> = self.sqlite.read(list).await?;
         Ok(rows.into_iter().map(KeyRecord::from).collect())
     }
 
-    async fn revoke(&self, name: &KeyName) -> Result<bool, DatabaseError> {
+    async fn show(&self, key: &KeyRef) -> Result<Vec<KeyRecord>, DatabaseError> {
+        let show = async {
+            let mut reader = self.sqlite.reader().await?;
+            let show = sqlx::query_as(SHOW)
+                .bind(key.name.as_str())
+                .bind(key.id.map(|id| id.0));
+            show.fetch_all(&mut *reader).await
+        };
+        let rows: Vec<Row> = self.sqlite.read(show).await?;
+        Ok(rows.into_iter().map(KeyRecord::from).collect())
+    }
+
+    async fn revoke(&self, key: &KeyRef) -> Result<Option<KeyRecord>, DatabaseError> {
         let revoke = async {
             let mut writer = self.sqlite.writer().await?;
-            revoke(&mut writer, name).await
+            revoke(&mut writer, key).await
         };
         self.sqlite.write(revoke).await
     }
 
     async fn rotate(
         &self,
-        name: &KeyName,
+        key: &KeyRef,
         hash: &KeyHash,
     ) -> Result<Option<KeyRecord>, DatabaseError> {
         let rotate = async {
             let mut writer = self.sqlite.writer().await?;
-            rotate(&mut writer, name, hash).await
+            rotate(&mut writer, key, hash).await
         };
         self.sqlite.write(rotate).await
     }

@@ -35,20 +35,27 @@ pub trait KeyStore: Send + Sync {
     /// [`DatabaseError`] if the store cannot answer.
     async fn list(&self, which: &ListKeys) -> Result<Vec<KeyRecord>, DatabaseError>;
 
-    /// Revokes the key of this name, for good. `false` if no key that is not revoked has this name.
+    /// The key that is asked for, unless it is revoked. If a number is asked for, also the key that is not revoked and has
+    /// the name now, and a revoked key of this number that had the name: at most two keys.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] if the store cannot answer.
+    async fn show(&self, key: &KeyRef) -> Result<Vec<KeyRecord>, DatabaseError>;
+
+    /// Revokes a key, for good. `None` if there is no such key, or it is revoked already.
     ///
     /// # Errors
     /// [`DatabaseError`] if the store cannot answer. The key may or may not be revoked.
-    async fn revoke(&self, name: &KeyName) -> Result<bool, DatabaseError>;
+    async fn revoke(&self, key: &KeyRef) -> Result<Option<KeyRecord>, DatabaseError>;
 
-    /// Puts another secret in the place of that of the key of this name, and begins its life anew if that is limited.
-    /// Also revives a key that has expired. `None` if no key that is not revoked has this name.
+    /// Puts another secret in the place of that of a key, and begins its life anew if that is limited. Also revives a key
+    /// that has expired. `None` if there is no such key, or it is revoked.
     ///
     /// # Errors
     /// [`DatabaseError`] if the store cannot answer. The key may or may not have the new secret.
     async fn rotate(
         &self,
-        name: &KeyName,
+        key: &KeyRef,
         hash: &KeyHash,
     ) -> Result<Option<KeyRecord>, DatabaseError>;
 
@@ -78,6 +85,21 @@ pub struct KeyId(pub i64);
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A key that somebody speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    /// What it is called. The name of a revoked key is free, so this can be another key each time.
+    pub name: KeyName,
+    /// If given, only the key with this number is meant.
+    pub id: Option<KeyId>,
+}
+
+impl From<KeyName> for KeyRef {
+    fn from(name: KeyName) -> Self {
+        Self { name, id: None }
     }
 }
 
@@ -171,6 +193,10 @@ pub struct ListKeys {
     pub owner: Option<Owner>,
     /// Also those that have expired or are revoked.
     pub all: bool,
+    /// Only those that come after the key with this name and this number.
+    pub after: Option<(KeyName, KeyId)>,
+    /// At most so many; if not given, all.
+    pub limit: Option<u32>,
 }
 
 /// A write that failed, to be [rehearsed](KeyStore::rehearse) until it would succeed.

@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// An IPv4 address, an IPv6 network, or an API key.
+use sha2::{Digest, Sha256};
+
+/// An IPv4 address, an IPv6 network, or an API key; or one of these in its dealings with one link.
 ///
 /// A provider gives a home or a phone a whole IPv6 network, usually a `/64`. If each IPv6 address counted for itself,
 /// one person would have 2^64 quotas. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, as a dual-stack socket reports
@@ -24,6 +26,8 @@ enum Client {
     },
     /// The number of a key.
     Key(i64),
+    /// A client and a link, as the first half of a hash over both.
+    AtLink([u8; 16]),
 }
 
 impl ClientId {
@@ -47,15 +51,31 @@ impl ClientId {
     pub fn key(number: i64) -> Self {
         Self(Client::Key(number))
     }
+
+    /// This client, counted for what it does at one link only. `link` must be a secret of the service: a client that
+    /// knew it could look for links at which it is counted together with others.
+    pub fn at_link(self, link: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.to_string());
+        // No client's name has a line feed.
+        hash.update(b"\n");
+        hash.update(link);
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        Self(Client::AtLink(half))
+    }
 }
 
-/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network, `key:7` for a key.
+/// `192.0.2.1` for IPv4, `2001:db8::/64` for an IPv6 network, `key:7` for a key, `link:` and 32 hexadecimal digits for a
+/// client at a link.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Client::V4(address) => address.fmt(f),
             Client::V6 { network, prefix } => write!(f, "{network}/{prefix}"),
             Client::Key(number) => write!(f, "key:{number}"),
+            Client::AtLink(half) => write!(f, "link:{}", hex::encode(half)),
         }
     }
 }
@@ -95,6 +115,25 @@ mod tests {
             assert_ne!(key, ClientId::new(address, 128));
             assert!(text.parse::<IpAddr>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_client_is_another_one_at_each_link() {
+        let [one, other] = [1, 2].map(|last| ClientId::new([192, 0, 2, last].into(), 64));
+        let at_links = [
+            one.at_link(b"a"),
+            one.at_link(b"b"),
+            other.at_link(b"a"),
+            ClientId::key(1).at_link(b"a"),
+        ];
+        for (index, client) in at_links.iter().enumerate() {
+            let text = client.to_string();
+            let digits = text.strip_prefix("link:").expect("a link");
+            assert_eq!(digits.len(), 32, "{text}");
+            assert!(text.parse::<IpAddr>().is_err(), "{text}");
+            assert!(!at_links[index + 1..].contains(client), "{text}");
+        }
+        assert_eq!(one.at_link(b"a"), at_links[0]);
     }
 
     /// A map of a million clients has a million of these.

@@ -8,6 +8,7 @@ use super::Quota;
 const DEFAULT: &str = "default";
 const PER_KEY: &str = "per-key";
 const KEY_ATTEMPTS: &str = "key-attempts";
+const LINK_PASSWORD: &str = "link-password";
 
 /// The name of a policy: `default`, or `[a-z][a-z0-9_-]*` of 5 to 32 characters.
 ///
@@ -43,6 +44,11 @@ impl PolicyName {
         Self(KEY_ATTEMPTS.into())
     }
 
+    /// The policy of every attempt to give the password of a link.
+    pub fn link_password() -> Self {
+        Self(LINK_PASSWORD.into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -53,9 +59,15 @@ impl PolicyName {
         &*self.0 == DEFAULT
     }
 
+    /// Whether the policy bounds how often something secret is guessed. Then it holds in every outage: without it, a
+    /// short password is found in hours.
+    pub(super) fn bounds_guesses(&self) -> bool {
+        &*self.0 == LINK_PASSWORD
+    }
+
     /// Whether the name is taken by a policy that there always is.
     pub fn is_built_in(&self) -> bool {
-        [DEFAULT, PER_KEY, KEY_ATTEMPTS].contains(&&*self.0)
+        [DEFAULT, PER_KEY, KEY_ATTEMPTS, LINK_PASSWORD].contains(&&*self.0)
     }
 }
 
@@ -131,6 +143,7 @@ mod tests {
             PolicyName::default_policy(),
             PolicyName::per_key(),
             PolicyName::key_attempts(),
+            PolicyName::link_password(),
         ] {
             assert!(name.is_built_in(), "{name}");
             assert_eq!(name.as_str().parse(), Ok(name));

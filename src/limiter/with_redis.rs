@@ -127,7 +127,7 @@ impl RedisLimiter {
         policy: &Policy,
         client: ClientId,
     ) -> Outcome {
-        let is_counted = self.without_redis.uncounted().is_none();
+        let is_counted = self.without_redis.uncounted(policy).is_none();
         if !is_counted || !server.is_rejoining() {
             return self.decide_alone(NoRedis::Away, policy, client);
         }
@@ -145,7 +145,7 @@ impl RedisLimiter {
 
     /// Decides a request without having asked Redis.
     fn decide_alone(&self, why: NoRedis, policy: &Policy, client: ClientId) -> Outcome {
-        if let Some(outcome) = self.without_redis.uncounted() {
+        if let Some(outcome) = self.without_redis.uncounted(policy) {
             return outcome;
         }
         let store = self.redis.store();

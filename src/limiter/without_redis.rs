@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Source, journal::Pending, nodes::Nodes};
+use super::{Outcome, Policy, Source, journal::Pending, nodes::Nodes};
 
 /// What the limiter does while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,7 +17,7 @@ pub enum OnRedisFailure {
     Split,
     /// The whole quota, on each node.
     Local,
-    /// No limit.
+    /// No limit, except that each node counts attempts to guess a password for itself, as with [`Local`](Self::Local).
     Allow,
     /// Every limited request is answered as unavailable.
     Deny,
@@ -57,7 +57,7 @@ impl WithoutRedis {
 
     /// Decides a request that is in the journal.
     pub(super) fn decide(&self, why: NoRedis, pending: &Pending<'_>) -> Outcome {
-        match (why, self.during_outage) {
+        match (why, self.choice(pending.whose().0)) {
             // One client must not fare better or worse than all others because of its key: `allow` and `deny` are for
             // outages.
             (NoRedis::ForThisClient, _) | (_, OnRedisFailure::Split | OnRedisFailure::Local) => {
@@ -68,9 +68,17 @@ impl WithoutRedis {
         }
     }
 
-    /// What is answered during an outage without counting: nothing while the nodes count.
-    pub(super) fn uncounted(&self) -> Option<Outcome> {
+    /// What holds for a policy while Redis is away.
+    fn choice(&self, policy: &Policy) -> OnRedisFailure {
         match self.during_outage {
+            OnRedisFailure::Allow if policy.name.bounds_guesses() => OnRedisFailure::Local,
+            choice => choice,
+        }
+    }
+
+    /// What is answered during an outage without counting: nothing while the nodes count under this policy.
+    pub(super) fn uncounted(&self, policy: &Policy) -> Option<Outcome> {
+        match self.choice(policy) {
             OnRedisFailure::Split | OnRedisFailure::Local => None,
             OnRedisFailure::Allow => Some(Outcome::Unlimited),
             OnRedisFailure::Deny => Some(Outcome::Unavailable),
@@ -103,7 +111,7 @@ mod tests {
     use serde::de::{IntoDeserializer, value};
 
     use super::*;
-    use crate::limiter::{ClientId, LogEntry, LogTime, Policy, journal::Journal};
+    use crate::limiter::{ClientId, LogEntry, LogTime, PolicyName, journal::Journal};
 
     const ALL: [OnRedisFailure; 4] = [
         OnRedisFailure::Split,
@@ -129,22 +137,44 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_configured_for_an_outage_holds_only_during_an_outage() {
-        let policy = Policy::default_policy("9/minute".parse().expect("a quota"));
+    /// What is said of the first request of a client, with three nodes.
+    fn decide(choice: OnRedisFailure, policy: &Policy, why: NoRedis) -> Outcome {
         let client = ClientId::new(Ipv4Addr::LOCALHOST.into(), 64);
         let entry = LogEntry {
             at: LogTime::from_micros(1),
             member: 1,
         };
+        let journal = Journal::new(1 << 20);
+        let pending = journal.arrive(policy, client, entry);
+        let pending = pending.continue_value().expect("no flood");
+        let without = WithoutRedis::new(choice, Nodes::new(NonZeroU32::new(3)));
+        without.decide(why, &pending)
+    }
+
+    #[test]
+    fn attempts_to_guess_a_password_are_counted_even_if_all_else_is_allowed() {
+        let policy = Policy {
+            name: PolicyName::link_password(),
+            quota: "9/minute".parse().expect("a quota"),
+        };
+        for (choice, left) in ALL.into_iter().zip([Some(2), Some(8), Some(8), None]) {
+            for why in [NoRedis::Away, NoRedis::Unanswered] {
+                let counted = match decide(choice, &policy, why) {
+                    Outcome::Decided(decision, Source::Local) => Some(decision.remaining),
+                    _ => None,
+                };
+                assert_eq!(counted, left, "{choice}");
+            }
+            let without = WithoutRedis::new(choice, Nodes::new(None));
+            assert_eq!(without.uncounted(&policy).is_some(), left.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_configured_for_an_outage_holds_only_during_an_outage() {
+        let policy = Policy::default_policy("9/minute".parse().expect("a quota"));
         for (choice, left) in ALL.into_iter().zip([2, 8, 8, 8]) {
-            let decides = |why| {
-                let journal = Journal::new(1 << 20);
-                let pending = journal.arrive(&policy, client, entry);
-                let pending = pending.continue_value().expect("no flood");
-                let without = WithoutRedis::new(choice, Nodes::new(NonZeroU32::new(3)));
-                without.decide(why, &pending)
-            };
+            let decides = |why| decide(choice, &policy, why);
             let counts = |outcome| match outcome {
                 Outcome::Decided(decision, Source::Local) => decision.remaining == left,
                 _ => false,

@@ -24,9 +24,7 @@ use self::{
     memory::Remembered,
     redirects::{Flight, RedirectCache},
 };
-use super::{
-    CacheMetrics, Change, Destination, LookUp, Resolved, ShortCode, observed::ObservedStore,
-};
+use super::{CacheMetrics, Change, CodeCase, LookUp, Resolved, ShortCode, observed::ObservedStore};
 
 pub(super) use memory::Staleness;
 
@@ -57,13 +55,14 @@ pub(super) enum Belief {
     /// This is so, and the store need not be asked.
     Certain(Resolved),
     /// The code led here when the store was asked last.
-    Stale(Destination, Staleness),
+    Stale(Resolved, Staleness),
     /// Nothing is remembered.
     Nothing,
 }
 
-/// The redirect cache, in front of a store.
+/// The redirect cache, in front of a store. It knows codes by their [folded](CodeCase::fold) form.
 pub(super) struct Cache {
+    code_case: CodeCase,
     redirects: Arc<RedirectCache>,
     look_ups: LookUps,
     pub(super) metrics: CacheMetrics,
@@ -77,21 +76,26 @@ impl Cache {
         metrics: CacheMetrics,
     ) -> Self {
         Self {
+            code_case: store.store.code_case(),
             redirects: Arc::new(RedirectCache::new(options)),
             look_ups: LookUps::new(store),
             metrics,
         }
     }
 
-    /// What is believed of a code. Counts what is certain as a hit.
+    /// What is believed of a folded code. Counts what is certain as a hit.
     pub(super) fn belief(&self, code: &ShortCode) -> Belief {
         let (resolved, hits) = match self.redirects.get(code) {
             Remembered::Fresh(destination) => (Resolved::Found(destination), &self.metrics.hits),
             Remembered::FallsBack(url) => (Resolved::FallsBack(url), &self.metrics.hits),
             Remembered::Gone => (Resolved::Gone, &self.metrics.negative_hits),
             Remembered::Unknown => (Resolved::Unknown, &self.metrics.negative_hits),
+            Remembered::Locked(locked, None) => (Resolved::Locked(locked), &self.metrics.hits),
+            Remembered::Locked(locked, Some(staleness)) => {
+                return Belief::Stale(Resolved::Locked(locked), staleness);
+            }
             Remembered::Stale(destination, staleness) => {
-                return Belief::Stale(destination, staleness);
+                return Belief::Stale(Resolved::Found(destination.in_doubt()), staleness);
             }
             Remembered::Nothing => return Belief::Nothing,
         };
@@ -99,7 +103,7 @@ impl Cache {
         Belief::Certain(resolved)
     }
 
-    /// What the store knows of a code; `None` if it fails. Callers that ask for the same code at the same time wait for
+    /// What the store knows of a folded code; `None` if it fails. Callers that ask for the same code at the same time wait for
     /// one look-up.
     pub(super) async fn look_up(&self, code: &ShortCode) -> Option<LookUp> {
         let answer = match self.redirects.look_up(code) {
@@ -119,7 +123,11 @@ impl Cache {
 
     /// Notes that something has changed in the store.
     pub(super) fn changed(&self, change: &Change) {
-        self.redirects.changed(change);
+        match change {
+            Change::Link(code) => self.forget(code),
+            Change::Everything => self.redirects.doubt_everything(),
+            Change::Watching => self.redirects.watching(),
+        }
     }
 
     /// Notes that from now on changes may go unheard.
@@ -127,9 +135,9 @@ impl Cache {
         self.redirects.lost_sight();
     }
 
-    /// Forgets a code that leads elsewhere now.
+    /// Forgets a code that leads elsewhere now, by any spelling.
     pub(super) fn forget(&self, code: &ShortCode) {
-        self.redirects.forget(code);
+        self.redirects.forget(&self.code_case.fold(code));
     }
 
     pub(super) fn usage(&self) -> CacheUsage {

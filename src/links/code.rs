@@ -58,6 +58,16 @@ impl ShortCode {
         Self(code.into())
     }
 
+    /// Whether it has one of `A-Z`.
+    pub(super) fn has_capitals(&self) -> bool {
+        self.0.bytes().any(|byte| byte.is_ascii_uppercase())
+    }
+
+    /// The code with `a-z` for `A-Z`.
+    pub(super) fn in_small_letters(&self) -> Self {
+        Self(self.0.to_ascii_lowercase().into())
+    }
+
     /// The code as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Alias, Expiry, LinkRecord, LinkState, Note, Redirect, ShortCode, Tags, TargetUrl, Title,
-    Version,
+    Alias, CodeCase, Expiry, LinkRecord, LinkState, Note, PasswordHash, Redirect, ShortCode, Tags,
+    TargetUrl, Title, Version,
 };
 use crate::owner::Owner;
 
@@ -92,6 +92,8 @@ pub struct LinkChange {
     pub fallback: Part<TargetUrl>,
     /// Whether it works at all.
     pub enabled: Option<bool>,
+    /// What visitors have to know before it leads them anywhere.
+    pub password: Part<PasswordHash>,
     /// What people call it.
     pub title: Part<Title>,
     /// A note.
@@ -176,12 +178,17 @@ pub enum EditRefusal {
 }
 
 impl Edit {
-    /// Whether this may be done to a link as it is, or why not. `None` if there is nothing to do.
+    /// Whether this may be done to a link as it is, or why not. `None` if there is nothing to do. The step names codes of
+    /// the link as they are stored.
     ///
     /// # Errors
     /// [`EditRefusal`], except for what only the store can tell: whether another link has a code, and whether a link
     /// would expire before it starts.
-    pub(super) fn step(&self, link: &LinkRecord) -> Result<Option<Step<'_>>, EditRefusal> {
+    pub(super) fn step<'a>(
+        &'a self,
+        link: &'a LinkRecord,
+        case: CodeCase,
+    ) -> Result<Option<Step<'a>>, EditRefusal> {
         if !self.editor.may_edit(link.owner.as_ref()) {
             return Err(EditRefusal::NotFound);
         }
@@ -190,7 +197,11 @@ impl Edit {
         {
             return Err(EditRefusal::Stale);
         }
-        let is_further = |code: &ShortCode| link.further_codes.contains(code);
+        let is_main = |code: &ShortCode| case.is_same(code, &link.code);
+        let further = |code: &ShortCode| {
+            let mut codes = link.further_codes.iter();
+            codes.find(|own| case.is_same(code, own))
+        };
         let has_room = || {
             let has_room = link.further_codes.len() < MAX_FURTHER_CODES;
             has_room.then_some(()).ok_or(EditRefusal::TooManyCodes)
@@ -208,7 +219,7 @@ impl Edit {
             }
             (Operation::AddCode(alias), None) => {
                 let code = alias.code();
-                if *code == link.code || is_further(code) {
+                if is_main(code) || further(code).is_some() {
                     return Ok(None);
                 }
                 has_room()?;
@@ -219,17 +230,20 @@ impl Edit {
                 if *code == link.code {
                     return Ok(None);
                 }
-                let is_further = is_further(code);
-                if !is_further {
+                if is_main(code) {
+                    return Ok(Some(Step::Respell(code)));
+                }
+                let further = further(code);
+                if further.is_none() {
                     has_room()?;
                 }
-                Ok(Some(Step::Rename { code, is_further }))
+                Ok(Some(Step::Rename { code, further }))
             }
-            (Operation::RemoveCode(code), None) if *code == link.code => Err(EditRefusal::MainCode),
-            (Operation::RemoveCode(code), None) if is_further(code) => {
-                Ok(Some(Step::RemoveCode(code)))
-            }
-            (Operation::RemoveCode(_), None) => Err(EditRefusal::NoSuchCode),
+            (Operation::RemoveCode(code), None) if is_main(code) => Err(EditRefusal::MainCode),
+            (Operation::RemoveCode(code), None) => match further(code) {
+                Some(own) => Ok(Some(Step::RemoveCode(own))),
+                None => Err(EditRefusal::NoSuchCode),
+            },
         }
     }
 }
@@ -249,9 +263,11 @@ pub(super) enum Step<'a> {
     Rename {
         /// The new main code.
         code: &'a ShortCode,
-        /// Whether it is a further code of this link now.
-        is_further: bool,
+        /// The further code of this link that it is now.
+        further: Option<&'a ShortCode>,
     },
+    /// To spell its main code in this way.
+    Respell(&'a ShortCode),
     /// To take away a further code that it has.
     RemoveCode(&'a ShortCode),
 }

@@ -17,8 +17,9 @@ use super::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Links {
-    /// Where `code` leads. If the link's visits are limited, a [`Visit::Counted`] visit uses up one of them, and any
-    /// other is not told the target. `visit` is called only for a link whose visits are limited.
+    /// Where `code` leads. A link with a password is [`Resolved::Locked`]. If the link's visits are limited, a
+    /// [`Visit::Counted`] visit uses up one of them, and any other is not told the target. `visit` is called only for a
+    /// link whose visits are limited.
     ///
     /// # Errors
     /// [`Unavailable`] if the store had to be asked, and cannot answer.
@@ -27,6 +28,7 @@ impl Links {
         code: &ShortCode,
         visit: impl FnOnce() -> Visit,
     ) -> Result<Resolved, Unavailable> {
+        let code = &*self.code_case.fold(code);
         let Some(cache) = &self.cache else {
             let found = self.store.look_up(slice::from_ref(code)).await?.pop();
             let found = found.unwrap_or(LookUp::Unknown);
@@ -34,11 +36,11 @@ impl Links {
         };
         let (stale, staleness) = match cache.belief(code) {
             Belief::Certain(resolved) => return Ok(resolved),
-            Belief::Stale(destination, _) if self.store.health.is_unreachable() => {
+            Belief::Stale(resolved, _) if self.store.health.is_unreachable() => {
                 cache.metrics.stale.inc();
-                return Ok(Resolved::Found(destination.in_doubt()));
+                return Ok(resolved);
             }
-            Belief::Stale(destination, staleness) => (Some(destination), Some(staleness)),
+            Belief::Stale(resolved, staleness) => (Some(resolved), Some(staleness)),
             Belief::Nothing => (None, None),
         };
         let look_up = pin!(cache.look_up(code));
@@ -47,9 +49,9 @@ impl Links {
                 cache.metrics.misses.inc();
                 self.arrive(code, found, visit).await
             }
-            (None, Some(destination)) => {
+            (None, Some(resolved)) => {
                 cache.metrics.stale.inc();
-                Ok(Resolved::Found(destination.in_doubt()))
+                Ok(resolved)
             }
             (None, None) => {
                 cache.metrics.misses.inc();

@@ -57,6 +57,20 @@ impl Links {
         Ok(record.filter(|link| editor.may_edit(link.owner.as_ref())))
     }
 
+    /// As [`record`](Self::record) for several codes. The links in no order, each once.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the store fails.
+    pub async fn records(
+        &self,
+        codes: &[ShortCode],
+        editor: &Editor,
+    ) -> Result<Vec<LinkRecord>, Unavailable> {
+        let mut records = self.store.records(codes).await?;
+        records.retain(|link| editor.may_edit(link.owner.as_ref()));
+        Ok(records)
+    }
+
     /// Edits a link. When this returns [`Edited::Done`], the edit is committed, and this node redirects accordingly.
     /// Other nodes hear of it from the store.
     ///

@@ -19,6 +19,12 @@ pub trait LinkManagement: Send + Sync {
     /// [`DatabaseError`] if the store cannot answer.
     async fn record(&self, code: &ShortCode) -> Result<Option<LinkRecord>, DatabaseError>;
 
+    /// The links that have these codes, each once, in no order; nothing for a code that no link has.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] if the store cannot answer.
+    async fn records(&self, codes: &[ShortCode]) -> Result<Vec<LinkRecord>, DatabaseError>;
+
     /// Edits a link, in one transaction that locks the link first and then reads it: of two edits at the same time, one
     /// sees what the other has made of the link. What the transaction refuses or fails at changes nothing.
     ///

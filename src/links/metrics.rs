@@ -17,24 +17,39 @@ pub enum LinkOperation {
     LookUp,
     /// To store a link.
     Insert,
+    /// To store several links in one transaction.
+    InsertMany,
     /// To count a visit.
     Visit,
-    /// To read a link for somebody who manages it.
+    /// To read a link for somebody who manages it, or who asks what it is.
     Record,
     /// To edit a link.
     Edit,
     /// To remove links that were deleted long ago.
     Purge,
+    /// To find a page of links.
+    Find,
+    /// To put links into the index of what they contain.
+    Index,
+    /// To count links by tag or owner.
+    Count,
+    /// To give links another tag.
+    Retag,
 }
 
 impl telemetry::Operation for LinkOperation {
     const ALL: &'static [Self] = &[
         Self::LookUp,
         Self::Insert,
+        Self::InsertMany,
         Self::Visit,
         Self::Record,
         Self::Edit,
         Self::Purge,
+        Self::Find,
+        Self::Index,
+        Self::Count,
+        Self::Retag,
     ];
 
     fn name(self) -> &'static str {
@@ -59,6 +74,11 @@ impl From<LinkOperation> for Operation {
                 name: "insert",
                 impossible: "links cannot be made",
             },
+            LinkOperation::InsertMany => Self {
+                access: Access::Write,
+                name: "insert_many",
+                impossible: "links cannot be made in bulk",
+            },
             LinkOperation::Visit => Self {
                 access: Access::Write,
                 name: "visit",
@@ -67,7 +87,7 @@ impl From<LinkOperation> for Operation {
             LinkOperation::Record => Self {
                 access: Access::Read,
                 name: "show",
-                impossible: "links cannot be shown to those who manage them",
+                impossible: "links cannot be shown",
             },
             LinkOperation::Edit => Self {
                 access: Access::Write,
@@ -78,6 +98,26 @@ impl From<LinkOperation> for Operation {
                 access: Access::Write,
                 name: "purge",
                 impossible: "deleted links cannot be removed for good",
+            },
+            LinkOperation::Find => Self {
+                access: Access::Read,
+                name: "find",
+                impossible: "links cannot be listed and searched",
+            },
+            LinkOperation::Index => Self {
+                access: Access::Write,
+                name: "index",
+                impossible: "links cannot be put into the index, so searches take longer",
+            },
+            LinkOperation::Count => Self {
+                access: Access::Read,
+                name: "count",
+                impossible: "links cannot be counted by tag and owner",
+            },
+            LinkOperation::Retag => Self {
+                access: Access::Write,
+                name: "retag",
+                impossible: "tags cannot be changed",
             },
         }
     }
@@ -112,6 +152,38 @@ impl CacheMetrics {
             negative_hits: lookups.with_label_values(&["negative_hit"]),
             misses: lookups.with_label_values(&["miss"]),
             stale: lookups.with_label_values(&["stale"]),
+        })
+    }
+}
+
+/// What is counted of the work with passwords of links.
+pub struct PasswordMetrics {
+    /// A password was hashed.
+    pub(super) done: IntCounter,
+    /// There was no place to wait.
+    pub(super) no_place: IntCounter,
+    /// It was not the turn of the request in time.
+    pub(super) too_late: IntCounter,
+    /// It failed.
+    pub(super) failed: IntCounter,
+}
+
+impl PasswordMetrics {
+    /// Those of one node.
+    ///
+    /// # Errors
+    /// If they are registered already.
+    pub fn new(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let hashes = metrics.counters(
+            "shunt_password_hashes_total",
+            "Passwords of links that were to be hashed, to check or to set them",
+            &["outcome"],
+        )?;
+        Ok(Self {
+            done: hashes.with_label_values(&["done"]),
+            no_place: hashes.with_label_values(&["no_place"]),
+            too_late: hashes.with_label_values(&["too_late"]),
+            failed: hashes.with_label_values(&["failed"]),
         })
     }
 }

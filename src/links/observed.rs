@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::warn;
+
 use super::{
-    Created, Edit, Edited, LinkOperation, LinkRecord, LinkStore, LookUp, NewLink, ShortCode,
-    Unavailable, Write,
+    Created, Edit, Edited, Indexed, LinkOperation, LinkPage, LinkQuery, LinkRecord, LinkStore,
+    Look, LookUp, NewLink, OwnerCount, Retag, RetagStep, ShortCode, TagCount, Unavailable, Whose,
+    Write,
 };
 use crate::{
-    db::{Checks, DatabaseError, Health, Trial},
-    telemetry::StoreMetrics,
+    db::{Checks, DatabaseError, Health, Operation, Trial},
+    telemetry::{StoreMetrics, chain},
 };
 
 /// How the links' database is checked: by looking up a code, and by making a link that is taken back.
@@ -55,6 +58,13 @@ impl ObservedStore {
         self.run(LinkOperation::Insert, insert, trial).await
     }
 
+    /// As [`LinkStore::insert_all`].
+    pub(super) async fn insert_all(&self, links: &[NewLink]) -> Result<Vec<Created>, Unavailable> {
+        let trial = || rehearsal(&self.store, Write::InsertMany(links.to_vec()));
+        let insert = self.store.insert_all(links);
+        self.run(LinkOperation::InsertMany, insert, trial).await
+    }
+
     /// As [`LinkStore::look_up`].
     pub(super) async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, Unavailable> {
         let trial = || {
@@ -88,6 +98,22 @@ impl ObservedStore {
         self.run(LinkOperation::Record, record, trial).await
     }
 
+    /// As [`LinkManagement::records`](super::LinkManagement::records).
+    pub(super) async fn records(
+        &self,
+        codes: &[ShortCode],
+    ) -> Result<Vec<LinkRecord>, Unavailable> {
+        let trial = || {
+            let (store, codes) = (self.store.clone(), Arc::<[_]>::from(codes));
+            Trial::new(move || {
+                let (store, codes) = (store.clone(), codes.clone());
+                async move { store.records(&codes).await.map(drop) }
+            })
+        };
+        let records = self.store.records(codes);
+        self.run(LinkOperation::Record, records, trial).await
+    }
+
     /// As [`LinkManagement::edit`](super::LinkManagement::edit).
     pub(super) async fn edit(&self, edit: &Edit) -> Result<Edited, Unavailable> {
         let trial = || rehearsal(&self.store, Write::Edit(edit.clone()));
@@ -111,6 +137,73 @@ impl ObservedStore {
         };
         let purge = self.store.purge(deleted_for, at_most);
         self.run(LinkOperation::Purge, purge, trial).await
+    }
+
+    /// As [`LinkSearch::find`](super::LinkSearch::find).
+    pub(super) async fn find(&self, query: &LinkQuery) -> Result<LinkPage, Unavailable> {
+        let find = self.store.find(query);
+        self.read(LinkOperation::Find, find).await
+    }
+
+    /// As [`LinkSearch::index`](super::LinkSearch::index). Does nothing while the database is in trouble. Its errors are
+    /// for the log.
+    pub(super) async fn index(&self, look: Look) -> Result<Option<Indexed>, DatabaseError> {
+        if self.health.is_suspected() {
+            return Ok(Some(Indexed::Later));
+        }
+        let index = self.store.index(look);
+        let measured = self
+            .metrics
+            .measure(LinkOperation::Index, index, DatabaseError::kind);
+        measured.await
+    }
+
+    /// As [`LinkTags::tags`](super::LinkTags::tags).
+    pub(super) async fn tags(
+        &self,
+        whose: &Whose,
+        after: &str,
+        at_most: u32,
+    ) -> Result<Vec<TagCount>, Unavailable> {
+        let tags = self.store.tags(whose, after, at_most);
+        self.read(LinkOperation::Count, tags).await
+    }
+
+    /// As [`LinkTags::owners`](super::LinkTags::owners).
+    pub(super) async fn owners(&self, whose: &Whose) -> Result<Vec<OwnerCount>, Unavailable> {
+        let owners = self.store.owners(whose);
+        self.read(LinkOperation::Count, owners).await
+    }
+
+    /// Reads many links. It may be too many for the time there is: that is no trouble of the database, and must not be
+    /// tried again and again. What else may be wrong, other operations find out.
+    async fn read<T>(
+        &self,
+        operation: LinkOperation,
+        answer: impl Future<Output = Result<T, DatabaseError>>,
+    ) -> Result<T, Unavailable> {
+        if self.health.is_unreachable() {
+            return Err(Unavailable);
+        }
+        let kind = DatabaseError::kind;
+        let measured = self.metrics.measure(operation, answer, kind);
+        measured.await.map_err(|error| {
+            let (error, impossible) = (chain(&error), Operation::from(operation).impossible);
+            warn!(error, "{impossible}");
+            Unavailable
+        })
+    }
+
+    /// As [`LinkTags::retag`](super::LinkTags::retag). Its trial is another write to the same table.
+    pub(super) async fn retag(
+        &self,
+        retag: &Retag,
+        after: i64,
+        at_most: u32,
+    ) -> Result<RetagStep, Unavailable> {
+        let trial = || rehearsal(&self.store, Write::any());
+        let done = self.store.retag(retag, after, at_most);
+        self.run(LinkOperation::Retag, done, trial).await
     }
 
     async fn run<T>(

@@ -1,6 +1,6 @@
 //! What a link can have beside its target and its terms.
 
-use super::TargetUrl;
+use super::{PasswordHash, TargetUrl};
 
 /// What a link can have beside its target and its terms. By default nothing, and it is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct LinkOptions {
     pub fallback: Option<TargetUrl>,
     /// Whether it works at all. A link can be taken down without being deleted.
     pub enabled: bool,
+    /// What visitors have to know before it leads them anywhere.
+    pub password: Option<PasswordHash>,
     /// What people call it.
     pub labels: Labels,
 }
@@ -21,6 +23,7 @@ impl Default for LinkOptions {
             manner: Manner::default(),
             fallback: None,
             enabled: true,
+            password: None,
             labels: Labels::default(),
         }
     }
@@ -97,7 +100,7 @@ impl TryFrom<u16> for Redirect {
     }
 }
 
-/// What people call a link. Visitors never see it.
+/// What people call a link. Visitors can see the title, and nothing else of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// A title of one line.

@@ -2,12 +2,13 @@
 
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{Manner, ShortCode};
+use super::{Manner, PasswordHash, ShortCode};
 use crate::owner::Owner;
 
 /// A link as it is stored, for those who manage it. Visitors see less of it.
@@ -47,6 +48,8 @@ pub struct LinkRecord {
     pub tags: Vec<String>,
     /// Whether visitors are asked for a password.
     pub has_password: bool,
+    /// What is stored of the password, for the version only.
+    pub(super) password: Option<PasswordHash>,
     /// When it was deleted.
     pub deleted_at: Option<SystemTime>,
     /// What it did when it was read.
@@ -72,7 +75,33 @@ pub enum LinkState {
     Deleted,
 }
 
+/// The text is not the name of a state.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("active, scheduled, used_up, expired, disabled or deleted")]
+pub struct InvalidState;
+
+impl FromStr for LinkState {
+    type Err = InvalidState;
+
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        let mut states = Self::ALL.into_iter();
+        states
+            .find(|state| state.name() == text)
+            .ok_or(InvalidState)
+    }
+}
+
 impl LinkState {
+    /// All of them. If several are true of a link, the last one of these is its state.
+    pub const ALL: [Self; 6] = [
+        Self::Active,
+        Self::Scheduled,
+        Self::UsedUp,
+        Self::Expired,
+        Self::Disabled,
+        Self::Deleted,
+    ];
+
     /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {
@@ -126,6 +155,10 @@ impl LinkRecord {
             fields.take(text.as_ref());
         }
         fields.take_list(self.tags.iter().map(String::as_str));
+        // The same as in the release before for a link without a password.
+        if let Some(password) = &self.password {
+            fields.take(Some(password.as_str()));
+        }
         fields.version()
     }
 }
@@ -194,7 +227,7 @@ impl fmt::Debug for Version {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::links::Redirect;
 
@@ -202,7 +235,7 @@ mod tests {
         ShortCode::parse(text).expect("a code")
     }
 
-    fn record() -> LinkRecord {
+    pub(in crate::links) fn record() -> LinkRecord {
         LinkRecord {
             id: 1,
             code: code("main"),
@@ -221,6 +254,7 @@ mod tests {
             note: None,
             tags: Vec::new(),
             has_password: false,
+            password: None,
             deleted_at: None,
             state: LinkState::Active,
             read_at: SystemTime::UNIX_EPOCH,
@@ -231,6 +265,7 @@ mod tests {
     fn whatever_can_be_changed_makes_another_version() {
         let time = Some(SystemTime::UNIX_EPOCH + Duration::from_micros(1));
         let text = || Some("a".to_owned());
+        let hash = |text: &str| Some(PasswordHash::from_store(text.to_owned()));
         let changes: [fn(&mut LinkRecord); 6] = [
             |record| record.id = 2,
             |record| record.code = code("other"),
@@ -267,6 +302,8 @@ mod tests {
             LinkRecord { note: text(), ..record() },
             LinkRecord { enabled: false, ..record() },
             LinkRecord { has_password: true, ..record() },
+            LinkRecord { has_password: true, password: hash("a"), ..record() },
+            LinkRecord { has_password: true, password: hash("b"), ..record() },
             manner(Redirect::SeeOther, false),
             manner(Redirect::Found, true),
         ]);

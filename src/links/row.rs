@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Link, LinkRecord, LinkState, LookUp, Manner, Redirect, ShortCode};
+use super::{
+    Link, LinkRecord, LinkState, LookUp, Manner, OwnerCount, PasswordHash, Redirect, ShortCode,
+    TagCount, Whose, find::BlockSummary,
+};
 use crate::owner::Owner;
 
 /// A row of the answer to a look-up. Of a code that is unknown, everything is null.
@@ -15,6 +18,7 @@ pub(super) struct Row {
     forward_query: Option<bool>,
     fallback_url: Option<String>,
     limited: Option<bool>,
+    password_hash: Option<String>,
     /// Seconds.
     expires_in: Option<f64>,
     /// Seconds.
@@ -36,6 +40,7 @@ impl From<Row> for LookUp {
                 },
                 fallback: row.fallback_url,
                 limited: row.limited == Some(true),
+                password: row.password_hash.map(PasswordHash::from_store),
                 expires_in: row.expires_in.map(duration),
             }),
             // Without a number: never.
@@ -74,7 +79,7 @@ pub(super) struct RecordRow {
     note: Option<String>,
     /// A JSON array, or null.
     tags: Option<String>,
-    has_password: bool,
+    password_hash: Option<String>,
     deleted_at: Option<f64>,
     read_at: f64,
 }
@@ -109,7 +114,8 @@ impl From<RecordRow> for LinkRecord {
             title: row.title,
             note: row.note,
             tags: texts(row.tags),
-            has_password: row.has_password,
+            has_password: row.password_hash.is_some(),
+            password: row.password_hash.map(PasswordHash::from_store),
             deleted_at: row.deleted_at.map(time),
             read_at: time(row.read_at),
         }
@@ -143,5 +149,50 @@ fn time(seconds: f64) -> SystemTime {
         SystemTime::UNIX_EPOCH - duration
     } else {
         SystemTime::UNIX_EPOCH + duration
+    }
+}
+
+/// A block of the index of links. Times are Unix seconds.
+#[derive(sqlx::FromRow)]
+pub(super) struct BlockRow {
+    block: i64,
+    created_first: Option<f64>,
+    created_last: Option<f64>,
+    row_bytes: i64,
+}
+
+impl From<BlockRow> for BlockSummary {
+    fn from(row: BlockRow) -> Self {
+        let created = row.created_first.zip(row.created_last);
+        Self {
+            block: row.block,
+            created: created.map(|(first, last)| time(first)..time(last)),
+            row_bytes: usize::try_from(row.row_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<(String, i64)> for TagCount {
+    fn from((tag, links): (String, i64)) -> Self {
+        let links = links.unsigned_abs();
+        Self { tag, links }
+    }
+}
+
+impl From<(Option<String>, i64)> for OwnerCount {
+    fn from((owner, links): (Option<String>, i64)) -> Self {
+        Self {
+            owner: owner.map(Owner::from_store),
+            links: links.unsigned_abs(),
+        }
+    }
+}
+
+/// For a statement: `anyone`, or an owner and its name, which is null for links without an owner.
+pub(super) fn whose(whose: &Whose) -> (&'static str, Option<&str>) {
+    match whose {
+        Whose::Anyone => ("anyone", None),
+        Whose::Nobody => ("owner", None),
+        Whose::Owner(owner) => ("owner", Some(owner.as_str())),
     }
 }

@@ -1,7 +1,12 @@
 //! Links in an SQLite file: the embedded mode.
 
+mod case;
+mod find;
+mod index;
 mod manage;
+mod many;
 mod rehearsal;
+mod tags;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +15,9 @@ use sqlx::SqliteConnection;
 use tokio::time::sleep;
 
 use super::{
-    Change, Created, Expiry, LinkStore, LookUp, NewLink, Note, ShortCode, TargetUrl, Title, Write,
-    row::Row, store::TargetHash, terms::unix_seconds,
+    Change, CodeCase, Created, Expiry, IgnoreCaseError, LinkStore, LookUp, NewLink, Note,
+    PasswordHash, ShortCode, TargetUrl, Title, Write, case::ByCode, row::Row, store::TargetHash,
+    terms::unix_seconds,
 };
 use crate::{
     db::{DatabaseError, Sqlite},
@@ -33,41 +39,58 @@ const INSERT_DEDUPLICATED: &str = "
     INSERT INTO urls (short_code, original_url, url_sha256, owner) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (url_sha256) DO NOTHING";
 
-/// Unique by `urls_short_code_key`.
+/// Unique by `urls_short_code_key`, and by `urls_short_code_nocase_key` if that is there.
 const INSERT_OWN: &str = "
     INSERT INTO urls (short_code, original_url, expires_at, max_visits, starts_at, owner,
-                      redirect, forward_query, fallback_url, enabled, title, note, tags)
-    VALUES (?1, ?2, coalesce(unixepoch('subsec') + ?3, ?4), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-    ON CONFLICT (short_code) DO NOTHING";
+                      redirect, forward_query, fallback_url, enabled, title, note, tags, password_hash)
+    VALUES (?1, ?2, coalesce(unixepoch('subsec') + ?3, ?4), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    ON CONFLICT DO NOTHING";
 
-/// By `urls_short_code_key`, once for each code of a JSON array. Then by the primary key, because the code may be a
-/// further code of a link.
-///
-/// A link with a password does not work: only a later release knows how to ask for it.
-const LOOK_UP: &str = "
+/// By `urls_short_code_key` (or by `urls_short_code_nocase_key`), once for each code of a JSON array. Then by the primary
+/// key, because the code may be a further code of a link.
+macro_rules! look_up {
+    ($is_named:literal) => {
+        concat!(
+            "
     SELECT CASE WHEN link.starts_at > unixepoch('subsec') THEN 'early'
-                WHEN link.deleted_at IS NOT NULL OR NOT link.enabled OR link.password_hash IS NOT NULL THEN 'down'
+                WHEN link.deleted_at IS NOT NULL OR NOT link.enabled THEN 'down'
                 WHEN iif(link.hidden, link.ends_at, link.expires_at) <= unixepoch('subsec')
                      OR link.visits >= link.max_visits THEN 'over'
                 WHEN link.id IS NOT NULL THEN 'works' END AS state,
            link.original_url, link.redirect, link.forward_query, link.fallback_url,
-           link.max_visits IS NOT NULL AS limited,
+           link.max_visits IS NOT NULL AS limited, link.password_hash,
            iif(link.hidden, link.ends_at, link.expires_at) - unixepoch('subsec') AS expires_in,
            link.starts_at - unixepoch('subsec') AS starts_in
     FROM json_each(?1) AS asked
-    LEFT JOIN urls AS named ON named.short_code = asked.value
+    LEFT JOIN urls AS named ON ",
+            $is_named,
+            "
     LEFT JOIN urls AS link ON link.id = coalesce(named.main_id, named.id)
-    ORDER BY asked.key";
+    ORDER BY asked.key"
+        )
+    };
+}
 
-/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key`, then by the primary
-/// key.
-const COUNT_VISIT: &str = "
+const LOOK_UP: ByCode = ByCode {
+    exact: look_up!("named.short_code = asked.value"),
+    folded: look_up!("named.short_code = asked.value COLLATE NOCASE"),
+};
+
+/// Uses up one visit, unless others have used up the last in the meantime. By `urls_short_code_key` (or by
+/// `urls_short_code_nocase_key`), then by the primary key.
+const COUNT_VISIT: ByCode = ByCode {
+    exact: "
     UPDATE urls SET visits = visits + 1
-    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1) AND visits < max_visits";
+    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1) AND visits < max_visits",
+    folded: "
+    UPDATE urls SET visits = visits + 1
+    WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1 COLLATE NOCASE) AND visits < max_visits",
+};
 
 /// Links in an SQLite file.
 pub struct SqliteLinks {
     sqlite: Arc<Sqlite>,
+    case: CodeCase,
 }
 
 /// What became of a row that was to be inserted.
@@ -83,7 +106,27 @@ enum Inserted {
 impl SqliteLinks {
     /// The links in this file.
     pub fn new(sqlite: Arc<Sqlite>) -> Self {
-        Self { sqlite }
+        Self {
+            sqlite,
+            case: CodeCase::Matters,
+        }
+    }
+
+    /// The links in this file, whose codes are found by any spelling. Makes the index that this needs, if there is none.
+    /// Several processes may do so at once.
+    ///
+    /// # Errors
+    /// [`IgnoreCaseError`] if there are codes that differ only by case, or if the index cannot be made, also because
+    /// another process writes to the file for longer than `within`.
+    pub async fn ignoring_case(
+        sqlite: Arc<Sqlite>,
+        within: Duration,
+    ) -> Result<Self, IgnoreCaseError> {
+        case::ensure_index(&sqlite, within).await?;
+        Ok(Self {
+            sqlite,
+            case: CodeCase::Ignored,
+        })
     }
 
     async fn insert_deduplicated(&self, link: &NewLink) -> Result<Created, sqlx::Error> {
@@ -147,7 +190,8 @@ async fn insert(
             .bind(options.enabled)
             .bind(options.labels.title.as_ref().map(Title::as_str))
             .bind(options.labels.note.as_ref().map(Note::as_str))
-            .bind(options.labels.tags.to_json());
+            .bind(options.labels.tags.to_json())
+            .bind(options.password.as_ref().map(PasswordHash::as_str));
         insert.execute(connection).await
     };
     match inserted {
@@ -161,6 +205,10 @@ async fn insert(
 
 #[async_trait]
 impl LinkStore for SqliteLinks {
+    fn code_case(&self) -> CodeCase {
+        self.case
+    }
+
     async fn insert(&self, link: &NewLink) -> Result<Created, DatabaseError> {
         if link.deduplicated {
             self.sqlite.write(self.insert_deduplicated(link)).await
@@ -168,12 +216,17 @@ impl LinkStore for SqliteLinks {
             let created = self.sqlite.write(self.insert_own(link)).await?;
             match &link.in_place_of {
                 Some(editor) if created == Created::CodeTaken => {
-                    let arguments = (link, editor);
+                    let arguments = (self.case, link, editor);
                     self.sqlite.transact(&arguments, manage::replace).await
                 }
                 _ => Ok(created),
             }
         }
+    }
+
+    async fn insert_all(&self, links: &[NewLink]) -> Result<Vec<Created>, DatabaseError> {
+        let arguments = (self.case, links);
+        self.sqlite.transact(&arguments, many::insert_all).await
     }
 
     async fn look_up(&self, codes: &[ShortCode]) -> Result<Vec<LookUp>, DatabaseError> {
@@ -182,7 +235,7 @@ impl LinkStore for SqliteLinks {
         let codes = format!("[\"{}\"]", codes.join("\",\""));
         let look_up = async {
             let mut reader = self.sqlite.reader().await?;
-            let look_up = sqlx::query_as(LOOK_UP).bind(codes);
+            let look_up = sqlx::query_as(self.case.statement(LOOK_UP)).bind(codes);
             look_up.fetch_all(&mut *reader).await
         };
         let rows: Vec<Row> = self.sqlite.read(look_up).await?;
@@ -192,7 +245,7 @@ impl LinkStore for SqliteLinks {
     async fn count_visit(&self, code: &ShortCode) -> Result<bool, DatabaseError> {
         let count = async {
             let mut writer = self.sqlite.writer().await?;
-            let count = sqlx::query(COUNT_VISIT).bind(code.as_str());
+            let count = sqlx::query(self.case.statement(COUNT_VISIT)).bind(code.as_str());
             count.execute(&mut *writer).await
         };
         Ok(self.sqlite.write(count).await?.rows_affected() == 1)
@@ -219,10 +272,21 @@ impl LinkStore for SqliteLinks {
         if self.sqlite.is_in_memory() {
             return self.ping().await;
         }
-        self.sqlite.rehearse(write, rehearsal::rehearse).await
+        let arguments = (self.case, write);
+        self.sqlite.rehearse(&arguments, rehearsal::rehearse).await
     }
 }
 
+/// Whether a statement that sets a code has changed a row. If not, another link has the code.
+fn was_free(changed: Result<u64, sqlx::Error>) -> Result<bool, sqlx::Error> {
+    match changed {
+        Ok(rows) => Ok(rows == 1),
+        Err(error) if is_code_taken(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// By either of the two indexes on codes.
 fn is_code_taken(error: &sqlx::Error) -> bool {
     error
         .as_database_error()

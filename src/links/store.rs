@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Edit, Editor, LinkManagement, LinkOptions, Manner, Schemes, ShortCode, TargetUrl, Terms,
+    CodeCase, Edit, Editor, LinkManagement, LinkOptions, LinkSearch, LinkTags, Manner,
+    PasswordHash, Schemes, ShortCode, TargetUrl, Terms,
 };
 use crate::{db::DatabaseError, owner::Owner};
 
@@ -14,7 +15,11 @@ use crate::{db::DatabaseError, owner::Owner};
 ///
 /// `tests/it/stores/links.rs` is the contract, run on every implementation.
 #[async_trait]
-pub trait LinkStore: LinkManagement + Send + Sync {
+pub trait LinkStore: LinkManagement + LinkSearch + LinkTags + Send + Sync {
+    /// Whether codes that differ only by case are one code here. If so, every operation finds a link by any spelling of
+    /// its codes, and a code is taken if another link has any spelling of it.
+    fn code_case(&self) -> CodeCase;
+
     /// Stores a link, in one round trip if no other link is in the way, and correctly under any race: unique indexes
     /// decide. When this returns [`Created::Stored`] the link is committed.
     ///
@@ -26,6 +31,18 @@ pub trait LinkStore: LinkManagement + Send + Sync {
     /// # Errors
     /// [`DatabaseError`] if the store cannot answer.
     async fn insert(&self, link: &NewLink) -> Result<Created, DatabaseError>;
+
+    /// Stores several links, each as [`insert`](Self::insert) would, one after the other and in one transaction. What
+    /// became of each, in their order. A link that cannot be stored does not stop the others.
+    ///
+    /// Calls that only add links never wait for each other in a circle, whatever the order of their links. Where a dead link
+    /// gives way, they may: it is locked by whichever of its codes is wanted, and whoever edits it has locks of its own. Then
+    /// Postgres ends one of the transactions after `deadlock_timeout` (1 s), and its caller gets an error: nothing is stored.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] if the store cannot answer. Then no link is stored, unless only the answer to the commit was
+    /// lost.
+    async fn insert_all(&self, links: &[NewLink]) -> Result<Vec<Created>, DatabaseError>;
 
     /// What is known of some codes, in their order, with one query. Changes nothing.
     ///
@@ -122,11 +139,31 @@ impl NewLink {
     }
 }
 
+/// The numbers of the links, in the order in which a transaction stores them. A link locks its code or its target, and
+/// transactions that take only these locks, in the same order, never wait for each other in a circle. (A dead link that
+/// gives way is one more lock, in no order.) Links that want the same keep their order, so that the first of them gets it.
+///
+/// Where case matters, it decides last: the index that ignores it may be there for another node.
+pub(super) fn in_order_of_locks(case: CodeCase, links: &[NewLink]) -> Vec<usize> {
+    let mut numbers: Vec<usize> = (0..links.len()).collect();
+    numbers.sort_by_cached_key(|&number| {
+        let link = &links[number];
+        // The random code of a deduplicated link is nobody else's.
+        let code = (!link.deduplicated).then(|| {
+            [CodeCase::Ignored, case].map(|case| case.fold(&link.code).as_str().to_owned())
+        });
+        (code, link.target_hash())
+    });
+    numbers
+}
+
 /// A write that failed, to be [rehearsed](LinkStore::rehearse) until it would succeed.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Storing a link.
     Insert(Box<NewLink>),
+    /// Storing several links in one transaction.
+    InsertMany(Vec<NewLink>),
     /// Counting a visit of a link whose visits are limited.
     Visit(ShortCode),
     /// Editing a link.
@@ -180,6 +217,8 @@ pub struct Link {
     pub fallback: Option<String>,
     /// Whether each visit has to be counted, because only so many are allowed.
     pub limited: bool,
+    /// What a visitor has to know before it leads anywhere.
+    pub password: Option<PasswordHash>,
     /// How much longer it works, by the store's clock.
     pub expires_in: Option<Duration>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Links, LookUp, Manner, ShortCode, Unavailable};
+use super::{Link, Links, LookUp, Manner, PasswordHash, ShortCode, Unavailable};
 
 /// Whether a request for a link counts as a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Resolved {
     Visited(Destination),
     /// To a URL that only a counted visit learns.
     Withheld,
+    /// To a URL that only those learn who know the link's password.
+    Locked(Box<LockedLink>),
     /// To this URL, because the link has expired or is used up.
     FallsBack(String),
     /// Nowhere any more: expired, used up, disabled or deleted.
@@ -51,6 +53,15 @@ impl Destination {
     }
 }
 
+/// A link that works, and has a password. [`Links::enter`] leads those to its target who know the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedLink {
+    /// What is stored of the password.
+    pub password: PasswordHash,
+    /// The link, as if it had none.
+    pub(super) link: Link,
+}
+
 /// A link without options.
 impl From<String> for Destination {
     fn from(url: String) -> Self {
@@ -70,13 +81,39 @@ impl Links {
         found: LookUp,
         visit: impl FnOnce() -> Visit,
     ) -> Result<Resolved, Unavailable> {
-        let link = match found {
+        let mut link = match found {
             LookUp::Found(link) => link,
             LookUp::FallsBack(url) => return Ok(Resolved::FallsBack(url)),
             LookUp::Gone => return Ok(Resolved::Gone),
-            // Whoever made it may not want it to be known yet.
+            // Its owner may not want it to be known yet.
             LookUp::NotStarted(_) | LookUp::Unknown => return Ok(Resolved::Unknown),
         };
+        if let Some(password) = link.password.take() {
+            return Ok(Resolved::Locked(Box::new(LockedLink { password, link })));
+        }
+        self.lead(code, link, visit).await
+    }
+
+    /// Where a link leads somebody who knows its password. Counts a visit if the link's visits are limited: being asked
+    /// for the password is none.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the visit cannot be counted.
+    pub async fn enter(
+        &self,
+        code: &ShortCode,
+        locked: LockedLink,
+        visit: impl FnOnce() -> Visit,
+    ) -> Result<Resolved, Unavailable> {
+        self.lead(code, locked.link, visit).await
+    }
+
+    async fn lead(
+        &self,
+        code: &ShortCode,
+        link: Link,
+        visit: impl FnOnce() -> Visit,
+    ) -> Result<Resolved, Unavailable> {
         let destination = Destination {
             url: link.url,
             manner: link.manner,

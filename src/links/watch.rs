@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join4};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Links {
     /// The background work, until `stop`: supervises the health of the database, hears of changes, makes the cache's
-    /// look-ups, and removes links that were deleted long ago.
+    /// look-ups, removes links that were deleted long ago, and keeps the index of what links contain.
     pub async fn supervise(&self, stop: CancellationToken) {
         let cache = async {
             if let Some(cache) = &self.cache {
@@ -27,7 +27,7 @@ impl Links {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = join3(self.store.health.supervise(), cache, self.purge()) => {}
+            _ = join4(self.store.health.supervise(), cache, self.purge(), self.index()) => {}
         }
     }
 

@@ -12,7 +12,7 @@ pub enum Route {
     Home,
     /// Makes a short link.
     Shorten,
-    /// Follows a short link.
+    /// Follows a short link, or shows what it is.
     Follow,
     /// Manages links: everything below `/api/`.
     Api,
@@ -51,7 +51,7 @@ const MANAGE: &[Method] = &[
 static TABLE: [Entry; 6] = [
     Entry { route: Route::Home,    name: "home",    methods: READ,             is_limited: true,  paths: &["/"] },
     Entry { route: Route::Shorten, name: "shorten", methods: &[Method::POST],  is_limited: true,  paths: &["/shorten"] },
-    Entry { route: Route::Follow,  name: "follow",  methods: READ,             is_limited: true,  paths: &["/{code}"] },
+    Entry { route: Route::Follow,  name: "follow",  methods: READ,             is_limited: true,  paths: &["/{code}", "/{code}+"] },
     Entry { route: Route::Api,     name: "api",     methods: MANAGE,           is_limited: true,  paths: &["/api/{path}"] },
     Entry { route: Route::Other,   name: "other",   methods: &[],              is_limited: true,  paths: &[] },
     Entry { route: Route::Asset,   name: "asset",   methods: READ,             is_limited: false,

@@ -6,8 +6,10 @@
 //! | `api` | what a client sees of one node |
 //! | `keys` | requests with an API key: whose they are, what they may, how many they may be |
 //! | `api_v1` | programs manage links |
+//! | `passwords` | links with a password, and what everybody may know of a link |
 //! | `limits` | the limit over several nodes: exact under load, even if clocks differ |
 //! | `cache` | redirects from memory: what they save, and that they never use what is no longer true |
+//! | `titles` | links get the titles of their pages, and the node connects to nothing private |
 //! | `shield` | floods that a node refuses by itself: clients and other nodes cannot tell |
 //! | `redis_acl` | which rights a node needs in Redis, and what it says if one is missing |
 //! | `redis_connections` | a connection for each thread, and what happens when Redis ends them or allows none |
@@ -44,6 +46,7 @@ mod limits;
 mod logs;
 mod metric_names;
 mod nginx;
+mod passwords;
 mod redis_acl;
 mod redis_cluster;
 mod redis_connections;
@@ -52,4 +55,5 @@ mod redis_tls;
 mod shield;
 mod shutdown;
 mod stores;
+mod titles;
 mod upgrade;

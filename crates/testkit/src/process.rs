@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -78,9 +79,34 @@ impl Process {
         (process, output)
     }
 
-    /// Sends the program a signal.
+    /// Sends the program a signal. After [`Signal::STOP`], none of its threads does anything more when this returns.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it takes a moment, and nothing else is to happen meanwhile"
+    )]
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("the process is there");
+        if signal == Signal::STOP {
+            // A thread that waits for a processor stops when it gets one.
+            for _ in 0..1_000 {
+                if self.is_stopped() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            panic!("the program goes on");
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let mut threads = threads.expect("the process is there").flatten();
+        threads.all(|thread| {
+            // `pid (name) state …`, and a name may contain anything.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned());
+            state.is_none_or(|state| state.starts_with(['T', 'Z', 'X']))
+        })
     }
 
     /// The process id of the program.

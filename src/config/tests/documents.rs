@@ -25,6 +25,7 @@ fn the_defaults_are_the_documented_ones() {
         ("database.timeout", "2s"),
         ("limiter.quota", "10/minute"),
         ("limiter.per_key", "600/minute"),
+        ("limiter.link_password", "10/minute"),
         ("limiter.write_back", "250ms"),
         ("limiter.redis.timeout", "100ms"),
         ("limiter.on_redis_failure", "split"),

@@ -39,6 +39,10 @@ fn whatever_is_wrong_is_one_line_that_names_the_key() {
         ("[limiter]\nquota = 10", "limiter.quota"),
         ("[limiter]\nper_key = \"ten\"", "limiter.per_key"),
         ("[limiter]\nper_key = 600", "limiter.per_key"),
+        (
+            "[limiter]\nlink_password = \"ten\"",
+            "limiter.link_password",
+        ),
         ("[limiter]\nenabled = \"maybe\"", "limiter.enabled"),
         ("[limiter]\nipv6_prefix = 129", "limiter.ipv6_prefix"),
         ("[limiter]\nipv6_prefix = 300", "limiter.ipv6_prefix"),
@@ -203,6 +207,7 @@ fn a_policy_cannot_have_the_name_of_a_built_in_one() {
         ("default", "limiter.quota"),
         ("per-key", "limiter.per_key"),
         ("key-attempts", "limiter.quota"),
+        ("link-password", "limiter.link_password"),
     ] {
         let key = format!("limiter.policies.{name}.quota");
         let error = load("", &[], &[(&key, "1/s")]).expect_err(name);

@@ -21,8 +21,9 @@ use tokio_util::context::TokioContext;
 use crate::db::{DatabaseError, PoolUsage};
 
 /// How many connections writes leave to reads (half of a small pool). Writes may wait for a lock, or for a standby to
-/// confirm them, while the database would answer reads at once.
-const FOR_READS: u32 = 4;
+/// confirm them, while the database would answer reads at once. Lists, counts and the index of links can take five of
+/// them, and look-ups must still find one.
+const FOR_READS: u32 = 6;
 
 /// A pool of connections.
 pub(crate) struct Pool {

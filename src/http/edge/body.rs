@@ -11,15 +11,15 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::RequestContext;
-use crate::http::{net::TakingBody, problem::ApiError};
-
-/// The largest body, in bytes: the longest target with each of its bytes percent-encoded, and the other fields.
-const MAX_BODY: usize = 32 * 1024;
+use crate::{
+    http::{net::TakingBody, problem::ApiError},
+    public::LARGEST_BODY,
+};
 
 /// How long the body of a refused request may take to arrive.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The body, of at most 32 KiB, if it arrives within `within` and needs no decoding.
+/// The body, if it is no longer than the limits of the request say, arrives within `within` and needs no decoding.
 ///
 /// # Errors
 /// [`ApiError::UnsupportedCoding`], [`ApiError::TooLarge`], [`ApiError::TooSlow`], or [`ApiError::Malformed`] for a
@@ -30,14 +30,17 @@ pub(in crate::http) async fn read_body(
     within: Duration,
 ) -> Result<Bytes, ApiError> {
     if is_coded(context.headers()) {
+        discard_body(context, payload).await;
         return Err(ApiError::UnsupportedCoding);
     }
     let length = content_length(context.headers());
-    if length.is_some_and(|length| length > MAX_BODY) {
+    let at_most = context.limits().body;
+    if length.is_some_and(|length| length > at_most) {
+        discard_body(context, payload).await;
         return Err(ApiError::TooLarge);
     }
     let _taking = take_body(context, length);
-    match timeout(within, collect(payload)).await {
+    match timeout(within, collect(payload, at_most)).await {
         Ok(body) => body,
         Err(_) => Err(ApiError::TooSlow),
     }
@@ -46,20 +49,23 @@ pub(in crate::http) async fn read_body(
 /// Reads the body of a refused request and throws it away. actix-web closes a connection whose request was not read to
 /// its end. A client that is over its quota (or nginx in front of many) would then open a new connection after every
 /// refusal.
+///
+/// A body may be as long as the longest of any path: nginx looks at neither the method nor at how the path is written,
+/// and takes `/api/v1/links/x/../bulk` for a path with long bodies.
 pub(in crate::http) async fn discard_body(context: &RequestContext, mut payload: Payload) {
     let length = content_length(context.headers());
-    if length.is_some_and(|length| (1..=MAX_BODY).contains(&length)) {
+    if length.is_some_and(|length| (1..=LARGEST_BODY).contains(&length)) {
         let _taking = take_body(context, length);
         let discard = async { while let Some(Ok(_)) = payload.next().await {} };
         let _ = timeout(DISCARD_TIMEOUT, discard).await;
     }
 }
 
-async fn collect(mut payload: Payload) -> Result<Bytes, ApiError> {
+async fn collect(mut payload: Payload, at_most: usize) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::Malformed("The body is incomplete".to_owned()))?;
-        if body.len() + chunk.len() > MAX_BODY {
+        if body.len() + chunk.len() > at_most {
             return Err(ApiError::TooLarge);
         }
         body.extend_from_slice(&chunk);

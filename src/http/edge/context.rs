@@ -15,12 +15,13 @@ use futures_util::future::{Ready, ready};
 
 use super::{
     Resource, TrustedProxies, accept::asks_for_page, origin::requested_origin,
-    request_id::request_id,
+    request_id::request_id, resource::normalised_api_path,
 };
 use crate::{
     http::{net::Connection, problem::ApiError},
     keys::VerifiedKey,
-    public::{PublicUrl, Route},
+    limiter::Outcome,
+    public::{Exception, PublicUrl, Route, RouteLimits, USUAL},
 };
 
 /// A request, and what the service knows of it. Every handler gets one.
@@ -41,6 +42,8 @@ struct Known {
     from_proxy: bool,
     wants_page: OnceCell<bool>,
     key: Option<Arc<VerifiedKey>>,
+    /// In a box, because hardly any request has one.
+    attempt: OnceCell<Box<Outcome>>,
 }
 
 impl RequestContext {
@@ -60,6 +63,7 @@ impl RequestContext {
             from_proxy: peer.is_some_and(|peer| peer.is_proxy),
             wants_page: OnceCell::new(),
             key: None,
+            attempt: OnceCell::new(),
         };
         Self { request, known }
     }
@@ -96,6 +100,17 @@ impl RequestContext {
     /// The key that the request has presented, if it has any. It is valid.
     pub(in crate::http) fn key(&self) -> Option<&Arc<VerifiedKey>> {
         self.known.key.as_ref()
+    }
+
+    /// The request has tried the password of a link, and this is what the limiter says of the attempt.
+    pub(in crate::http) fn has_tried_a_password(&self, outcome: Outcome) {
+        // A request has one password.
+        let _ = self.known.attempt.set(Box::new(outcome));
+    }
+
+    /// What the limiter says of the attempt, if the request has made one and attempts are limited.
+    pub(in crate::http) fn attempt(&self) -> Option<Outcome> {
+        self.known.attempt.get().map(|outcome| **outcome)
     }
 
     /// The address that is counted if the request has no key.
@@ -139,6 +154,19 @@ impl RequestContext {
     /// The connection that the request came over; `None` only in tests.
     pub(in crate::http) fn connection(&self) -> Option<&Connection> {
         self.request.conn_data()
+    }
+
+    /// How large the request may be, and how long its answer may take.
+    pub(in crate::http) fn limits(&self) -> &'static RouteLimits {
+        self.exception().map_or(&USUAL, |own| &own.limits)
+    }
+
+    /// The row of the request in the table of limits, if it has one.
+    pub(in crate::http) fn exception(&self) -> Option<&'static Exception> {
+        match self.known.resource {
+            Resource::Api => Exception::of(self.method(), &normalised_api_path(self.path())),
+            _ => None,
+        }
     }
 
     /// Whether the client asks for a page. An answer that depends on this says `Vary: Accept`.

@@ -19,7 +19,7 @@ use crate::{
 
 /// The headers that a script of such a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Location, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, WWW-Authenticate",
+    "Accept-Encoding, Allow, ETag, Link, Location, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, WWW-Authenticate",
 );
 
 /// In seconds. Browsers remember the answer to a preflight for at most two hours, so a change takes effect within the
@@ -60,7 +60,7 @@ impl Cors {
             ))
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "Authorization, Content-Type, If-Match, If-None-Match, X-Api-Key, X-Request-Id",
+                "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Api-Key, X-Request-Id",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, MAX_AGE))
             .finish();

@@ -1,5 +1,7 @@
 //! The API key that a request presents: in `Authorization` or in `X-Api-Key`, never in its URL.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use memchr::memmem;
@@ -13,6 +15,23 @@ const PREFIX: &[u8] = b"shunt_";
 const LOOKS_LIKE_A_KEY: usize = 20;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// A path up to a segment that looks like a key, so that no log has the key of somebody who has taken it for the name of
+/// one.
+pub(in crate::http) fn without_key(path: &str) -> Cow<'_, str> {
+    let mut end = 0;
+    for segment in path.split('/') {
+        let behind = ["shunt_", "shunt%5F", "shunt%5f"]
+            .iter()
+            .find_map(|prefix| segment.strip_prefix(prefix));
+        let digits = behind.map(|text| text.bytes().take_while(u8::is_ascii_alphanumeric));
+        if digits.is_some_and(|digits| digits.count() >= LOOKS_LIKE_A_KEY) {
+            return format!("{}shunt_...", &path[..end]).into();
+        }
+        end += segment.len() + 1;
+    }
+    path.into()
+}
 
 /// What a request presents as its key.
 #[derive(Debug)]
@@ -115,6 +134,25 @@ mod tests {
 
     fn key() -> String {
         ApiKey::generate().secret().to_owned()
+    }
+
+    #[test]
+    fn a_path_is_logged_without_a_key() {
+        let key = key();
+        let encoded = key.replace('_', "%5f");
+        for name in [&key, &encoded, &key[..26], &format!("{key}x")] {
+            let path = format!("/api/v1/keys/{name}/rotate");
+            assert_eq!(without_key(&path), "/api/v1/keys/shunt_...", "{name}");
+        }
+        for path in [
+            "",
+            "/",
+            "/api/v1/keys/phone",
+            "/shunt_documentation",
+            "/a//b/",
+        ] {
+            assert_eq!(without_key(path), path);
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(in crate::http) enum Resource {
     Shorten,
     /// `/<code>`, even if no link could have that code.
     Link,
+    /// `/<code>+`
+    About,
     /// `/api/…`, whether or not there is anything at that path.
     Api,
     /// What a browser fetches by itself.
@@ -72,6 +74,7 @@ impl Resource {
             return Self::Asset(asset);
         }
         match rest.split_once('/') {
+            None if plus_behind_code(rest).is_some() => Self::About,
             None => Self::Link,
             // One dot names the same folder, and is a full stop. Two dots would lead out of the folder.
             Some((_, "" | "..")) | Some(("", _)) => Self::Nothing,
@@ -100,7 +103,7 @@ impl Resource {
         match self {
             Self::Home => Route::Home,
             Self::Shorten => Route::Shorten,
-            Self::Link => Route::Follow,
+            Self::Link | Self::About => Route::Follow,
             Self::Api => Route::Api,
             Self::Asset(_) => Route::Asset,
             Self::Nothing => Route::Other,
@@ -127,10 +130,31 @@ fn unusual_code(rest: &str) -> Option<ShortCode> {
     }
 }
 
+/// The code that the path of a [`Resource::About`] is about.
+pub(in crate::http) fn code_asked_about(path: &str) -> Option<ShortCode> {
+    plus_behind_code(&normalised(path.strip_prefix('/')?))
+}
+
+/// The code, if a `+` stands behind it, which may be encoded: no code has one. Chat programs may have added something
+/// behind that.
+fn plus_behind_code(rest: &str) -> Option<ShortCode> {
+    let end = rest.bytes().position(|byte| !ShortCode::allows(byte))?;
+    let (code, behind) = rest.split_at(end);
+    let glued = ["+", "%2B", "%2b"]
+        .iter()
+        .find_map(|plus| behind.strip_prefix(plus))?;
+    is_glued(glued).then(|| ShortCode::parse(code)).flatten()
+}
+
 /// What stands between the slashes of a [`Resource::Api`] path, below `/api/`.
 pub(in crate::http) fn segments_below_api(path: &str) -> Vec<String> {
     let rest = normalised(path.strip_prefix('/').unwrap_or(path));
     rest.split('/').skip(1).map(str::to_owned).collect()
+}
+
+/// A [`Resource::Api`] path without a slash at its end, and with no more percent-encoding than it needs.
+pub(super) fn normalised_api_path(path: &str) -> String {
+    format!("/{}", normalised(path.strip_prefix('/').unwrap_or(path)))
 }
 
 /// A path (without its first slash) without a slash at its end, and with no more percent-encoding than it needs.
@@ -191,6 +215,15 @@ mod tests {
             ("/shorten.", Resource::Link),
             ("/launch/).", Resource::Link),
             ("/%2F", Resource::Link),
+            ("/launch+", Resource::About),
+            ("/launch%2B", Resource::About),
+            ("/launch%2b/", Resource::About),
+            ("/%6Caunch+).", Resource::About),
+            // Codes that no link has.
+            ("/+", Resource::Link),
+            ("/launch++", Resource::Link),
+            ("/launch+x", Resource::Link),
+            ("/launch%252B", Resource::Link),
             ("/api/v1/links", Resource::Api),
             ("/%61pi/v1/links/", Resource::Api),
             ("/api/.", Resource::Api),
@@ -224,6 +257,8 @@ mod tests {
             (Method::GET, "/Ab3xY9", Route::Follow),
             (Method::HEAD, "/Ab3xY9", Route::Follow),
             (Method::POST, "/Ab3xY9", Route::Other),
+            (Method::GET, "/Ab3xY9+", Route::Follow),
+            (Method::POST, "/Ab3xY9+", Route::Other),
             (Method::GET, "/robots.txt", Route::Asset),
             (Method::POST, "/robots.txt", Route::Other),
             (Method::PATCH, "/api/v1/links/x", Route::Api),

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use actix_web::{
     dev::Payload,
     http::header::{self, HeaderMap},
+    web::Bytes,
 };
 use percent_encoding::percent_decode;
 use serde::{
@@ -16,7 +17,7 @@ use url::form_urlencoded;
 
 use super::malformed;
 use crate::http::{
-    edge::{RequestContext, read_body},
+    edge::{RequestContext, discard_body, read_body},
     problem::ApiError,
 };
 
@@ -29,9 +30,12 @@ pub(in crate::http) type Member = (String, Value);
 /// The members of a JSON object, in their order, with those that are repeated.
 struct Members(Vec<Member>);
 
+/// What a body is.
 #[derive(Clone, Copy, Debug)]
-enum MediaType {
+pub(in crate::http) enum MediaType {
+    /// `application/x-www-form-urlencoded`
     Form,
+    /// `application/json`
     Json,
 }
 
@@ -58,16 +62,43 @@ pub(in crate::http) async fn read_json_members<T>(
     within: Duration,
     take: impl FnOnce(&mut dyn Iterator<Item = Member>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
-    match MediaType::of(context.headers())? {
-        MediaType::Json => {}
-        MediaType::Form => return Err(ApiError::NotJson),
-    }
-    let body = read_body(context, payload, within).await?;
+    let body = read_json(context, payload, within).await?;
     take(&mut parse_json(&body)?.into_iter())
 }
 
+/// Reads a JSON body as it is, within `within`.
+pub(in crate::http) async fn read_json(
+    context: &RequestContext,
+    payload: Payload,
+    within: Duration,
+) -> Result<Bytes, ApiError> {
+    match MediaType::of(context.headers()) {
+        Ok(MediaType::Json) => read_body(context, payload, within).await,
+        Ok(MediaType::Form) | Err(_) => {
+            discard_body(context, payload).await;
+            Err(ApiError::NotJson)
+        }
+    }
+}
+
+/// Hands the parameters of the query to `take`, as [`read_members`] does with those of a form.
+pub(in crate::http) fn read_query<T>(
+    context: &RequestContext,
+    take: impl FnOnce(&mut dyn Iterator<Item = Member>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let query = context.query().as_bytes();
+    if percent_decode(query).decode_utf8().is_err() {
+        return Err(malformed("The query is not valid UTF-8"));
+    }
+    take(&mut pairs(query))
+}
+
 impl MediaType {
-    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+    /// What the request says of its body.
+    ///
+    /// # Errors
+    /// [`ApiError::UnsupportedMediaType`]
+    pub(in crate::http) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut lines = headers.get_all(header::CONTENT_TYPE);
         let (Some(content_type), None) = (lines.next(), lines.next()) else {
             return Err(ApiError::UnsupportedMediaType);
@@ -91,13 +122,21 @@ fn parse_form(body: &[u8]) -> Result<impl Iterator<Item = Member>, ApiError> {
     if percent_decode(body).decode_utf8().is_err() {
         return Err(malformed("The body is not valid UTF-8"));
     }
-    let members = form_urlencoded::parse(body);
-    Ok(members.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))))
+    Ok(pairs(body))
+}
+
+fn pairs(text: &[u8]) -> impl Iterator<Item = Member> {
+    let pairs = form_urlencoded::parse(text);
+    pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+}
+
+/// A JSON text without the byte order mark that some Windows programs begin a file with.
+pub(in crate::http) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
 fn parse_json(body: &[u8]) -> Result<Vec<Member>, ApiError> {
-    // Some Windows programs begin a file with it.
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let body = without_mark(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first != Some(&b'{') {
         return Err(malformed("The body is not a JSON object"));
@@ -141,11 +180,10 @@ pub(in crate::http) fn form_members<T>(
     take(&mut parse_form(body)?)
 }
 
-/// As [`read_members`], for the text of a JSON object. For unit tests.
-#[cfg(test)]
+/// As [`read_members`], for the text of a JSON object.
 pub(in crate::http) fn json_members<T>(
-    body: &str,
+    text: &str,
     take: impl FnOnce(&mut dyn Iterator<Item = Member>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
-    take(&mut parse_json(body.as_bytes())?.into_iter())
+    take(&mut parse_json(text.as_bytes())?.into_iter())
 }

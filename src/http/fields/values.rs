@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     http::problem::ApiError,
-    links::{CodeLength, Expiry, Note, Redirect, Schemes, Tags, TargetUrl, Title},
+    links::{CodeLength, Expiry, Note, Password, Redirect, Schemes, Tags, TargetUrl, Title},
 };
 
 /// The longest life of a link, and the latest start: ten years from now.
@@ -144,7 +144,7 @@ fn not_too_late(name: &str, at: SystemTime, now: SystemTime) -> Result<SystemTim
 }
 
 /// A time as RFC 3339 writes it, with any offset.
-fn timestamp(name: &str, text: &str) -> Result<SystemTime, ApiError> {
+pub(in crate::http) fn timestamp(name: &str, text: &str) -> Result<SystemTime, ApiError> {
     let mut text = text.trim().to_owned();
     // In a form, `+` stands for a space, and whoever writes `+02:00` into one by hand means a plus sign.
     if let Some(sign) = text.len().checked_sub("+02:00".len())
@@ -183,6 +183,11 @@ pub(in crate::http) fn redirect(text: &str) -> Result<Redirect, ApiError> {
 
 pub(in crate::http) fn fallback_url(text: &str, schemes: &Schemes) -> Result<TargetUrl, ApiError> {
     TargetUrl::parse(text, schemes).map_err(|error| unacceptable("fallback_url", error))
+}
+
+/// The message names the field, and repeats nothing of the password.
+pub(in crate::http) fn password(text: &str) -> Result<Password, ApiError> {
+    Password::parse(text).map_err(|error| unacceptable("password", error))
 }
 
 pub(in crate::http) fn title(text: &str) -> Result<Title, ApiError> {

@@ -2,6 +2,8 @@
 
 use std::{cell::Cell, net::IpAddr, rc::Rc};
 
+use tokio::time::Instant;
+
 use super::Intake;
 
 /// The other end of a connection.
@@ -19,6 +21,31 @@ pub(in crate::http) struct Connection {
     pub(in crate::http) peer: Option<Peer>,
     pub(in crate::http) intake: Intake,
     pub(in crate::http) last_answer: LastAnswer,
+    pub(in crate::http) extension: Extension,
+}
+
+/// Until when the request that is being answered may last, if that is longer than usual.
+#[derive(Clone, Default)]
+pub(in crate::http) struct Extension(Rc<Cell<Option<Instant>>>);
+
+impl Extension {
+    /// The request, and reading its answer, may last until then.
+    pub(in crate::http) fn until(&self, deadline: Instant) {
+        self.0.set(Some(deadline));
+    }
+
+    /// Another request begins, and it may last as long as usual. Not at its first byte: after a `100 Continue` the body
+    /// of the same request looks like the first bytes of another one.
+    pub(in crate::http) fn end(&self) {
+        self.0.set(None);
+    }
+
+    /// The deadline that holds instead of this one.
+    pub(super) fn instead_of(&self, deadline: Instant) -> Instant {
+        self.0
+            .get()
+            .map_or(deadline, |extended| extended.max(deadline))
+    }
 }
 
 /// Whether the next answer is the last one on its connection.

@@ -35,4 +35,9 @@ impl ConnectionMetrics {
             ended_for_memory: ended.with_label_values(&["memory"]),
         })
     }
+
+    /// A connection ends because its client did not take an answer in time.
+    pub(in crate::http) fn has_ended_unread(&self) {
+        self.ended_unread.inc();
+    }
 }

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    Connection, ConnectionMetrics, LastAnswer, Peer,
+    Connection, ConnectionMetrics, Extension, LastAnswer, Peer,
     backlog::{Backlog, Kind, Share},
     closing::ClosingSocket,
     intake::{Intake, Portion},
@@ -50,8 +50,9 @@ const SMALL_REQUEST: usize = 8 * 1024;
 /// Bytes of memory for each byte of a large head: its buffer doubles when it grows.
 const BUFFERED: usize = 2;
 
-/// No request takes more memory, in bytes: a head has at most 128 KiB, and a body that is kept 32 KiB. A longer body is
-/// skipped.
+/// No request takes more memory of this kind, in bytes: a head has at most 128 KiB, and a body that is kept 32 KiB. A
+/// longer body is skipped, or it is one of the few for which [`RouteLimits::at_once`](crate::public::RouteLimits) makes
+/// room.
 const LARGEST_REQUEST: usize = (128 + 32) * 1024 * BUFFERED;
 
 /// The answer to a request for which there is no room.
@@ -86,6 +87,8 @@ pub(in crate::http) struct SlowClientGuard {
     /// The deadline for the client to take the answers that the kernel would not take at once.
     unread_until: Option<Instant>,
     last_answer: LastAnswer,
+    /// Set by a request that may last longer than the limits say.
+    extension: Extension,
     intake: Intake,
     portion: Portion,
     /// Bytes that were read and belong to later portions.
@@ -112,6 +115,7 @@ impl SlowClientGuard {
             deadline: Instant::now() + bounds.limits.idle,
             unread_until: None,
             last_answer: LastAnswer::default(),
+            extension: Extension::default(),
             intake: Intake::default(),
             portion: Portion::default(),
             rest: Bytes::new(),
@@ -129,6 +133,7 @@ impl SlowClientGuard {
             peer: self.peer,
             intake: self.intake.clone(),
             last_answer: self.last_answer.clone(),
+            extension: self.extension.clone(),
         }
     }
 
@@ -215,7 +220,10 @@ impl SlowClientGuard {
 
     /// What a socket that is not ready means: still waiting, or too late.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = self.unread_until.unwrap_or(self.deadline);
+        let mut deadline = self.unread_until.unwrap_or(self.deadline);
+        if self.in_request || self.unread_until.is_some() {
+            deadline = self.extension.instead_of(deadline);
+        }
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));

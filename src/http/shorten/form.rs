@@ -8,13 +8,13 @@ use crate::{
     http::{
         edge::RequestContext,
         fields::{
-            Member, code_length, expires_at, expires_in, flag, given, list, malformed, max_visits,
-            note, now, number, read_members, redirect, shortened, starts_at, tags, text, title,
-            unacceptable,
+            MediaType, code_length, expires_at, expires_in, fields, flag, given, json_members,
+            list, malformed, max_visits, note, now, number, password, read_members, redirect,
+            starts_at, tags, text, title, unacceptable,
         },
         problem::ApiError,
     },
-    links::{CodeLength, Expiry, Labels, Manner, Terms},
+    links::{CodeLength, Expiry, Labels, Manner, Password, Terms},
 };
 
 /// What `POST /shorten` asks for. Everything is checked but the URLs and the alias.
@@ -27,37 +27,8 @@ pub(in crate::http) struct ShortenForm {
     pub(in crate::http) manner: Manner,
     pub(in crate::http) fallback_url: Option<String>,
     pub(in crate::http) enabled: bool,
+    pub(in crate::http) password: Option<Password>,
     pub(in crate::http) labels: Labels,
-}
-
-/// Declares the fields of a body, each with the function that reads its value.
-macro_rules! fields {
-    ($($name:ident: $read:ident),* $(,)?) => {
-        /// The fields as they come, in a form or in JSON, each at most once.
-        #[derive(Debug, Default)]
-        struct Fields {
-            $($name: Option<String>),*
-        }
-
-        impl Fields {
-            /// Takes in members one by one, and stops at the first that is wrong.
-            fn read(members: &mut dyn Iterator<Item = Member>) -> Result<Self, ApiError> {
-                let mut fields = Self::default();
-                for (name, value) in members {
-                    let (field, value) = match name.as_str() {
-                        $(stringify!($name) => (&mut fields.$name, $read(&name, value)?),)*
-                        _ => return Err(malformed(format!("Unknown field `{}`", shortened(&name)))),
-                    };
-                    if let Some(value) = value
-                        && field.replace(value).is_some()
-                    {
-                        return Err(malformed(format!("The field `{name}` is repeated")));
-                    }
-                }
-                Ok(fields)
-            }
-        }
-    };
 }
 
 fields!(
@@ -72,25 +43,35 @@ fields!(
     forward_query: flag,
     fallback_url: text,
     enabled: flag,
+    password: text,
     title: text,
     note: text,
     tags: list,
 );
 
 impl ShortenForm {
+    /// The names of the fields that it is read from.
+    pub(in crate::http) const FIELDS: &'static [&'static str] = Fields::NAMES;
+
     /// Reads and parses the body: at most 32 KiB, within `within`.
     pub(in crate::http) async fn read(
         context: &RequestContext,
         payload: Payload,
         within: Duration,
     ) -> Result<Self, ApiError> {
+        let media_type = MediaType::of(context.headers());
         let fields = read_members(context, payload, within, Fields::read).await?;
-        fields.check(now())
+        fields.check(media_type?, now())
+    }
+
+    /// Parses the text of a JSON object.
+    pub(in crate::http) fn parse(text: &str) -> Result<Self, ApiError> {
+        json_members(text, Fields::read)?.check(MediaType::Json, now())
     }
 }
 
 impl Fields {
-    fn check(self, now: SystemTime) -> Result<ShortenForm, ApiError> {
+    fn check(self, media_type: MediaType, now: SystemTime) -> Result<ShortenForm, ApiError> {
         let url = given(self.url).ok_or_else(|| malformed("The field `url` is missing"))?;
         let alias = given(self.alias);
         let length = given(self.code_length).map(|text| code_length(&text));
@@ -110,6 +91,12 @@ impl Fields {
         check_order(&terms, now)?;
         let status = given(self.redirect).map(|text| redirect(&text));
         let is_true = |flag: Option<String>| flag.map(|text| text == "true");
+        // A browser sends a field that its user left empty. Otherwise, an empty password is an error, as spaces always
+        // are, and not the same as none: the link would be open to everybody.
+        let password = match (media_type, self.password.as_deref()) {
+            (_, None) | (MediaType::Form, Some("")) => None,
+            (_, Some(text)) => Some(password(text)?),
+        };
         let title = given(self.title).map(|text| title(&text));
         let note = given(self.note).map(|text| note(&text));
         let tags = given(self.tags).map(|text| tags(&text));
@@ -124,6 +111,7 @@ impl Fields {
             },
             fallback_url: given(self.fallback_url),
             enabled: is_true(self.enabled).unwrap_or(true),
+            password,
             labels: Labels {
                 title: title.transpose()?,
                 note: note.transpose()?,
@@ -171,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::fields::{form_members, json_members},
+        http::fields::form_members,
         links::{Note, Redirect, Tags, Title},
     };
 
@@ -180,11 +168,11 @@ mod tests {
     }
 
     fn form(body: &[u8]) -> Result<ShortenForm, ApiError> {
-        form_members(body, Fields::read)?.check(now())
+        form_members(body, Fields::read)?.check(MediaType::Form, now())
     }
 
     fn json(body: &str) -> Result<ShortenForm, ApiError> {
-        json_members(body, Fields::read)?.check(now())
+        json_members(body, Fields::read)?.check(MediaType::Json, now())
     }
 
     /// A body of 16,000 wrong members must not cost more than one of one.
@@ -213,6 +201,7 @@ mod tests {
             },
             fallback_url: Some("https://example.com/over".to_owned()),
             enabled: false,
+            password: Password::parse("open sesame").ok(),
             labels: Labels {
                 title: Title::parse("A title").ok(),
                 note: Note::parse("one\ntwo").ok(),
@@ -221,12 +210,12 @@ mod tests {
         };
         let body =
             b"url=https%3A%2F%2Fexample.com/?a=b%26c=d+e&alias=mine&expires_in=7d&max_visits=3\
-            &starts_at=2030-03-17T17:47:40Z&redirect=307&forward_query=on&enabled=false\
+            &starts_at=2030-03-17T17:47:40Z&redirect=307&forward_query=on&enabled=false&password=open+sesame\
             &fallback_url=https://example.com/over&title=A+title&note=one%0D%0Atwo&tags=a,+b+c,";
         assert_eq!(form(body).expect("a form"), expected);
         let body = r#"{"url": "https://example.com/?a=b&c=d e", "alias": "mine",
                        "expires_in": 604800, "max_visits": "3", "redirect": 307, "forward_query": true,
-                       "starts_at": "2030-03-17T19:47:40+02:00", "enabled": false,
+                       "starts_at": "2030-03-17T19:47:40+02:00", "enabled": false, "password": "open sesame",
                        "fallback_url": "https://example.com/over", "title": "A title",
                        "note": "one\ntwo", "tags": ["a", "b c", "a"]}"#;
         assert_eq!(json(body).expect("an object"), expected);
@@ -237,6 +226,21 @@ mod tests {
         let form =
             form(b"url=https://example.com/&alias=&expires_in=+&max_visits=").expect("a form");
         assert_eq!((form.alias, form.terms), (None, Terms::default()));
+    }
+
+    #[test]
+    fn an_empty_password_is_none_in_a_form_only() {
+        let none = form(b"url=https://example.com/&password=").expect("a form");
+        assert_eq!(none.password, None);
+        let none = json(r#"{"url": "https://example.com/", "password": null}"#);
+        assert_eq!(none.expect("an object").password, None);
+        for text in ["", " "] {
+            let result = json(&format!(r#"{{"url": "a", "password": "{text}"}}"#));
+            assert!(
+                matches!(result, Err(ApiError::Unacceptable(_))),
+                "{result:?}"
+            );
+        }
     }
 
     #[test]
@@ -261,6 +265,7 @@ mod tests {
             "{\"url\": \"a\", \"max_visits\": []}",
             "{\"url\": \"a\", \"enabled\": 1}",
             "{\"url\": \"a\", \"tags\": [1]}",
+            "{\"url\": \"a\", \"password\": 1234}",
             "{\"url\": \"\\ud800\"}",
             &deep,
             &deep_unknown,
@@ -316,6 +321,8 @@ mod tests {
             "title=a%0Ab",
             "note=%00",
             "tags=a%0Ab",
+            "password=+",
+            "password=a%0Ab",
         ] {
             let result = form(format!("url=a&{field}").as_bytes());
             assert!(

@@ -39,8 +39,11 @@ async fn attempt(connection: &mut PgConnection, write: &KeyWrite) -> Result<bool
     let hash = ApiKey::generate().hash();
     let done = match write {
         KeyWrite::Create(key) => insert(&mut attempt, &(key, &hash)).await?.is_some(),
-        KeyWrite::Revoke(name) => revoke(&mut attempt, name).await?,
-        KeyWrite::Rotate(name) => rotate(&mut attempt, &(name, &hash)).await?.is_some(),
+        KeyWrite::Revoke(name) => revoke(&mut attempt, &name.clone().into()).await?.is_some(),
+        KeyWrite::Rotate(name) => {
+            let key = name.clone().into();
+            rotate(&mut attempt, &(&key, &hash)).await?.is_some()
+        }
     };
     attempt.execute(CHECK_CONSTRAINTS).await?;
     attempt.rollback().await?;

@@ -30,10 +30,11 @@ pub(super) fn rehearse<'c>(
                 let remember = sqlx::query_as(REMEMBER).bind(name.as_str());
                 let before: Vec<(i64, Vec<u8>, Option<f64>)> =
                     remember.fetch_all(&mut *transaction).await?;
+                let key = name.clone().into();
                 if let KeyWrite::Rotate(_) = write {
-                    rotate(&mut *transaction, name, &hash).await?;
+                    rotate(&mut *transaction, &key, &hash).await?;
                 } else {
-                    revoke(&mut *transaction, name).await?;
+                    revoke(&mut *transaction, &key).await?;
                 }
                 for (id, key_sha256, expires_at) in before {
                     let put_back = sqlx::query(PUT_BACK)

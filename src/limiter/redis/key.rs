@@ -8,9 +8,9 @@
 //! | `rate_limit:nodes` | hash | the [beats](super::nodes) of the nodes |
 //! | `rate_limit:probe:<number>` | sorted set | nothing of worth, for a second: with it, a node tries whether Redis takes writes |
 //!
-//! Invariant: no two of these are ever the same key. A client is an address, which has a `.` or two `:`, or `key:` and a
-//! number; a number alone has none of these. The first group of an IPv6 address, and the word `key`, are shorter than the
-//! name of a policy: a policy `fade` would share `rate_limit:fade:…` with the clients under `default` whose network
+//! Invariant: no two of these are ever the same key. A client is an address, which has a `.` or two `:`, or `key:` or
+//! `link:` and a number; a number alone has none of these. The first group of an IPv6 address, and the words `key` and
+//! `link`, are shorter than the name of a policy: a policy `fade` would share `rate_limit:fade:…` with the clients under `default` whose network
 //! begins with `fade:`.
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -114,7 +114,9 @@ mod tests {
         let key = ClientId::key(7);
         assert_eq!(keys.log(&default, key), "rate_limit:key:7");
         assert_eq!(keys.log(&other, key), "rate_limit:shorten:key:7");
-        assert!("key".parse::<PolicyName>().is_err());
+        for word in ["key", "link"] {
+            assert!(word.parse::<PolicyName>().is_err(), "{word}");
+        }
         let keys: KeyPrefix = "two/".parse().expect("a prefix");
         assert_eq!(keys.log(&default, v4), "two/192.0.2.1");
         assert_eq!(keys.log(&other, v6), "two/shorten:2001:db8::/64");

@@ -13,7 +13,7 @@ use std::{
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{CacheOptions, CacheUsage};
-use crate::links::{Destination, Link, LookUp, Manner, ShortCode};
+use crate::links::{Destination, Link, LockedLink, LookUp, Manner, PasswordHash, ShortCode};
 
 /// A URL up to this long counts as one entry, a longer one as several: a bound on entries is a bound on memory.
 pub(super) const BYTES_PER_ENTRY: usize = 256;
@@ -44,12 +44,19 @@ impl Epoch {
 struct Entry {
     url: Box<str>,
     manner: Manner,
-    /// Where it leads once it has expired.
-    fallback: Option<Box<str>>,
+    /// What most links do not have.
+    rare: Option<Box<Rare>>,
     expires_at: Option<Instant>,
     looked_up_at: Instant,
     /// The epoch in which the look-up began.
     epoch: Epoch,
+}
+
+struct Rare {
+    /// Where the link leads once it has expired.
+    fallback: Option<Box<str>>,
+    /// What a visitor has to know before it leads anywhere.
+    password: Option<PasswordHash>,
 }
 
 #[derive(Clone)]
@@ -63,10 +70,8 @@ struct UrlLength;
 
 impl Weighter<ShortCode, Arc<Entry>> for UrlLength {
     fn weight(&self, _: &ShortCode, entry: &Arc<Entry>) -> u64 {
-        let fallback = entry.fallback.as_ref().map_or(0, |url| url.len());
-        (entry.url.len() + fallback)
-            .div_ceil(BYTES_PER_ENTRY)
-            .max(1) as u64
+        let rare = entry.rare.as_ref().map_or(0, |rare| rare.length());
+        (entry.url.len() + rare).div_ceil(BYTES_PER_ENTRY).max(1) as u64
     }
 }
 
@@ -77,6 +82,8 @@ pub(super) enum Remembered {
     Fresh(Destination),
     /// It led here when the store was asked last.
     Stale(Destination, Staleness),
+    /// It leads those somewhere who know a password; or did so when the store was asked last.
+    Locked(Box<LockedLink>, Option<Staleness>),
     /// It led somewhere; now it has expired or is used up, and leads here.
     FallsBack(String),
     /// It led somewhere; now it has expired or is used up.
@@ -101,8 +108,61 @@ impl Entry {
         Destination {
             url: self.url.to_string(),
             manner: self.manner,
-            expires_in: self.expires_at.map(|at| at.duration_since(now)),
+            expires_in: self.expires_in(now),
         }
+    }
+
+    fn expires_in(&self, now: Instant) -> Option<Duration> {
+        self.expires_at.map(|at| at.duration_since(now))
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.rare.as_ref()?.fallback.as_deref()
+    }
+
+    /// What is remembered of a link that has not expired.
+    fn remembered(&self, now: Instant, staleness: Option<Staleness>) -> Remembered {
+        if let Some(rare) = &self.rare
+            && let Some(password) = &rare.password
+        {
+            let locked = LockedLink {
+                password: password.clone(),
+                link: Link {
+                    url: self.url.to_string(),
+                    manner: self.manner,
+                    fallback: rare.fallback.as_deref().map(str::to_owned),
+                    // Such links are not remembered.
+                    limited: false,
+                    password: None,
+                    expires_in: self.expires_in(now),
+                },
+            };
+            return Remembered::Locked(Box::new(locked), staleness);
+        }
+        match staleness {
+            None => Remembered::Fresh(self.destination(now)),
+            Some(staleness) => Remembered::Stale(self.destination(now), staleness),
+        }
+    }
+}
+
+impl Rare {
+    /// `None` if the link has none of it.
+    fn of(fallback: Option<&str>, password: Option<&PasswordHash>) -> Option<Box<Self>> {
+        let has_any = fallback.is_some() || password.is_some();
+        has_any.then(|| {
+            Box::new(Self {
+                fallback: fallback.map(Box::from),
+                password: password.cloned(),
+            })
+        })
+    }
+
+    /// In bytes.
+    fn length(&self) -> usize {
+        let fallback = self.fallback.as_ref().map_or(0, |url| url.len());
+        let password = self.password.as_ref();
+        fallback + password.map_or(0, |hash| hash.as_str().len())
     }
 }
 
@@ -130,14 +190,13 @@ impl Memory {
             };
             let expired = entry.expires_at.is_some_and(|at| at <= now);
             return match staleness {
-                None if expired => match &entry.fallback {
+                None if expired => match entry.fallback() {
                     Some(url) => Remembered::FallsBack(url.to_string()),
                     None => Remembered::Gone,
                 },
                 // Its expiry may have been moved.
                 Some(_) if expired => Remembered::Nothing,
-                None => Remembered::Fresh(entry.destination(now)),
-                Some(staleness) => Remembered::Stale(entry.destination(now), staleness),
+                staleness => entry.remembered(now, staleness),
             };
         }
         match self.misses.get(code) {
@@ -157,7 +216,7 @@ impl Memory {
                 let entry = Entry {
                     url: link.url.as_str().into(),
                     manner: link.manner,
-                    fallback: link.fallback.as_deref().map(Box::from),
+                    rare: Rare::of(link.fallback.as_deref(), link.password.as_ref()),
                     expires_at: link.expires_in.and_then(|left| now.checked_add(left)),
                     looked_up_at: now,
                     epoch,
@@ -170,7 +229,7 @@ impl Memory {
                 let entry = Entry {
                     url: Box::default(),
                     manner: Manner::default(),
-                    fallback: Some(url.as_str().into()),
+                    rare: Rare::of(Some(url), None),
                     expires_at: Some(now),
                     looked_up_at: now,
                     epoch,

@@ -19,7 +19,7 @@ use super::{
     CacheOptions, CacheUsage,
     memory::{Epoch, Memory, Remembered},
 };
-use crate::links::{Change, LookUp, ShortCode};
+use crate::links::{LookUp, ShortCode};
 
 /// What is remembered, and the look-ups under way.
 pub(super) struct RedirectCache {
@@ -82,16 +82,15 @@ impl RedirectCache {
         Flight::Begun(answer, landing)
     }
 
-    /// Notes that something has changed.
-    pub(super) fn changed(&self, change: &Change) {
-        match change {
-            Change::Link(code) => self.forget(code),
-            Change::Everything => {
-                self.flights().clear();
-                self.memory.doubt_everything();
-            }
-            Change::Watching => self.memory.set_watching(true),
-        }
+    /// Any code may lead elsewhere now.
+    pub(super) fn doubt_everything(&self) {
+        self.flights().clear();
+        self.memory.doubt_everything();
+    }
+
+    /// From now on no change goes unheard.
+    pub(super) fn watching(&self) {
+        self.memory.set_watching(true);
     }
 
     /// From now on changes may go unheard.

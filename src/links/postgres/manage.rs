@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::{PostgresLinks, insert_under};
+use super::{PostgresLinks, insert_under, was_free};
 use crate::{
     db::{DatabaseError, Ending},
     links::{
-        Created, Edit, EditRefusal, Edited, Editor, Expiry, LinkChange, LinkManagement, LinkRecord,
-        NewLink, Note, ShortCode, TargetUrl, Title, edit::Step, row::RecordRow,
-        terms::unix_seconds,
+        CodeCase, Created, Edit, EditRefusal, Edited, Editor, Expiry, LinkChange, LinkManagement,
+        LinkRecord, NewLink, Note, PasswordHash, ShortCode, TargetUrl, Title, case::ByCode,
+        edit::Step, row::RecordRow, terms::unix_seconds,
     },
 };
 
@@ -30,7 +30,7 @@ macro_rules! record {
                     max_visits::bigint AS max_visits, visits::bigint AS visits,
                     redirect, forward_query, fallback_url, enabled, title, note,
                     array_to_json(tags)::text AS tags,
-                    password_hash IS NOT NULL AS has_password,
+                    password_hash,
                     extract(epoch FROM deleted_at)::float8 AS deleted_at,
                     extract(epoch FROM now())::float8 AS read_at
              FROM urls AS link
@@ -41,15 +41,33 @@ macro_rules! record {
     };
 }
 
-/// By `urls_short_code_key`, then by the primary key.
-const READ: &str = record!("id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = $1)");
+pub(super) use record;
+
+/// By `urls_short_code_key` (or by `urls_short_code_nocase_key`), then by the primary key.
+pub(super) const READ: ByCode = ByCode {
+    exact: record!("id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = $1)"),
+    folded: record!("id = (SELECT coalesce(main_id, id) FROM urls WHERE lower(short_code) = $1)"),
+};
+
+/// By `urls_short_code_key` (or by `urls_short_code_nocase_key`), then by the primary key.
+pub(super) const READ_MANY: ByCode = ByCode {
+    exact: record!("id IN (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ANY ($1))"),
+    folded: record!(
+        "id IN (SELECT coalesce(main_id, id) FROM urls WHERE lower(short_code) = ANY ($1))"
+    ),
+};
 
 const READ_AGAIN: &str = record!("id = $1");
 
 /// Waits for whoever else edits the link. Every edit takes this lock before it reads or writes anything else of the
-/// link. By `urls_short_code_key`, then by the primary key, which is the same for as long as the link is there.
-const LOCK: &str = "
-    SELECT id FROM urls WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = $1) FOR UPDATE";
+/// link. By `urls_short_code_key` (or by `urls_short_code_nocase_key`), then by the primary key, which is the same for as
+/// long as the link is there.
+pub(super) const LOCK: ByCode = ByCode {
+    exact: "
+    SELECT id FROM urls WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = $1) FOR UPDATE",
+    folded: "
+    SELECT id FROM urls WHERE id = (SELECT coalesce(main_id, id) FROM urls WHERE lower(short_code) = $1) FOR UPDATE",
+};
 
 /// A pair of parameters for each part: whether it changes, and what it becomes.
 ///
@@ -66,26 +84,34 @@ const CHANGE: &str = "
         enabled = coalesce($15, enabled),
         title = CASE WHEN $16 THEN $17 ELSE title END,
         note = CASE WHEN $18 THEN $19 ELSE note END,
-        tags = CASE WHEN $20 THEN $21 ELSE tags END
+        tags = CASE WHEN $20 THEN $21 ELSE tags END,
+        password_hash = CASE WHEN $22 THEN $23 ELSE password_hash END
     WHERE id = $1";
 
 const DELETE: &str = "UPDATE urls SET deleted_at = now() WHERE id = $1";
 
 const RESTORE: &str = "UPDATE urls SET deleted_at = NULL WHERE id = $1";
 
-/// Inserts nothing if any link has the code. Unique by `urls_short_code_key`. A further code has no target of its own.
+/// Inserts nothing if any link has the code. Unique by the same indexes as a link's main code. A further code has no target of its own.
 const ADD_CODE: &str = "
     INSERT INTO urls (short_code, original_url, main_id) VALUES ($1, '', $2)
-    ON CONFLICT (short_code) DO NOTHING";
+    ON CONFLICT DO NOTHING";
 
 /// By `urls_short_code_key`.
 const REMOVE_CODE: &str = "DELETE FROM urls WHERE short_code = $1 AND main_id = $2";
 
 /// Changes nothing if any link has the code by now: the transaction sees only what was committed before this statement,
-/// and `urls_short_code_key` refuses the rest.
-const SET_MAIN_CODE: &str = "
+/// and `urls_short_code_key` (or `urls_short_code_nocase_key`) refuses the rest. If case is ignored, it may be another
+/// spelling of the main code before.
+pub(super) const SET_MAIN_CODE: ByCode = ByCode {
+    exact: "
     UPDATE urls SET short_code = $1
-    WHERE id = $2 AND NOT EXISTS (SELECT FROM urls WHERE short_code = $1)";
+    WHERE id = $2 AND NOT EXISTS (SELECT FROM urls WHERE short_code = $1)",
+    folded: r#"
+    UPDATE urls SET short_code = $1
+    WHERE id = $2
+      AND NOT EXISTS (SELECT FROM urls WHERE lower(short_code) = lower($1::text COLLATE "C") AND id <> $2)"#,
+};
 
 /// A statement that deletes nothing would still be a write, once a minute on each node, and fail where nothing can be
 /// written. By `urls_deleted_at_idx`.
@@ -105,11 +131,18 @@ const REMOVE: &str = "DELETE FROM urls WHERE id = $1";
 #[async_trait]
 impl LinkManagement for PostgresLinks {
     async fn record(&self, code: &ShortCode) -> Result<Option<LinkRecord>, DatabaseError> {
-        self.postgres.pool.read(code, read).await
+        let arguments = (self.case, code);
+        self.postgres.pool.read(&arguments, read).await
+    }
+
+    async fn records(&self, codes: &[ShortCode]) -> Result<Vec<LinkRecord>, DatabaseError> {
+        let arguments = (self.case, codes);
+        self.postgres.pool.read(&arguments, read_many).await
     }
 
     async fn edit(&self, edit: &Edit) -> Result<Edited, DatabaseError> {
-        self.postgres.pool.transact(edit, edit_link).await
+        let arguments = (self.case, edit);
+        self.postgres.pool.transact(&arguments, edit_link).await
     }
 
     async fn purge(&self, deleted_for: Duration, at_most: u32) -> Result<u64, DatabaseError> {
@@ -124,14 +157,29 @@ impl LinkManagement for PostgresLinks {
 
 fn read<'c>(
     connection: &'c mut PgConnection,
-    code: &'c ShortCode,
+    (case, code): &'c (CodeCase, &ShortCode),
 ) -> BoxFuture<'c, Result<Option<LinkRecord>, sqlx::Error>> {
     Box::pin(async move {
-        let rows: Vec<RecordRow> = sqlx::query_as(READ)
-            .bind(code.as_str())
+        let rows: Vec<RecordRow> = sqlx::query_as(case.statement(READ))
+            .bind(case.fold(code).as_str())
             .fetch_all(connection)
             .await?;
         Ok(rows.into_iter().next().map(LinkRecord::from))
+    })
+}
+
+fn read_many<'c>(
+    connection: &'c mut PgConnection,
+    (case, codes): &'c (CodeCase, &[ShortCode]),
+) -> BoxFuture<'c, Result<Vec<LinkRecord>, sqlx::Error>> {
+    Box::pin(async move {
+        let folded: Vec<_> = codes.iter().map(|code| case.fold(code)).collect();
+        let codes: Vec<&str> = folded.iter().map(|code| code.as_str()).collect();
+        let rows: Vec<RecordRow> = sqlx::query_as(case.statement(READ_MANY))
+            .bind(codes)
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(LinkRecord::from).collect())
     })
 }
 
@@ -147,35 +195,37 @@ async fn read_again(connection: &mut PgConnection, id: i64) -> Result<LinkRecord
 /// Locks the link that has this code, and then reads it: what others committed before the lock was granted is seen.
 async fn lock(
     connection: &mut PgConnection,
+    case: CodeCase,
     code: &ShortCode,
 ) -> Result<Option<LinkRecord>, sqlx::Error> {
-    let lock = sqlx::query_scalar(LOCK).bind(code.as_str());
+    let folded = case.fold(code);
+    let lock = sqlx::query_scalar(case.statement(LOCK)).bind(folded.as_str());
     let locked: Vec<i64> = lock.fetch_all(&mut *connection).await?;
     let Some(id) = locked.into_iter().next() else {
         return Ok(None);
     };
     let link = read_again(connection, id).await?;
     // Somebody may have taken the code away from the link before the lock was granted.
-    let has_it = link.codes().any(|own| own == code);
+    let has_it = link.codes().any(|own| case.is_same(own, code));
     Ok(has_it.then_some(link))
 }
 
 /// In a transaction.
 pub(super) fn edit_link<'c>(
     connection: &'c mut PgConnection,
-    edit: &'c Edit,
+    (case, edit): &'c (CodeCase, &Edit),
 ) -> BoxFuture<'c, Result<Ending<Edited>, sqlx::Error>> {
     let refused = |why| Ok(Ending::RollBack(Edited::Refused(why)));
     Box::pin(async move {
-        let Some(link) = lock(connection, &edit.code).await? else {
+        let Some(link) = lock(connection, *case, &edit.code).await? else {
             return refused(EditRefusal::NotFound);
         };
-        let step = match edit.step(&link) {
+        let step = match edit.step(&link, *case) {
             Ok(Some(step)) => step,
             Ok(None) => return Ok(Ending::RollBack(Edited::Done(Box::new(link)))),
             Err(why) => return refused(why),
         };
-        if !take(connection, &link, step).await? {
+        if !take(connection, *case, &link, step).await? {
             return refused(EditRefusal::CodeTaken);
         }
         let link = read_again(connection, link.id).await?;
@@ -189,6 +239,7 @@ pub(super) fn edit_link<'c>(
 /// `false` if another link has a code that is wanted.
 async fn take(
     connection: &mut PgConnection,
+    case: CodeCase,
     link: &LinkRecord,
     step: Step<'_>,
 ) -> Result<bool, sqlx::Error> {
@@ -204,16 +255,13 @@ async fn take(
         }
         Step::AddCode(code) => return add_code(connection, link.id, code).await,
         Step::RemoveCode(code) => remove_code(connection, link.id, code).await?,
-        Step::Rename { code, is_further } => {
-            if is_further {
-                remove_code(connection, link.id, code).await?;
+        Step::Respell(code) => return set_main_code(connection, case, link.id, code).await,
+        Step::Rename { code, further } => {
+            if let Some(further) = further {
+                remove_code(connection, link.id, further).await?;
             }
-            let rename = sqlx::query(SET_MAIN_CODE).bind(code.as_str()).bind(link.id);
-            match rename.execute(&mut *connection).await {
-                Ok(done) if done.rows_affected() == 1 => {}
-                Ok(_) => return Ok(false),
-                Err(error) if super::is_code_taken(&error) => return Ok(false),
-                Err(error) => return Err(error),
+            if !set_main_code(connection, case, link.id, code).await? {
+                return Ok(false);
             }
             // It was that of this link a moment ago, so it is free.
             return add_code(connection, link.id, &link.code).await;
@@ -253,6 +301,8 @@ async fn change(
         .bind(change.note.value().map(Note::as_str))
         .bind(change.tags.is_some())
         .bind(tags.filter(|tags| !tags.is_empty()))
+        .bind(change.password.changes())
+        .bind(change.password.value().map(PasswordHash::as_str))
         .execute(connection)
         .await?;
     Ok(changed.rows_affected() == 1)
@@ -265,7 +315,21 @@ async fn add_code(
     code: &ShortCode,
 ) -> Result<bool, sqlx::Error> {
     let add = sqlx::query(ADD_CODE).bind(code.as_str()).bind(id);
-    Ok(add.execute(connection).await?.rows_affected() == 1)
+    let added = add.execute(connection).await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// Whether the code was free.
+async fn set_main_code(
+    connection: &mut PgConnection,
+    case: CodeCase,
+    id: i64,
+    code: &ShortCode,
+) -> Result<bool, sqlx::Error> {
+    let statement = case.statement(SET_MAIN_CODE);
+    let set = sqlx::query(statement).bind(code.as_str()).bind(id);
+    let set = set.execute(connection).await;
+    was_free(set.map(|done| done.rows_affected()))
 }
 
 async fn remove_code(
@@ -301,23 +365,27 @@ fn purge<'c>(
 /// In a transaction: stores a link in the place of a dead one that has its code, if its editor may do that.
 pub(super) fn replace<'c>(
     connection: &'c mut PgConnection,
-    (link, editor): &'c (&NewLink, &Editor),
+    (case, link, editor): &'c (CodeCase, &NewLink, &Editor),
 ) -> BoxFuture<'c, Result<Ending<Created>, sqlx::Error>> {
     Box::pin(async move {
         let taken = || Ok(Ending::RollBack(Created::CodeTaken));
-        let before = lock(connection, &link.code).await?;
+        let before = lock(connection, *case, &link.code).await?;
         let mut codes = Vec::new();
         if let Some(before) = &before {
             if !editor.may_replace(before) {
                 return taken();
             }
-            if before.code == link.code {
+            if case.is_same(&before.code, &link.code) {
                 codes.extend(before.codes().cloned());
                 let remove = sqlx::query(REMOVE).bind(before.id);
                 remove.execute(&mut *connection).await?;
             } else {
-                codes.push(link.code.clone());
-                remove_code(connection, before.id, &link.code).await?;
+                let mut further = before.further_codes.iter();
+                let taken = further.find(|code| case.is_same(code, &link.code));
+                if let Some(code) = taken {
+                    codes.push(code.clone());
+                    remove_code(connection, before.id, code).await?;
+                }
             }
         }
         if !insert_under(connection, link, &link.code).await? {

@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::{count_visit, insert_under, manage};
 use crate::{
     db::Ending,
-    links::{Edit, NewLink, ShortCode, Write, store::TargetHash},
+    links::{CodeCase, Edit, NewLink, ShortCode, Write, store::TargetHash},
 };
 
 /// As `INSERT_DEDUPLICATED`, but tells whether it inserted a row: finding a link that was there before proves nothing.
@@ -26,29 +26,21 @@ const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 /// for, such as a standby.
 pub(super) fn rehearse<'c>(
     connection: &'c mut PgConnection,
-    write: &'c Write,
+    (case, write): &'c (CodeCase, &Write),
 ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
     Box::pin(async move {
         let mut transaction = connection.begin().await?;
         match write {
-            Write::Insert(link) => {
-                let unused = ShortCode::unused();
-                // The link may exist by now; then a new link of the same kind is tried.
-                if !try_insert(&mut transaction, link, &link.code, link.target_hash()).await? {
-                    let hash = link.deduplicated.then(rand::random::<TargetHash>);
-                    try_insert(&mut transaction, link, &unused, hash).await?;
-                }
-                if let Some(editor) = &link.in_place_of {
-                    let mut attempt = transaction.begin().await?;
-                    manage::replace(&mut attempt, &(link, editor)).await?;
-                    attempt.execute(CHECK_CONSTRAINTS).await?;
-                    attempt.rollback().await?;
+            Write::Insert(link) => try_link(&mut transaction, *case, link).await?,
+            Write::InsertMany(links) => {
+                for link in links {
+                    try_link(&mut transaction, *case, link).await?;
                 }
             }
-            Write::Edit(edit) => try_edit(&mut transaction, edit).await?,
+            Write::Edit(edit) => try_edit(&mut transaction, *case, edit).await?,
             Write::Visit(code) => {
                 let mut attempt = transaction.begin().await?;
-                count_visit(&mut attempt, code).await?;
+                count_visit(&mut attempt, &(*case, code)).await?;
                 attempt.execute(CHECK_CONSTRAINTS).await?;
                 attempt.rollback().await?;
             }
@@ -57,22 +49,57 @@ pub(super) fn rehearse<'c>(
     })
 }
 
+/// Stores a link and rolls it back.
+async fn try_link(
+    connection: &mut PgConnection,
+    case: CodeCase,
+    link: &NewLink,
+) -> Result<(), sqlx::Error> {
+    let unused = ShortCode::unused();
+    // The link may exist by now; then a new link of the same kind is tried.
+    if !try_insert(connection, link, &link.code, link.target_hash()).await? {
+        let hash = link.deduplicated.then(rand::random::<TargetHash>);
+        try_insert(connection, link, &unused, hash).await?;
+    }
+    if let Some(editor) = &link.in_place_of {
+        let mut attempt = connection.begin().await?;
+        let replaced = manage::replace(&mut attempt, &(case, link, editor)).await?;
+        // If the code was taken, the transaction may be at its end already.
+        if let Ending::Commit(_) = replaced {
+            attempt.execute(CHECK_CONSTRAINTS).await?;
+        }
+        attempt.rollback().await?;
+    }
+    Ok(())
+}
+
 /// Edits a link and rolls it back.
-async fn try_edit(connection: &mut PgConnection, edit: &Edit) -> Result<(), sqlx::Error> {
+async fn try_edit(
+    connection: &mut PgConnection,
+    case: CodeCase,
+    edit: &Edit,
+) -> Result<(), sqlx::Error> {
     let edit = Edit {
         only_if: None,
         ..edit.clone()
     };
     let mut attempt = connection.begin().await?;
-    if let Ending::RollBack(_) = manage::edit_link(&mut attempt, &edit).await? {
+    let edited = manage::edit_link(&mut attempt, &(case, &edit)).await?;
+    if let Ending::Commit(_) = edited {
+        attempt.execute(CHECK_CONSTRAINTS).await?;
+    }
+    attempt.rollback().await?;
+    if let Ending::RollBack(_) = edited {
         // The link may be gone by now; then another one is changed.
+        let mut attempt = connection.begin().await?;
         let link = NewLink::any();
         insert_under(&mut attempt, &link, &link.code).await?;
         let touch = sqlx::query(TOUCH).bind(link.code.as_str());
         touch.execute(&mut *attempt).await?;
+        attempt.execute(CHECK_CONSTRAINTS).await?;
+        attempt.rollback().await?;
     }
-    attempt.execute(CHECK_CONSTRAINTS).await?;
-    attempt.rollback().await
+    Ok(())
 }
 
 /// Inserts a row and rolls it back. Returns whether it was inserted.

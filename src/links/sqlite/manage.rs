@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 
-use super::{Inserted, SqliteLinks, insert};
+use super::{Inserted, SqliteLinks, insert, was_free};
 use crate::{
     db::{DatabaseError, Ending},
     links::{
-        Created, Edit, EditRefusal, Edited, Editor, Expiry, LinkChange, LinkManagement, LinkRecord,
-        NewLink, Note, ShortCode, Tags, TargetUrl, Title, edit::Step, row::RecordRow,
-        terms::unix_seconds,
+        CodeCase, Created, Edit, EditRefusal, Edited, Editor, Expiry, LinkChange, LinkManagement,
+        LinkRecord, NewLink, Note, PasswordHash, ShortCode, Tags, TargetUrl, Title, case::ByCode,
+        edit::Step, row::RecordRow, terms::unix_seconds,
     },
 };
 
@@ -26,7 +26,7 @@ macro_rules! record {
                     )) AS further_codes,
                     original_url, owner, created_at, starts_at, iif(hidden, ends_at, expires_at) AS expires_at,
                     max_visits, visits, redirect, forward_query, fallback_url, enabled, title, note, tags,
-                    password_hash IS NOT NULL AS has_password, deleted_at, unixepoch('subsec') AS read_at
+                    password_hash, deleted_at, unixepoch('subsec') AS read_at
              FROM urls AS link
              WHERE ",
             $condition
@@ -34,8 +34,27 @@ macro_rules! record {
     };
 }
 
-/// By `urls_short_code_key`, then by the primary key.
-const READ: &str = record!("id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1)");
+pub(super) use record;
+
+/// By `urls_short_code_key` (or by `urls_short_code_nocase_key`), then by the primary key.
+pub(super) const READ: ByCode = ByCode {
+    exact: record!("id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1)"),
+    folded: record!(
+        "id = (SELECT coalesce(main_id, id) FROM urls WHERE short_code = ?1 COLLATE NOCASE)"
+    ),
+};
+
+/// By `urls_short_code_key` (or by `urls_short_code_nocase_key`), once for each code of a JSON array, then by the primary
+/// key.
+pub(super) const READ_MANY: ByCode = ByCode {
+    exact: record!(
+        "id IN (SELECT coalesce(main_id, id) FROM urls WHERE short_code IN (SELECT value FROM json_each(?1)))"
+    ),
+    folded: record!(
+        "id IN (SELECT coalesce(named.main_id, named.id) FROM json_each(?1) AS asked
+                JOIN urls AS named ON named.short_code = asked.value COLLATE NOCASE)"
+    ),
+};
 
 const READ_AGAIN: &str = record!("id = ?1");
 
@@ -54,25 +73,24 @@ const CHANGE: &str = "
         enabled = coalesce(?15, enabled),
         title = iif(?16, ?17, title),
         note = iif(?18, ?19, note),
-        tags = iif(?20, ?21, tags)
+        tags = iif(?20, ?21, tags),
+        password_hash = iif(?22, ?23, password_hash)
     WHERE id = ?1";
 
 const DELETE: &str = "UPDATE urls SET deleted_at = unixepoch('subsec') WHERE id = ?1";
 
 const RESTORE: &str = "UPDATE urls SET deleted_at = NULL WHERE id = ?1";
 
-/// Inserts nothing if any link has the code. Unique by `urls_short_code_key`. A further code has no target of its own.
+/// Inserts nothing if any link has the code. Unique by the same indexes as a link's main code. A further code has no target of its own.
 const ADD_CODE: &str = "
     INSERT INTO urls (short_code, original_url, main_id) VALUES (?1, '', ?2)
-    ON CONFLICT (short_code) DO NOTHING";
+    ON CONFLICT DO NOTHING";
 
 /// By `urls_short_code_key`.
 const REMOVE_CODE: &str = "DELETE FROM urls WHERE short_code = ?1 AND main_id = ?2";
 
-/// Changes nothing if any link has the code. By the primary key.
-const SET_MAIN_CODE: &str = "
-    UPDATE urls SET short_code = ?1
-    WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM urls WHERE short_code = ?1)";
+/// Fails if another link has the code. By the primary key.
+const SET_MAIN_CODE: &str = "UPDATE urls SET short_code = ?1 WHERE id = ?2";
 
 /// A statement that deletes nothing would still be a write, once a minute on each node, and fail where nothing can be
 /// written. By `urls_deleted_at_idx`.
@@ -93,13 +111,27 @@ impl LinkManagement for SqliteLinks {
     async fn record(&self, code: &ShortCode) -> Result<Option<LinkRecord>, DatabaseError> {
         let read = async {
             let mut reader = self.sqlite.reader().await?;
-            read(&mut reader, code).await
+            read(&mut reader, self.case, code).await
         };
         self.sqlite.read(read).await
     }
 
+    async fn records(&self, codes: &[ShortCode]) -> Result<Vec<LinkRecord>, DatabaseError> {
+        let codes: Vec<&str> = codes.iter().map(ShortCode::as_str).collect();
+        // JSON would escape no character that a code may have.
+        let codes = format!("[\"{}\"]", codes.join("\",\""));
+        let read = async {
+            let mut reader = self.sqlite.reader().await?;
+            let read = sqlx::query_as(self.case.statement(READ_MANY)).bind(codes);
+            read.fetch_all(&mut *reader).await
+        };
+        let rows: Vec<RecordRow> = self.sqlite.read(read).await?;
+        Ok(rows.into_iter().map(LinkRecord::from).collect())
+    }
+
     async fn edit(&self, edit: &Edit) -> Result<Edited, DatabaseError> {
-        self.sqlite.transact(edit, edit_link).await
+        let arguments = (self.case, edit);
+        self.sqlite.transact(&arguments, edit_link).await
     }
 
     async fn purge(&self, deleted_for: Duration, at_most: u32) -> Result<u64, DatabaseError> {
@@ -126,9 +158,10 @@ impl LinkManagement for SqliteLinks {
 /// The link that has this code.
 async fn read(
     connection: &mut SqliteConnection,
+    case: CodeCase,
     code: &ShortCode,
 ) -> Result<Option<LinkRecord>, sqlx::Error> {
-    let rows: Vec<RecordRow> = sqlx::query_as(READ)
+    let rows: Vec<RecordRow> = sqlx::query_as(case.statement(READ))
         .bind(code.as_str())
         .fetch_all(connection)
         .await?;
@@ -147,14 +180,14 @@ async fn read_again(connection: &mut SqliteConnection, id: i64) -> Result<LinkRe
 /// In a transaction, which no other write comes between.
 pub(super) fn edit_link<'c>(
     connection: &'c mut SqliteConnection,
-    edit: &'c Edit,
+    (case, edit): &'c (CodeCase, &Edit),
 ) -> BoxFuture<'c, Result<Ending<Edited>, sqlx::Error>> {
     let refused = |why| Ok(Ending::RollBack(Edited::Refused(why)));
     Box::pin(async move {
-        let Some(link) = read(connection, &edit.code).await? else {
+        let Some(link) = read(connection, *case, &edit.code).await? else {
             return refused(EditRefusal::NotFound);
         };
-        let step = match edit.step(&link) {
+        let step = match edit.step(&link, *case) {
             Ok(Some(step)) => step,
             Ok(None) => return Ok(Ending::RollBack(Edited::Done(Box::new(link)))),
             Err(why) => return refused(why),
@@ -188,12 +221,12 @@ async fn take(
         }
         Step::AddCode(code) => return add_code(connection, link.id, code).await,
         Step::RemoveCode(code) => remove_code(connection, link.id, code).await?,
-        Step::Rename { code, is_further } => {
-            if is_further {
-                remove_code(connection, link.id, code).await?;
+        Step::Respell(code) => return set_main_code(connection, link.id, code).await,
+        Step::Rename { code, further } => {
+            if let Some(further) = further {
+                remove_code(connection, link.id, further).await?;
             }
-            let rename = sqlx::query(SET_MAIN_CODE).bind(code.as_str()).bind(link.id);
-            if rename.execute(&mut *connection).await?.rows_affected() == 0 {
+            if !set_main_code(connection, link.id, code).await? {
                 return Ok(false);
             }
             // It was that of this link a moment ago, so it is free.
@@ -231,6 +264,8 @@ async fn change(
         .bind(change.note.value().map(Note::as_str))
         .bind(change.tags.is_some())
         .bind(change.tags.as_ref().and_then(Tags::to_json))
+        .bind(change.password.changes())
+        .bind(change.password.value().map(PasswordHash::as_str))
         .execute(connection)
         .await?;
     Ok(changed.rows_affected() == 1)
@@ -243,7 +278,19 @@ async fn add_code(
     code: &ShortCode,
 ) -> Result<bool, sqlx::Error> {
     let add = sqlx::query(ADD_CODE).bind(code.as_str()).bind(id);
-    Ok(add.execute(connection).await?.rows_affected() == 1)
+    let added = add.execute(connection).await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// Whether the code was free.
+async fn set_main_code(
+    connection: &mut SqliteConnection,
+    id: i64,
+    code: &ShortCode,
+) -> Result<bool, sqlx::Error> {
+    let set = sqlx::query(SET_MAIN_CODE).bind(code.as_str()).bind(id);
+    let set = set.execute(connection).await;
+    was_free(set.map(|done| done.rows_affected()))
 }
 
 async fn remove_code(
@@ -258,23 +305,27 @@ async fn remove_code(
 /// In a transaction: stores a link in the place of a dead one that has its code, if its editor may do that.
 pub(super) fn replace<'c>(
     connection: &'c mut SqliteConnection,
-    (link, editor): &'c (&NewLink, &Editor),
+    (case, link, editor): &'c (CodeCase, &NewLink, &Editor),
 ) -> BoxFuture<'c, Result<Ending<Created>, sqlx::Error>> {
     Box::pin(async move {
         let taken = || Ok(Ending::RollBack(Created::CodeTaken));
-        let before = read(connection, &link.code).await?;
+        let before = read(connection, *case, &link.code).await?;
         let mut codes = Vec::new();
         if let Some(before) = &before {
             if !editor.may_replace(before) {
                 return taken();
             }
-            if before.code == link.code {
+            if case.is_same(&before.code, &link.code) {
                 codes.extend(before.codes().cloned());
                 let remove = sqlx::query(REMOVE).bind(before.id);
                 remove.execute(&mut *connection).await?;
             } else {
-                codes.push(link.code.clone());
-                remove_code(connection, before.id, &link.code).await?;
+                let mut further = before.further_codes.iter();
+                let taken = further.find(|code| case.is_same(code, &link.code));
+                if let Some(code) = taken {
+                    codes.push(code.clone());
+                    remove_code(connection, before.id, code).await?;
+                }
             }
         }
         if insert(connection, link, &link.code, None).await? != Inserted::Yes {

@@ -93,10 +93,15 @@ async fn a_page_of_an_allowed_origin_may_send_and_read() {
                 "{name}: {exposed:?}"
             );
         }
-        assert!(
-            exposed.iter().any(|name| name == "retry-after"),
-            "{exposed:?}"
-        );
+        for name in [
+            "retry-after",
+            "allow",
+            "accept-encoding",
+            "etag",
+            "location",
+        ] {
+            assert!(exposed.iter().any(|other| other == name), "{exposed:?}");
+        }
         // Scripts can also read errors.
         let answer = send(post_form(&client, &[]).header("origin", origin)).await;
         assert_problem(&answer, 400, origin);
@@ -163,6 +168,34 @@ async fn a_star_allows_every_page() {
         assert_status(&answer, 200, origin);
         assert_eq!(allowed(&answer), Some("*"));
         assert!(!varies_by_origin(&answer), "the same for all: {answer:?}");
+    }
+}
+
+/// The preflight has no key, because browsers send none with it.
+#[tokio::test]
+async fn a_page_may_ask_whether_it_may_manage_keys() {
+    let node = for_pages_of(APP).start().await;
+    let client = node.client();
+    let sent = "authorization, content-type, x-api-key";
+    for method in ["GET", "POST", "DELETE"] {
+        let request = client.request(Method::OPTIONS, "/api/v1/keys/phone");
+        let request = request
+            .header("origin", APP)
+            .header("access-control-request-method", method)
+            .header("access-control-request-headers", sent);
+        let answer = send(request).await;
+        assert_status(&answer, 204, method);
+        assert_eq!(allowed(&answer), Some(APP));
+        let listed = |name: &str| {
+            let list = answer.header(name).expect("a list").to_lowercase();
+            let names = list.split(',').map(|name| name.trim().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        assert!(listed("access-control-allow-methods").contains(&method.to_lowercase()));
+        let headers = listed("access-control-allow-headers");
+        for name in sent.split(", ") {
+            assert!(headers.contains(&name.to_owned()), "{name}: {headers:?}");
+        }
     }
 }
 

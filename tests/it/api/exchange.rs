@@ -6,6 +6,8 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use testkit::{Answer, Client, Node, NodeBuilder, RawConnection};
 
+use super::document::assert_documented;
+
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) const JSON: &str = "application/json";
 
@@ -41,8 +43,14 @@ pub(crate) fn unlimited() -> NodeBuilder {
     Node::builder().set("limiter.quota", "100000/minute")
 }
 
+/// Sends a request. If it is one of the API, the answer must be as the document of the API says.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    Answer::to(request).await.expect("an answer")
+    let asked = request.try_clone().and_then(|request| request.build().ok());
+    let answer = Answer::to(request).await.expect("an answer");
+    if let Some(asked) = asked {
+        assert_documented(&asked, &answer);
+    }
+    answer
 }
 
 /// `POST /shorten` with any body.

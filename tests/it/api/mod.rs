@@ -28,6 +28,7 @@
 //! | `pipelining` | what clients may make a node keep for them |
 //! | `management` | probes and metrics |
 //! | `readiness` | whether a node can serve anything useful, and whether everything works |
+//! | `document` | every answer of the API is as its document says |
 //! | `exchange` | requests that several of these files send, and how they read the answers |
 
 mod accept;
@@ -38,6 +39,7 @@ mod caching;
 mod client_header;
 mod clients;
 mod cors;
+pub mod document;
 mod errors;
 pub mod exchange;
 mod follow;

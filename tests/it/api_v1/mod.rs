@@ -6,19 +6,35 @@
 //! | `edits` | what is changed, under which condition, and that redirects follow at once |
 //! | `deletion` | links are deleted, restored, purged, and their aliases taken again |
 //! | `codes` | a link has several codes, and gets another name |
+//! | `code_case` | with `links.ignore_case`, every spelling of a code is that code |
+//! | `lists` | links are listed and searched |
+//! | `tags` | tags get another name, and are taken away |
 //! | `rights` | whose links a key manages, and what it must allow |
+//! | `keys` | keys are made, listed, rotated and revoked, by administrators only |
+//! | `key_requests` | requests about keys that are sent again, that come in pages, or that outlive their key |
+//! | `openapi` | the document of the API, and its readable form |
 //! | `paths` | unknown paths, other methods, other spellings; headers that every answer has |
+//! | `bulk` | many links by one request |
+//! | `bulk_time` | how long that may take, and how many such requests a node works on |
 //! | `bad_input` | a clear 4xx, and nothing stored |
 //! | `nodes` | what is changed on one node counts on the others |
 
 mod bad_input;
+pub(crate) mod bulk;
+mod bulk_time;
+mod code_case;
 mod codes;
 mod deletion;
 mod edits;
+mod key_requests;
+mod keys;
 mod links;
+mod lists;
 mod nodes;
+mod openapi;
 mod paths;
 mod rights;
+mod tags;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

@@ -8,9 +8,9 @@ use testkit::{Node, NodeBuilder, Postgres, eventually, needs, within};
 use super::{Api, TARGET, to};
 use crate::api::exchange::unlimited;
 
-const HEARD: Duration = Duration::from_secs(2);
+pub(super) const HEARD: Duration = Duration::from_secs(2);
 
-async fn start(builder: &NodeBuilder) -> Node {
+pub(super) async fn start(builder: &NodeBuilder) -> Node {
     let node = builder.start().await;
     eventually("the node hears of changes", async || {
         let watching = node.metric("shunt_cache_watching", &[]).await;
@@ -21,7 +21,7 @@ async fn start(builder: &NodeBuilder) -> Node {
 }
 
 /// Follows a link until the node is sure to remember it.
-async fn remember(node: &Node, api: &Api, code: &str) {
+pub(super) async fn remember(node: &Node, api: &Api, code: &str) {
     let hits = async || {
         node.metric("shunt_cache_lookups_total", &["result=\"hit\""])
             .await

@@ -29,7 +29,7 @@ async fn what_is_not_there_is_a_problem_even_for_a_browser() {
             let answer = send(from_browser(request)).await;
             // reqwest itself resolves `..` and `links/` has another meaning.
             let expected = match (path.as_str(), &method) {
-                ("/api/v1/links/", &Method::POST) => 401,
+                ("/api/v1/links/", &Method::GET | &Method::POST) => 401,
                 ("/api/v1/links/", _) => 405,
                 _ => 404,
             };
@@ -48,13 +48,16 @@ async fn another_method_is_told_which_there_are() {
     let node = builder.start().await;
     let anna = Api::of(&node, &builder, "anna", "create,manage");
     for (method, path, allowed) in [
-        (Method::GET, "links", "POST"),
+        (Method::DELETE, "links", "GET, HEAD, POST"),
+        (Method::GET, "tags/a", "PATCH, DELETE"),
+        (Method::POST, "owners", "GET, HEAD"),
         (Method::PUT, "links/link", "GET, HEAD, PATCH, DELETE"),
         (Method::POST, "links/link", "GET, HEAD, PATCH, DELETE"),
         (Method::GET, "links/link/restore", "POST"),
         (Method::DELETE, "links/link/codes", "GET, HEAD, POST"),
         (Method::GET, "links/link/codes/other", "DELETE"),
         (Method::POST, "me", "GET, HEAD"),
+        (Method::PUT, "keys/phone", "GET, HEAD, DELETE"),
         (Method::OPTIONS, "me", "GET, HEAD"),
     ] {
         let what = format!("{method} {path}");
@@ -153,6 +156,7 @@ async fn pages_of_other_sites_use_the_api_only_where_the_configuration_says_so()
     for name in [
         "authorization",
         "content-type",
+        "idempotency-key",
         "if-match",
         "if-none-match",
         "x-api-key",
@@ -167,10 +171,25 @@ async fn pages_of_other_sites_use_the_api_only_where_the_configuration_says_so()
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
     let exposed = answer.header("access-control-expose-headers");
     let exposed = exposed.unwrap_or_default();
-    assert!(
-        exposed.contains("ETag") && exposed.contains("Location"),
-        "{exposed}"
-    );
+    let exposed: Vec<_> = exposed.split(", ").map(str::to_lowercase).collect();
+    for name in [
+        "etag",
+        "link",
+        "location",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "x-request-id",
+    ] {
+        assert!(exposed.iter().any(|one| one == name), "{exposed:?}");
+    }
+    // Whatever else an answer tells a program, a page can read.
+    let of_http = ["cache-control", "content-length", "content-type", "date"];
+    for name in answer.headers.keys().map(|name| name.as_str()) {
+        let is_told = exposed.iter().any(|one| one == name);
+        let is_of_cors = name.starts_with("access-control-") || name == "vary";
+        assert!(is_told || is_of_cors || of_http.contains(&name), "{name}");
+    }
     // Never with cookies.
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     let answer = send(get().header("origin", "https://evil.example")).await;
@@ -180,4 +199,31 @@ async fn pages_of_other_sites_use_the_api_only_where_the_configuration_says_so()
     let answer = send(request.header("origin", APP)).await;
     assert_problem(&answer, 401, "without a key");
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+    // So can the document, such as by a page that shows it.
+    let request = node.client().request(Method::GET, "/api/openapi.json");
+    let answer = send(request.header("origin", APP)).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+}
+
+/// Browsers send preflights by themselves.
+#[tokio::test]
+async fn a_preflight_for_the_api_costs_neither_the_key_nor_the_address_anything() {
+    const APP: &str = "https://app.example";
+    let builder = Node::builder()
+        .set("limiter.quota", "1/minute")
+        .set("limiter.per_key", "1/minute")
+        .set("http.cors_origins", APP);
+    let node = builder.start().await;
+    let anna = Api::of(&node, &builder, "anna", "manage");
+    for _ in 0..20 {
+        let request = node.client().request(Method::OPTIONS, "/api/v1/me");
+        let request = request
+            .header("origin", APP)
+            .header("access-control-request-method", "GET");
+        assert_status(&send(request).await, 204, "a preflight");
+    }
+    assert_status(&anna.get("me").await, 200, "the key has its quota");
+    assert_problem(&anna.get("me").await, 429, "and no more");
+    let answer = node.client().get("/api/docs").await;
+    assert_status(&answer, 200, "the address has its own");
 }

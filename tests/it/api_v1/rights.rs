@@ -89,7 +89,14 @@ async fn the_api_needs_a_key_with_the_scope() {
         "links",
         json!({ "url": "https://example.com/" }),
     );
-    let all = || [vec![make.clone()], requests().to_vec()].concat();
+    let lists = [
+        (Method::GET, "links", Value::Null),
+        (Method::GET, "tags", Value::Null),
+        (Method::PATCH, "tags/a", json!({ "name": "b" })),
+        (Method::DELETE, "tags/a", Value::Null),
+        (Method::GET, "owners", Value::Null),
+    ];
+    let all = || [vec![make.clone()], requests().to_vec(), lists.to_vec()].concat();
     for request in all() {
         let (method, path) = (request.0.clone(), request.1);
         let without = node.client().request(method, &format!("/api/v1/{path}"));

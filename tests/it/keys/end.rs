@@ -8,7 +8,7 @@ use super::{HEARD, create, home, keys, look_ups, policy};
 use crate::api::exchange::{assert_problem, assert_status, unlimited};
 
 /// Two nodes that remember the key.
-async fn two_nodes_that_know(builder: &NodeBuilder, key: &str) -> [Node; 2] {
+pub(crate) async fn two_nodes_that_know(builder: &NodeBuilder, key: &str) -> [Node; 2] {
     let nodes = [builder.start().await, builder.start().await];
     for node in &nodes {
         // They hear of changes a moment after they have started, and remember nothing before.
@@ -31,7 +31,7 @@ async fn two_nodes_that_know(builder: &NodeBuilder, key: &str) -> [Node; 2] {
     nodes
 }
 
-async fn assert_soon_invalid(nodes: &[Node], key: &str) {
+pub(crate) async fn assert_soon_invalid(nodes: &[Node], key: &str) {
     let since = Instant::now();
     for node in nodes {
         within(HEARD, "every node hears of it", async || {

@@ -13,7 +13,7 @@
 
 mod attempts;
 mod clients;
-mod end;
+pub(crate) mod end;
 mod headers;
 mod outages;
 mod owners;
@@ -30,10 +30,10 @@ use crate::api::exchange::send;
 
 /// How late a change to a key may be noticed by a node: the promise is 2 seconds, and a busy machine may stall for a
 /// while.
-const HEARD: Duration = Duration::from_secs(5);
+pub(crate) const HEARD: Duration = Duration::from_secs(5);
 
 /// Runs `shunt keys` on the database of a node. Returns what it prints.
-fn keys(builder: &NodeBuilder, arguments: &[&str]) -> String {
+pub(crate) fn keys(builder: &NodeBuilder, arguments: &[&str]) -> String {
     let arguments: Vec<&str> = ["keys"].iter().chain(arguments).copied().collect();
     let output = builder.command(&arguments).output().expect("the program");
     let [printed, errors] = [output.stdout, output.stderr].map(|bytes| {
@@ -99,7 +99,7 @@ fn policy(answer: &Answer) -> &str {
 }
 
 /// How often the node has asked the store about a key.
-async fn look_ups(node: &Node) -> f64 {
+pub(crate) async fn look_ups(node: &Node) -> f64 {
     let operation = ["operation=\"verify_key\""];
     node.metric("shunt_store_duration_seconds_count", &operation)
         .await

@@ -64,3 +64,54 @@ async fn no_key_is_in_a_log_line_or_a_metric_and_its_name_is_in_the_access_line(
     );
     assert_eq!(home(&client, &bad).await.status, 429, "enough attempts");
 }
+
+/// What is made by API is in its answer and nowhere else, and the log says who made it.
+#[tokio::test]
+async fn a_key_that_is_made_by_api_is_in_its_answer_only() {
+    let builder = Node::builder().set("log.level", "trace");
+    let node = builder.start().await;
+    let client = node.client();
+    let root = create_for(&builder, "root", "admin", &[]);
+    let ask = async |method, path: &str, id: &str| {
+        let body = r#"{"name": "phone", "scopes": ["create"], "owner": "anna"}"#;
+        let request = client.request(method, path).bearer_auth(&root).body(body);
+        let request = request.header("content-type", "application/json");
+        send(request.header("x-request-id", id)).await
+    };
+    let made = ask(Method::POST, "/api/v1/keys", "made").await.json();
+    let rotate = "/api/v1/keys/phone/rotate";
+    let rotated = ask(Method::POST, rotate, "rotated").await.json();
+    let secret = |answer: &Value| answer["secret"].as_str().expect("a key").to_owned();
+    let secrets = [secret(&made), secret(&rotated), root.clone()];
+    for key in &secrets {
+        // Taken for a name.
+        let path = format!("/api/v1/keys/{key}");
+        assert_eq!(ask(Method::DELETE, &path, "mistaken").await.status, 404);
+    }
+    ask(Method::DELETE, "/api/v1/keys/phone", "revoked").await;
+    ask(Method::GET, "/api/v1/me", "the-last").await;
+    node.logged("the-last", 1).await;
+    let lines = node.log_lines("");
+    let metrics = node.probe().get("/metrics").await.body;
+    for key in &secrets {
+        let part = &key[10..30];
+        for text in lines.iter().chain([&metrics]) {
+            assert!(!text.contains(part), "{text}");
+        }
+    }
+    let noted = node.log_lines("an API key was managed by API");
+    let events = noted.iter().map(|line| {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        for (name, value) in [("key", "phone"), ("owner", "anna"), ("by", "root")] {
+            assert_eq!(event[name], value, "{event}");
+        }
+        assert_eq!(
+            (&event["level"], &event["scopes"]),
+            (&"INFO".into(), &"create".into())
+        );
+        assert_eq!(event["id"], made["key"]["id"]);
+        event["done"].as_str().expect("a word").to_owned()
+    });
+    let events: Vec<_> = events.collect();
+    assert_eq!(events, ["made", "rotated", "revoked"]);
+}

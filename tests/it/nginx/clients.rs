@@ -177,6 +177,40 @@ async fn a_refusal_of_nginx_has_the_form_of_the_nodes() {
     }
 }
 
+/// A body of a bulk request waits in a file before any node sees its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_fills_little_of_the_disk_and_all_together_not_much_more() {
+    needs!("nginx");
+    let front = Front::start_for_any_client().await;
+    let hold = async |path: &str, client: &str| {
+        let mut connection = connect([127, 0, 0, 1], front.nginx.address()).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\nContent-Length: 4000000\r\n\r\n{{"
+        );
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        connection
+    };
+    let bulk = "/api/v1/links/bulk";
+    let mut held = Vec::new();
+    for path in [bulk, "//api/v1/links/x/../bulk/", bulk] {
+        held.push(hold(path, "192.0.2.1").await);
+    }
+    assert_eq!(refused(&mut held, 1).await, 1, "two of one client");
+    let named = "X-Forwarded-For: 192.0.2.1\r\n";
+    let answer = front.exchange(&super::post(bulk, named, "{}")).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+    assert!(answer.contains("\"Too many requests at once\""), "{answer}");
+    let body = "url=https://example.com/";
+    let answer = front.exchange(&super::post("/shorten", named, body)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut others = Vec::new();
+    for number in 2..=33 {
+        others.push(hold(bulk, &format!("192.0.2.{number}")).await);
+    }
+    assert_eq!(refused(&mut others, 2).await, 2, "32 of all clients");
+}
+
 /// Requests without a body are held while the nodes are silent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_client_has_no_more_than_256_requests_under_way() {

@@ -152,6 +152,11 @@ async fn a_key_works_through_nginx_and_is_not_in_its_log() {
             assert_eq!(status(&answer), expected, "{answer}");
         }
     }
+    // Taken for the name of a key.
+    let mistaken = front
+        .exchange(&get(&format!("/api/v1/keys/{good}?x"), ""))
+        .await;
+    assert_eq!(status(&mistaken), 404, "{mistaken}");
     front.exchange(&get("/last", "")).await;
     eventually("nginx has written its log", async || {
         let log = front.log();
@@ -161,7 +166,8 @@ async fn a_key_works_through_nginx_and_is_not_in_its_log() {
     })
     .await;
     let log = front.nginx.access_log();
-    assert_eq!(log.lines().count(), 5, "{log}");
+    assert_eq!(log.lines().count(), 6, "{log}");
+    assert!(log.contains("\"/api/v1/keys/shunt_...\""), "{log}");
     for key in [good, bad] {
         assert!(!log.contains(&key[10..30]), "{log}");
     }

@@ -4,9 +4,11 @@ mod certificate;
 mod clients;
 mod limits;
 mod log;
+mod passwords;
 mod refusals;
 mod requests;
 mod rotation;
+mod routes;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -34,8 +34,10 @@ async fn what_a_commit_refuses_is_not_said_to_be_done(place: Place) {
     let [made, other] = [(); 2].map(|()| ApiKey::generate().hash());
     refuse_commits(&place, "keys").await;
     assert!(is_failure(&store.insert(&new_key("made"), &made).await));
-    assert!(is_failure(&store.revoke(&name("revoked")).await));
-    assert!(is_failure(&store.rotate(&name("rotated"), &other).await));
+    assert!(is_failure(&store.revoke(&name("revoked").into()).await));
+    assert!(is_failure(
+        &store.rotate(&name("rotated").into(), &other).await
+    ));
     for (hash, expected) in [
         (made, false),
         (revoked, true),
@@ -49,8 +51,14 @@ async fn what_a_commit_refuses_is_not_said_to_be_done(place: Place) {
     allow_commits(&place).await;
     let done = store.insert(&new_key("made"), &made).await;
     assert!(done.expect("an answer").is_some());
-    assert!(store.revoke(&name("revoked")).await.expect("an answer"));
-    let done = store.rotate(&name("rotated"), &other).await;
+    assert!(
+        store
+            .revoke(&name("revoked").into())
+            .await
+            .expect("an answer")
+            .is_some()
+    );
+    let done = store.rotate(&name("rotated").into(), &other).await;
     assert!(done.expect("an answer").is_some());
     for (hash, expected) in [
         (made, true),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use shunt::{
     db::Health,
-    keys::{ApiKey, ChangeKeyError, CreateKeyError, Keys, NewKey},
+    keys::{ApiKey, ChangeKeyError, CreateKeyError, KeyRef, Keys, NewKey},
     links,
     telemetry::Metrics,
 };
@@ -27,6 +27,7 @@ contract!(
     a_key_that_expires_is_forgotten,
     a_write_that_was_given_up_is_heard_when_it_is_committed,
     a_name_that_is_taken_and_a_key_that_is_unknown_are_told,
+    a_request_about_an_unknown_key_makes_no_other_doubtful,
 );
 
 /// The promise is 2 seconds. A busy machine may stall for a while.
@@ -137,7 +138,7 @@ async fn without_a_watch_nothing_is_believed(place: Place) {
     let other = Node::deaf(&place).await;
     other
         .keys
-        .revoke(&name("phone"))
+        .revoke(&name("phone").into())
         .await
         .expect("it is revoked");
     assert!(!node.works(&key).await);
@@ -156,7 +157,7 @@ async fn a_change_by_another_node_is_heard(place: Place) {
         }
         changer
             .keys
-            .revoke(&name("revoked"))
+            .revoke(&name("revoked").into())
             .await
             .expect("it is revoked");
         node.rejects(&revoked).await;
@@ -164,14 +165,14 @@ async fn a_change_by_another_node_is_heard(place: Place) {
         node.remembers(&rotated).await;
         let (new, _) = changer
             .keys
-            .rotate(&name("rotated"))
+            .rotate(&name("rotated").into())
             .await
             .expect("it is rotated");
         node.rejects(&rotated).await;
         node.remembers(&new).await;
         changer
             .keys
-            .revoke(&name("rotated"))
+            .revoke(&name("rotated").into())
             .await
             .expect("it is revoked");
         node.rejects(&new).await;
@@ -217,7 +218,7 @@ async fn an_own_change_counts_at_once(place: Place) {
     let rotated = node.make(&new_key("rotated")).await;
     node.remembers(&revoked).await;
     node.keys
-        .revoke(&name("revoked"))
+        .revoke(&name("revoked").into())
         .await
         .expect("it is revoked");
     assert_eq!(node.keys.remembered(&revoked), None);
@@ -225,7 +226,7 @@ async fn an_own_change_counts_at_once(place: Place) {
     node.remembers(&rotated).await;
     let (new, record) = node
         .keys
-        .rotate(&name("rotated"))
+        .rotate(&name("rotated").into())
         .await
         .expect("it is rotated");
     assert_eq!(node.keys.remembered(&rotated), None);
@@ -295,7 +296,7 @@ async fn a_write_that_was_given_up_is_heard_when_it_is_committed(place: Place) {
     let key = node.make(&new_key("phone")).await;
     node.remembers(&key).await;
     let lock = Lock::take(&place).await;
-    let phone = name("phone");
+    let phone = name("phone").into();
     let revoke = node.keys.revoke(&phone);
     let given_up = timeout(Duration::from_millis(500), revoke).await;
     assert!(given_up.is_err(), "it waits for the lock");
@@ -317,8 +318,28 @@ async fn a_name_that_is_taken_and_a_key_that_is_unknown_are_told(place: Place) {
     let taken = node.keys.create(&new_key("phone")).await;
     assert_eq!(taken.err(), Some(CreateKeyError::NameTaken));
     assert!(node.works(&key).await);
-    let unknown = node.keys.rotate(&name("tablet")).await;
+    let unknown = node.keys.rotate(&name("tablet").into()).await;
     assert_eq!(unknown.err(), Some(ChangeKeyError::Unknown));
-    let unknown = node.keys.revoke(&name("tablet")).await;
+    let unknown = node.keys.revoke(&name("tablet").into()).await;
     assert_eq!(unknown, Err(ChangeKeyError::Unknown));
+}
+
+/// Or anybody who may manage keys could make every request with a key ask the store.
+async fn a_request_about_an_unknown_key_makes_no_other_doubtful(place: Place) {
+    let node = Node::start(&place).await;
+    let key = node.make(&new_key("phone")).await;
+    let unknown: KeyRef = name("tablet").into();
+    // The node may still hear that the key was made.
+    eventually("nothing is heard in between", async || {
+        node.remembers(&key).await;
+        let calm = node.keys.calm();
+        assert!(node.keys.rotate(&unknown).await.is_err());
+        assert!(node.keys.revoke(&unknown).await.is_err());
+        (node.keys.calm() == calm).then_some(())
+    })
+    .await;
+    let calm = node.keys.calm();
+    assert!(node.keys.rotate(&name("phone").into()).await.is_ok());
+    assert_ne!(node.keys.calm(), calm);
+    node.end().await;
 }

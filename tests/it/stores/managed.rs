@@ -63,6 +63,7 @@ async fn what_a_link_is_made_of_is_shown(place: Place) {
                 },
                 fallback: Some(url("https://example.com/over")),
                 enabled: true,
+                password: None,
                 labels: Labels {
                     title: Title::parse("A \"title\"").ok(),
                     note: Note::parse("one\ntwo").ok(),

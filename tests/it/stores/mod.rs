@@ -1,8 +1,14 @@
 //! One contract per trait, which runs on every implementation, and the model test.
 
+mod code_case;
+mod code_case_index;
 mod commits;
+mod find;
+mod find_index;
+mod find_model;
 mod key_commits;
 mod key_memory;
+mod key_numbers;
 mod key_table;
 mod keys;
 mod links;
@@ -10,13 +16,17 @@ mod managed;
 mod managed_codes;
 mod managed_commits;
 mod managing;
+mod many;
 mod migrations;
 mod model;
 mod options;
+mod passwords;
 mod place;
 pub mod redis_kinds;
 mod redis_log;
 mod shield;
+mod tags;
+mod titles;
 mod triggers;
 mod windows;
 mod write_ahead_log;

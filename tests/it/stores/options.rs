@@ -36,8 +36,9 @@ pub(super) async fn look_up(store: &Opened, text: &str) -> LookUp {
     found.remove(0)
 }
 
+/// Whether it leads everybody to its target.
 pub(super) async fn works(store: &Opened, text: &str) -> bool {
-    matches!(look_up(store, text).await, LookUp::Found(_))
+    matches!(look_up(store, text).await, LookUp::Found(link) if link.password.is_none())
 }
 
 async fn what_a_link_has_is_stored_and_looked_up(place: Place) {
@@ -58,6 +59,7 @@ async fn what_a_link_has_is_stored_and_looked_up(place: Place) {
                 },
                 fallback: Some(url("https://example.com/over")),
                 enabled: true,
+                password: None,
                 labels,
             },
             terms: Terms {

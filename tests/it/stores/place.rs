@@ -5,7 +5,10 @@ use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 use shunt::{
     db::{self, PostgresOptions, Sqlite, SqliteOptions, StartUp},
     keys::{KeyStore, PostgresKeys, SqliteKeys},
-    links::{Alias, LinkStore, PostgresLinks, Schemes, ShortCode, SqliteLinks, TargetUrl},
+    links::{
+        Alias, IgnoreCaseError, LinkStore, PostgresLinks, Schemes, ShortCode, SqliteLinks,
+        TargetUrl,
+    },
 };
 use tempfile::TempDir;
 use testkit::{Database, Postgres};
@@ -31,6 +34,31 @@ impl Place {
     }
 
     pub(super) async fn open(&self) -> Opened {
+        let database = self.connect().await;
+        let store: Arc<dyn LinkStore> = match &database {
+            db::Database::Sqlite(sqlite) => Arc::new(SqliteLinks::new(sqlite.clone())),
+            db::Database::Postgres(postgres) => Arc::new(PostgresLinks::new(postgres.clone())),
+        };
+        Opened::of(database, store)
+    }
+
+    /// As a node opens it that takes codes that differ only by case for one code.
+    pub(super) async fn open_ignoring_case(&self) -> Result<Opened, IgnoreCaseError> {
+        let database = self.connect().await;
+        let store: Arc<dyn LinkStore> = match &database {
+            db::Database::Sqlite(sqlite) => {
+                let within = START_UP.within;
+                Arc::new(SqliteLinks::ignoring_case(sqlite.clone(), within).await?)
+            }
+            db::Database::Postgres(postgres) => {
+                let within = START_UP.within;
+                Arc::new(PostgresLinks::ignoring_case(postgres.clone(), within).await?)
+            }
+        };
+        Ok(Opened::of(database, store))
+    }
+
+    async fn connect(&self) -> db::Database {
         match self {
             Self::Sqlite(directory) => {
                 let url = format!("sqlite://{}", directory.path().join("links.db").display());
@@ -40,12 +68,7 @@ impl Place {
                     timeout: TIMEOUT,
                 };
                 let sqlite = Sqlite::open(&options, START_UP).await;
-                let sqlite = Arc::new(sqlite.expect("a database"));
-                Opened {
-                    store: Arc::new(SqliteLinks::new(sqlite.clone())),
-                    keys: Arc::new(SqliteKeys::new(sqlite.clone())),
-                    database: db::Database::Sqlite(sqlite),
-                }
+                db::Database::Sqlite(Arc::new(sqlite.expect("a database")))
             }
             Self::Postgres(database) => {
                 let options = PostgresOptions {
@@ -54,12 +77,7 @@ impl Place {
                     timeout: TIMEOUT,
                 };
                 let postgres = db::Postgres::connect(&options, START_UP).await;
-                let postgres = Arc::new(postgres.expect("a database"));
-                Opened {
-                    store: Arc::new(PostgresLinks::new(postgres.clone())),
-                    keys: Arc::new(PostgresKeys::new(postgres.clone())),
-                    database: db::Database::Postgres(postgres),
-                }
+                db::Database::Postgres(Arc::new(postgres.expect("a database")))
             }
         }
     }
@@ -118,6 +136,20 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn LinkStore>,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) database: db::Database,
+}
+
+impl Opened {
+    fn of(database: db::Database, store: Arc<dyn LinkStore>) -> Self {
+        let keys: Arc<dyn KeyStore> = match &database {
+            db::Database::Sqlite(sqlite) => Arc::new(SqliteKeys::new(sqlite.clone())),
+            db::Database::Postgres(postgres) => Arc::new(PostgresKeys::new(postgres.clone())),
+        };
+        Self {
+            store,
+            keys,
+            database,
+        }
+    }
 }
 
 impl Deref for Opened {

@@ -21,7 +21,7 @@ contract!(
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What the previous release asks of a code.
-fn previous_look_up(place: &Place, text: &str) -> &'static str {
+pub(super) fn previous_look_up(place: &Place, text: &str) -> &'static str {
     let now = match place {
         Place::Sqlite(_) => "unixepoch('subsec')",
         Place::Postgres(_) => "now()",

@@ -11,28 +11,43 @@ use crate::{
         edge::RequestContext,
         fields::{
             Member, expires_at, expires_in, fallback_url, flag, given, list, malformed, max_visits,
-            note, now, number, read_json_members, redirect, shortened, starts_at, tags, text,
-            title, unacceptable,
+            note, now, number, password, read_json_members, redirect, shortened, starts_at, tags,
+            text, title, unacceptable,
         },
         problem::ApiError,
-        shorten::base_url,
+        shorten::{ShortenForm, base_url},
     },
-    links::{Expiry, LinkChange, Part, Schemes, TargetUrl},
+    links::{Expiry, LinkChange, Part, Password, Schemes, TargetUrl},
 };
 
 /// Reads the body: at most 32 KiB.
-pub(super) async fn read_change(
+pub(super) async fn read_patch(
     state: &AppState,
     context: &RequestContext,
     payload: Payload,
-) -> Result<LinkChange, ApiError> {
+) -> Result<Patch, ApiError> {
     let take = |members: &mut dyn Iterator<Item = Member>| read(members, &state.schemes, now());
-    let change = read_json_members(context, payload, state.request_timeout, take).await?;
+    let patch = read_json_members(context, payload, state.request_timeout, take).await?;
+    let change = &patch.change;
     // Neither may be this service itself.
     for target in change.target.iter().chain(change.fallback.value()) {
         base_url(state, context.origin()?, target)?;
     }
-    Ok(change)
+    Ok(patch)
+}
+
+/// The names of the fields that there are: those of a new link, as far as a link can be changed.
+pub(super) fn fields() -> Vec<&'static str> {
+    let names = ShortenForm::FIELDS.iter().copied();
+    names.filter(|name| reader(name).is_ok()).collect()
+}
+
+/// What a body asks for.
+pub(super) struct Patch {
+    /// All but the password.
+    pub(super) change: LinkChange,
+    /// A password is hashed before it becomes part of a change.
+    pub(super) password: Part<Password>,
 }
 
 /// Fields of which an empty value means that the link has none.
@@ -44,8 +59,8 @@ fn read(
     members: &mut dyn Iterator<Item = Member>,
     schemes: &Schemes,
     now: SystemTime,
-) -> Result<LinkChange, ApiError> {
-    let mut change = LinkChange::default();
+) -> Result<Patch, ApiError> {
+    let (mut change, mut new_password) = (LinkChange::default(), Part::default());
     let mut expiry = Times::default();
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in members {
@@ -84,6 +99,7 @@ fn read(
                 let url = text.map(|text| fallback_url(text, schemes));
                 change.fallback = part(url.transpose()?);
             }
+            "password" => new_password = part(text.map(password).transpose()?),
             "enabled" => change.enabled = Some(text != Some("false")),
             "title" => change.title = part(text.map(title).transpose()?),
             "note" => change.note = part(text.map(note).transpose()?),
@@ -93,7 +109,10 @@ fn read(
         seen.push(name);
     }
     change.expiry = expiry.meant()?;
-    Ok(change)
+    Ok(Patch {
+        change,
+        password: new_password,
+    })
 }
 
 type Reader = fn(&str, Value) -> Result<Option<String>, ApiError>;
@@ -101,7 +120,7 @@ type Reader = fn(&str, Value) -> Result<Option<String>, ApiError>;
 /// How the value of a field is read.
 fn reader(name: &str) -> Result<Reader, ApiError> {
     Ok(match name {
-        "url" | "starts_at" | "expires_at" | "fallback_url" | "title" | "note" => text,
+        "url" | "starts_at" | "expires_at" | "fallback_url" | "password" | "title" | "note" => text,
         "expires_in" | "max_visits" | "redirect" => number,
         "forward_query" | "enabled" => flag,
         "tags" => list,
@@ -149,8 +168,24 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)
     }
 
-    fn change(body: &str) -> Result<LinkChange, ApiError> {
+    fn patch(body: &str) -> Result<Patch, ApiError> {
         json_members(body, |members| read(members, &Schemes::default(), noon()))
+    }
+
+    fn change(body: &str) -> Result<LinkChange, ApiError> {
+        patch(body).map(|patch| patch.change)
+    }
+
+    #[test]
+    fn a_password_is_kept_removed_or_set() {
+        let sesame = Password::parse("sesame").expect("a password");
+        for (body, password) in [
+            ("{}", Part::Kept),
+            (r#"{"password": null}"#, Part::Removed),
+            (r#"{"password": " sesame "}"#, Part::Set(sesame)),
+        ] {
+            assert_eq!(patch(body).expect(body).password, password, "{body}");
+        }
     }
 
     #[test]
@@ -172,6 +207,7 @@ mod tests {
             title: Part::Set(Title::parse("A").expect("a title")),
             note: Part::Set(Note::parse("B").expect("a note")),
             tags: Some(Tags::parse(["c", "d"]).expect("tags")),
+            password: Part::Kept,
         };
         assert_eq!(change(all).expect("changes"), expected);
         let nulls = r#"{"starts_at": null, "expires_at": null, "max_visits": null, "redirect": null,
@@ -188,6 +224,7 @@ mod tests {
             title: Part::Removed,
             note: Part::Removed,
             tags: Some(Tags::default()),
+            password: Part::Kept,
         };
         assert_eq!(change(nulls).expect("changes"), expected);
     }
@@ -224,6 +261,9 @@ mod tests {
             (r#"{"forward_query": 2}"#, "forward_query"),
             (r#"{"fallback_url": "javascript:alert(1)"}"#, "fallback_url"),
             (r#"{"enabled": "perhaps"}"#, "enabled"),
+            (r#"{"password": 1234}"#, "password"),
+            (r#"{"password": ""}"#, "password"),
+            (r#"{"password": " "}"#, "password"),
             (r#"{"title": "a\u0000"}"#, "title"),
             (r#"{"note": {}}"#, "note"),
             (r#"{"tags": ["a,b"]}"#, "tags"),

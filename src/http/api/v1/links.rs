@@ -14,7 +14,7 @@ use actix_web::{
 use super::Request;
 use crate::{
     http::{
-        api::representation::{represent, represent_briefly},
+        api::representation::{Link, represent, represent_briefly},
         problem::ApiError,
         shorten::{ShortenForm, make_link},
     },
@@ -23,6 +23,42 @@ use crate::{
 
 /// `POST`: makes a link, with the fields of `POST /shorten`. 201 if it is new; 200 if the owner has had the same link
 /// before. With either, the link is committed. Whoever may only make links does not learn what became of an older one.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links",
+    tag = "Links",
+    operation_id = "makeLink",
+    summary = "Make a link",
+    description = "It belongs to the owner of the key.",
+    request_body(content(
+        (ref("#/components/schemas/NewLink") = "application/json"),
+        (ref("#/components/schemas/NewLinkForm") = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (
+            status = 201,
+            description = "The link is new. It is stored",
+            body = Link,
+            headers(
+                ("ETag" = String, description = "Stands for what the link is"),
+                ("Location" = String, description = "Where it is managed"),
+            ),
+        ),
+        (
+            status = 200,
+            description = "Only `url` is given, and the owner has a link to that URL already. A key without the scope \
+                `manage` is told only its code and its URLs",
+            content_type = "application/json",
+            body = ref("#/components/schemas/KnownLink"),
+            headers(
+                ("ETag" = String, description = "Stands for what the link is, if all of it is shown"),
+                ("Location" = String, description = "Where it is managed"),
+            ),
+        ),
+        (status = 409, description = "Another link has that alias"),
+        (status = 422, description = "A value is not acceptable. `error` names the field"),
+    ),
+)]
 pub(super) async fn create(
     request: Request<'_>,
     payload: Payload,

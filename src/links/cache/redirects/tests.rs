@@ -21,7 +21,7 @@ const OPTIONS: CacheOptions = CacheOptions {
 /// A cache that hears of changes.
 fn watching(options: CacheOptions) -> Arc<RedirectCache> {
     let cache = Arc::new(RedirectCache::new(options));
-    cache.changed(&Change::Watching);
+    cache.watching();
     cache
 }
 
@@ -35,6 +35,7 @@ fn link(url: &str) -> Link {
         manner: Manner::default(),
         fallback: None,
         limited: false,
+        password: None,
         expires_in: None,
     }
 }

@@ -41,7 +41,7 @@ fn the_newest_answer_is_the_one_that_is_remembered() {
 fn an_answer_from_before_a_change_goes_to_its_waiters_and_no_further() {
     let cache = watching(OPTIONS);
     let (mut before, old) = begin(&cache, "abc");
-    cache.changed(&Change::Link(code("abc")));
+    cache.forget(&code("abc"));
     old.land(found("https://old/"));
     assert_eq!(before.poll(), Some(Some(found("https://old/"))));
     assert_eq!(cache.get(&code("abc")), Remembered::Nothing);

@@ -12,7 +12,7 @@ fn a_change_is_one_of_its_code_alone() {
         look_up(&cache, text, LookUp::Unknown);
     }
     for text in ["abc", "def"] {
-        cache.changed(&Change::Link(code(text)));
+        cache.forget(&code(text));
         assert_eq!(cache.get(&code(text)), Remembered::Nothing, "{text}");
     }
     assert_eq!(cache.get(&code("other")), fresh("https://a/"));
@@ -28,7 +28,7 @@ fn a_link_that_expired_is_looked_up_again_once_it_may_have_changed() {
     };
     look_up(&cache, "abc", LookUp::Found(expired));
     assert_eq!(cache.get(&code("abc")), Remembered::Gone);
-    cache.changed(&Change::Everything);
+    cache.doubt_everything();
     assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
 }
 
@@ -40,7 +40,7 @@ fn before_changes_are_heard_nothing_is_fresh() {
     let (mut begun_before, landing) = begin(&cache, "def");
     let doubtful = || stale("https://a/", Staleness::Doubtful);
     assert_eq!(cache.get(&code("abc")), doubtful());
-    cache.changed(&Change::Watching);
+    cache.watching();
     assert!(is_watching(&cache));
     assert_eq!(cache.get(&code("abc")), doubtful(), "it may have changed");
     landing.land(found("https://a/"));
@@ -63,8 +63,8 @@ fn what_was_remembered_before_changes_went_unheard_stays_doubtful() {
     assert!(!is_watching(&cache));
     assert_eq!(cache.get(&code("abc")), doubtful());
     look_up(&cache, "ghi", found("https://a/"));
-    cache.changed(&Change::Watching);
-    cache.changed(&Change::Watching);
+    cache.watching();
+    cache.watching();
     assert!(is_watching(&cache));
     look_up(&cache, "def", found("https://a/"));
     assert_eq!(cache.get(&code("abc")), doubtful());
@@ -78,7 +78,7 @@ fn when_everything_may_have_changed_nothing_from_before_is_believed() {
     look_up(&cache, "abc", found("https://a/"));
     look_up(&cache, "unknown", LookUp::Unknown);
     let (mut begun_before, landing) = begin(&cache, "def");
-    cache.changed(&Change::Everything);
+    cache.doubt_everything();
     assert!(is_watching(&cache));
     landing.land(found("https://a/"));
     begun_before.poll();
@@ -91,7 +91,7 @@ fn when_everything_may_have_changed_nothing_from_before_is_believed() {
 
     // While changes go unheard, one that is reported does not change that.
     cache.lost_sight();
-    cache.changed(&Change::Everything);
+    cache.doubt_everything();
     assert!(!is_watching(&cache));
 }
 
@@ -152,7 +152,7 @@ fn a_link_falls_back_when_its_time_is_over() {
     let fallback = Remembered::FallsBack("https://fallback/".to_owned());
     assert_eq!(cache.get(&code("abc")), fallback);
     // The fallback may have changed, and the expiry may have been moved.
-    cache.changed(&Change::Everything);
+    cache.doubt_everything();
     assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
 }
 
@@ -166,7 +166,7 @@ fn a_fallback_is_remembered_until_it_may_have_changed() {
         assert_eq!(cache.get(&code("abc")), fallback);
         assert_eq!(links_and_misses(&cache), (1, 0));
     }
-    cache.changed(&Change::Everything);
+    cache.doubt_everything();
     assert_eq!(cache.get(&code("abc")), Remembered::Nothing);
 }
 
